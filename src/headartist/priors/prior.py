@@ -1,0 +1,76 @@
+"""ScorePrior: a frozen diffusion model as a judge of pictures, and the values it speaks in."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a prediction is conditioned on, apart from the noised latent and its time.
+
+    Text features come from `ScorePrior.embed`, one per view: `b` views, `k` tokens, `d` features.
+
+    Attributes:
+        text: the text the picture is pulled towards (y, with its view words).
+        negative: the negative text (y_neg), the empty text where there is none.
+        plain: the text without view words, for the second prediction of Eq. 6; None where it equals `text` or is
+            not wanted, and then it costs nothing.
+        landmark_map: the landmark picture c_L in [0, 1]; None for a prior without landmarks.
+    """
+
+    text: Float[Tensor, "b k d"]
+    negative: Float[Tensor, "b k d"]
+    plain: Float[Tensor, "b k d"] | None
+    landmark_map: Float[Tensor, "b 3 h w"] | None
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise predictions for one noised latent: under the text, the negative text and the plain text."""
+
+    cond: Float[Tensor, "b c h w"]
+    uncond: Float[Tensor, "b c h w"]
+    plain: Float[Tensor, "b c h w"]
+
+    def guided(self, cfg_scale: float) -> Float[Tensor, "b c h w"]:
+        """Classifier-free guidance `uncond + cfg_scale (cond - uncond)`; 1 is `cond` and 0 is `uncond`, exactly."""
+        if cfg_scale == 1:
+            return self.cond
+        if cfg_scale == 0:
+            return self.uncond
+        return self.uncond + cfg_scale * (self.cond - self.uncond)
+
+
+class ScorePrior(Protocol):
+    """A frozen diffusion model: it knows pictures, text and Conditions, and nothing of cameras or meshes.
+
+    Attributes:
+        alpha_bar: the diffusion clock, one value per training step, falling.
+        picture_size: pixels of the square pictures it was trained on.
+        landmark_size: pixels of the square landmark map it wants.
+        latent_shape: channels, height and width of its latent.
+    """
+
+    alpha_bar: Float[Tensor, "steps"]
+    picture_size: int
+    landmark_size: int
+    latent_shape: tuple[int, int, int]
+
+    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
+        """Pictures in [0, 1] to latents, differentiably; resized to `picture_size` when needed."""
+        ...
+
+    def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
+        """Latents to pictures in [0, 1], differentiably."""
+        ...
+
+    def embed(self, texts: tuple[str, ...]) -> Float[Tensor, "n k d"]:
+        """Texts to token features, one row each; every text is computed once and remembered."""
+        ...
+
+    def predict_noise(self, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
+        """The predicted noise under each text of `conditions`, in one batched call and without gradient."""
+        ...

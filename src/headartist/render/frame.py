@@ -1,0 +1,28 @@
+"""Frame: what a renderer draws, as one value."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One drawn batch of views, antialiased at silhouettes.
+
+    Attributes:
+        rgb: colour in [0, 1] over the background it was drawn with.
+        normal: camera-space unit normals in [-1, 1] (x right, y up, z towards the viewer), 0 where nothing is.
+        opacity: coverage in [0, 1].
+        depth: view depth in world units at the pixel's centre, 0 where nothing is; not antialiased.
+    """
+
+    rgb: Float[Tensor, "b 3 h w"]
+    normal: Float[Tensor, "b 3 h w"]
+    opacity: Float[Tensor, "b 1 h w"]
+    depth: Float[Tensor, "b 1 h w"]
+
+    @property
+    def normal_picture(self) -> Float[Tensor, "b 3 h w"]:
+        """Normals as colours in [0, 1]; the empty background is mid grey."""
+        return self.normal * 0.5 + 0.5
