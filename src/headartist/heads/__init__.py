@@ -1,0 +1,1 @@
+"""Heads to start from: the parametric template, the shipped open head, and the landmark map."""

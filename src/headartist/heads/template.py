@@ -1,0 +1,140 @@
+"""HeadTemplate: the parametric head every run starts from, as one immutable value.
+
+World units: the head stands near the origin, y up, looking to +z, and fits a ball of radius about 1.05.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headartist.errors import HeadArtistError
+from headartist.geometry.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class LandmarkSites:
+    """Points of the surface that carry MediaPipe's face-mesh numbers, each a triangle and weights of its corners.
+
+    The first 468 are the face mesh; 10 more, where present, are the irises (468 the right pupil, 473 the left).
+    """
+
+    triangles: Int[Tensor, "l"]
+    barycentric: Float[Tensor, "l 3"]
+
+    def positions(self, verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "l 3"]:
+        """Where the sites are on a mesh of these vertices; differentiable in them."""
+        corners = verts[faces[self.triangles]]
+        return (self.barycentric[..., None] * corners).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class HeadTemplate:
+    """A head with its identities, expressions, joints and landmark sites.
+
+    Attributes:
+        name: what `load_template` calls it.
+        verts: vertices of the head as it stands; the average identity without expression when freshly loaded.
+        faces: triangles, counter-clockwise seen from outside.
+        uv: texture coordinates in [0, 1], v up.
+        uv_faces: the triangles' corners in `uv`.
+        part: an index into `part_names` for each triangle.
+        part_names: "skin" and, where the template has them, "eyes", "teeth", "tongue", "lashes".
+        shape_basis: identity directions; a unit coefficient is one standard deviation.
+        joint_basis: how the joints follow the same coefficients.
+        expression_basis: displacement of each expression at weight 1.
+        expression_names: ARKit's names, in the order of `expression_basis`.
+        joints: rest positions.
+        joint_names: their names; `joint_parents` points into this order.
+        joint_parents: the parent's index, -1 for the root; a parent precedes its children.
+        skin_weights: share of each joint in a vertex's motion; rows sum to 1.
+        landmark_sites: MediaPipe's points on the surface.
+        mirror: the vertex on the other side of the symmetry plane x = 0, for each vertex.
+        metres_per_unit: world unit in metres.
+    """
+
+    name: str
+    verts: Float[Tensor, "v 3"]
+    faces: Int[Tensor, "f 3"]
+    uv: Float[Tensor, "u 2"]
+    uv_faces: Int[Tensor, "f 3"]
+    part: Int[Tensor, "f"]
+    part_names: tuple[str, ...]
+    shape_basis: Float[Tensor, "k v 3"]
+    joint_basis: Float[Tensor, "k j 3"]
+    expression_basis: Float[Tensor, "e v 3"]
+    expression_names: tuple[str, ...]
+    joints: Float[Tensor, "j 3"]
+    joint_names: tuple[str, ...]
+    joint_parents: tuple[int, ...]
+    skin_weights: Float[Tensor, "v j"]
+    landmark_sites: LandmarkSites
+    mirror: Int[Tensor, "v"]
+    metres_per_unit: float
+
+    def shaped(
+        self, identity: Float[Tensor, "n"] | None = None, expression: Mapping[str, float] | None = None
+    ) -> "HeadTemplate":
+        """This head with identity and expression added: `verts + identity . shape_basis + weights . expression_basis`.
+
+        Args:
+            identity: coefficients of the first `n <= k` shape directions, in standard deviations.
+            expression: weights by ARKit name, usually in [0, 1].
+
+        Raises:
+            HeadArtistError: for an expression the template does not know, or too many identity coefficients.
+        """
+        verts, joints = self.verts, self.joints
+        if identity is not None:
+            if len(identity) > len(self.shape_basis):
+                raise HeadArtistError(
+                    f"identity has {len(identity)} coefficients, but template {self.name!r} has only "
+                    f"{len(self.shape_basis)} shape directions: pass at most that many."
+                )
+            verts = verts + torch.einsum("k,kvc->vc", identity, self.shape_basis[: len(identity)])
+            joints = joints + torch.einsum("k,kjc->jc", identity, self.joint_basis[: len(identity)])
+        for expression_name, weight in (expression or {}).items():
+            verts = verts + weight * self.expression_basis[self._expression_index(expression_name)]
+        return replace(self, verts=verts, joints=joints)
+
+    def with_verts(self, verts: Float[Tensor, "v 3"]) -> "HeadTemplate":
+        """The same head with other vertices; everything else, joints included, stays."""
+        return replace(self, verts=verts)
+
+    def site_positions(self) -> Float[Tensor, "l 3"]:
+        """The landmark sites in the world."""
+        return self.landmark_sites.positions(self.verts, self.faces)
+
+    def faces_of(self, *part_names: str) -> Int[Tensor, "g 3"]:
+        """The triangles of these parts, in the order of `faces`; a part the template lacks adds none."""
+        wanted = torch.tensor([name in part_names for name in self.part_names], device=self.part.device)
+        return self.faces[wanted[self.part]]
+
+    def mesh(self, *part_names: str) -> Mesh:
+        """All vertices with the triangles of these parts, of all parts when none is named."""
+        return Mesh(self.verts, self.faces_of(*(part_names or self.part_names)))
+
+    def _expression_index(self, expression_name: str) -> int:
+        if expression_name in self.expression_names:
+            return self.expression_names.index(expression_name)
+        close = difflib.get_close_matches(expression_name, self.expression_names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(self.expression_names)}."
+        raise HeadArtistError(f"Template {self.name!r} has no expression {expression_name!r}: {hint}")
+
+
+def load_template(source: str | Path) -> HeadTemplate:
+    """The head template called `source`.
+
+    Raises:
+        HeadArtistError: for anything but a shipped template's name.
+    """
+    # Imported here because the shipped head is built from this module's values.
+    from headartist.heads.open_head import load_open_head
+
+    if source == "open":
+        return load_open_head()
+    raise HeadArtistError(f"Template {str(source)!r} cannot be loaded: only the shipped template 'open' can, pass 'open'.")
