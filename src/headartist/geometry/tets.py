@@ -1,0 +1,248 @@
+"""Tetrahedral grid and differentiable marching tetrahedra (DMTet), with the inside where `sdf < 0`.
+
+Every cube of a regular grid is cut into six tetrahedra along its main diagonal (Freudenthal, also Kuhn). Tets and
+edges follow from the cube's place by arithmetic, so there are no index tables to build, and only the cubes that the
+surface crosses are ever touched.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from headartist.geometry.mesh import Mesh
+
+# A cube's corners and an edge's direction are three bits, x * 4 + y * 2 + z; direction 7 is the main diagonal.
+_AXIS_BITS = (4, 2, 1)
+# The local corners of a tetrahedron's six edges.
+_TET_EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+# Below this the two ends of an edge count as equal, which keeps the gradient of the crossing finite.
+_LEAST_DIFFERENCE = 1e-8
+
+
+def _cube_tets() -> list[tuple[int, int, int, int]]:
+    """The six tets of a cube as corner bits: walks from corner 0 to corner 7, ordered to positive volume."""
+    tets = []
+    for walk in permutations(range(3)):
+        first = _AXIS_BITS[walk[0]]
+        second = first | _AXIS_BITS[walk[1]]
+        even = walk in ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+        tets.append((0, first, second, 7) if even else (0, second, first, 7))
+    return tets
+
+
+def _case_triangles() -> list[list[tuple[int, int, int]]]:
+    """For each of the 16 inside patterns (bit k: corner k is inside) the triangles, as local edges, facing out."""
+    number = {edge: index for index, edge in enumerate(_TET_EDGES)}
+
+    def crossed(a: int, b: int) -> int:
+        return number[min(a, b), max(a, b)]
+
+    cases: list[list[tuple[int, int, int]]] = []
+    for case in range(16):
+        inside = [corner for corner in range(4) if case >> corner & 1]
+        outside = [corner for corner in range(4) if not case >> corner & 1]
+        flip = _is_odd(inside + outside)
+        match len(inside):
+            case 1:
+                ring = [[crossed(inside[0], corner) for corner in outside]]
+            case 3:
+                ring = [[crossed(corner, outside[0]) for corner in inside]]
+            case 2:
+                (a, b), (p, q) = inside, outside
+                ring = [
+                    [crossed(a, p), crossed(a, q), crossed(b, q)],
+                    [crossed(a, p), crossed(b, q), crossed(b, p)],
+                ]
+            case _:
+                ring = []
+        cases.append([(x, z, y) if flip else (x, y, z) for x, y, z in ring])
+    return cases
+
+
+def _is_odd(order: list[int]) -> bool:
+    """Whether a permutation swaps an odd number of pairs."""
+    return sum(order[i] > order[j] for i in range(4) for j in range(i + 1, 4)) % 2 == 1
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a surface runs through a grid: whole numbers only, so no gradient.
+
+    Attributes:
+        grid_verts: the grid vertices at the ends of crossed edges, ascending; only they carry gradients.
+        edges: crossed edges as places in `grid_verts`; each becomes one vertex of the surface.
+        faces: triangles of the surface, facing out.
+    """
+
+    grid_verts: Int[Tensor, "n"]
+    edges: Int[Tensor, "e 2"]
+    faces: Int[Tensor, "f 3"]
+
+    def mesh(self, sdf: Float[Tensor, "n"], positions: Float[Tensor, "n 3"]) -> Mesh:
+        """The surface from the signed distances and positions of `grid_verts`, differentiable in both.
+
+        The vertex on the edge from a to b stands at `p_a + s_a / (s_a - s_b) (p_b - p_a)`.
+        """
+        a, b = self.edges.unbind(1)
+        difference = sdf[a] - sdf[b]
+        sign = torch.where(difference < 0, -1.0, 1.0).to(sdf.dtype)
+        share = sdf[a] * sign / (difference * sign).clamp(min=_LEAST_DIFFERENCE)
+        return Mesh(torch.lerp(positions[a], positions[b], share[:, None]), self.faces)
+
+
+@dataclass(frozen=True)
+class TetGrid:
+    """A cube of `resolution`^3 cells, six tets each, on [-radius, radius]^3; vertex (x, y, z) is `(x n + y) n + z`.
+
+    Attributes:
+        resolution: cells along a side; there are `n = resolution + 1` vertices along it.
+        radius: half the side, in world units.
+    """
+
+    resolution: int
+    radius: float
+
+    def __len__(self) -> int:
+        """The number of vertices."""
+        return (self.resolution + 1) ** 3
+
+    @property
+    def cell(self) -> float:
+        """The side of a cube, in world units."""
+        return 2 * self.radius / self.resolution
+
+    @property
+    def _side(self) -> int:
+        return self.resolution + 1
+
+    def positions(self, device: torch.device | str = "cpu") -> Float[Tensor, "n 3"]:
+        """The undeformed vertices in the world."""
+        line = torch.linspace(-self.radius, self.radius, self._side, device=device)
+        return torch.cartesian_prod(line, line, line)
+
+    def tets(self) -> Int[Tensor, "t 4"]:
+        """All tetrahedra, positively oriented; marching does without this list."""
+        cells = torch.arange(len(self)).view((self._side,) * 3)[:-1, :-1, :-1].reshape(-1)
+        return (cells[:, None, None] + self._tables.corner_offset[self._tables.tet_corner]).reshape(-1, 4)
+
+    def border(self, device: torch.device | str = "cpu") -> Bool[Tensor, "n"]:
+        """The vertices on the outside of the cube."""
+        inner = torch.zeros((self._side - 2,) * 3, dtype=torch.bool, device=device)
+        return torch.nn.functional.pad(inner, (1,) * 6, value=True).reshape(-1)
+
+    def around(self, grid_verts: Int[Tensor, "k"], rings: int) -> Int[Tensor, "n"]:
+        """These vertices and all that `rings` steps along x, y, z or a diagonal reach, ascending."""
+        mark = torch.zeros(len(self), dtype=torch.bool, device=grid_verts.device)
+        mark[grid_verts] = True
+        grown = mark.view((self._side,) * 3)
+        for axis in range(3):
+            for _ in range(rings):
+                before = grown.clone()
+                grown.narrow(axis, 1, self.resolution).logical_or_(before.narrow(axis, 0, self.resolution))
+                grown.narrow(axis, 0, self.resolution).logical_or_(before.narrow(axis, 1, self.resolution))
+        return mark.nonzero()[:, 0]
+
+    @torch.no_grad()
+    def crossing(self, sdf: Float[Tensor, "n"]) -> Crossing:
+        """Where the zero level of these vertex values runs; a value of exactly 0 is outside."""
+        inside = sdf < 0
+        cells = self._mixed_cells(inside)
+        tables = self._tables.to(sdf.device)
+        corners_inside = inside[cells[:, None] + tables.corner_offset]
+        pattern = (corners_inside[:, tables.tet_corner] * tables.corner_bit).sum(dim=-1)
+        cell, tet = ((pattern > 0) & (pattern < 15)).nonzero().unbind(1)
+        pattern = pattern[cell, tet]
+
+        # Triangles as edge keys `7 * start + direction - 1`, then as numbers among the crossed edges.
+        triangles = tables.triangles[pattern]
+        present = triangles[..., 0] >= 0
+        owner, _ = present.nonzero().unbind(1)
+        local = triangles[present]
+        start = (cells[cell[owner], None] + tables.edge_start[tet[owner, None], local]).long()
+        keys = start * 7 + tables.edge_direction[tet[owner, None], local]
+        edge_keys, faces = _numbered(keys, 7 * len(self))
+        low = edge_keys // 7
+        ends = torch.stack([low, low + tables.direction_offset[edge_keys % 7]], dim=1)
+        grid_verts, edges = _numbered(ends, len(self))
+        return Crossing(grid_verts, edges, faces)
+
+    def _mixed_cells(self, inside: Bool[Tensor, "n"]) -> Int[Tensor, "k"]:
+        """The first corner of every cube that has corners on both sides."""
+        count = inside.view((self._side,) * 3).to(torch.uint8)
+        for axis in range(3):
+            count = count.narrow(axis, 0, self.resolution) + count.narrow(axis, 1, self.resolution)
+        x, y, z = ((count > 0) & (count < 8)).nonzero().unbind(1)
+        return (x * self._side + y) * self._side + z
+
+    @cached_property
+    def _tables(self) -> "_Tables":
+        return _Tables.build(self._side)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Small index tables of one grid size."""
+
+    corner_offset: Int[Tensor, "8"]  # from a cube's first corner to each corner
+    tet_corner: Int[Tensor, "6 4"]
+    corner_bit: Int[Tensor, "4"]
+    edge_start: Int[Tensor, "6 6"]  # from a cube's first corner to the lower end of a tet's edge
+    edge_direction: Int[Tensor, "6 6"]  # direction bits - 1
+    direction_offset: Int[Tensor, "7"]
+    triangles: Int[Tensor, "16 2 3"]  # local edges, -1 where there is no triangle
+
+    @classmethod
+    def build(cls, side: int) -> "_Tables":
+        bits = torch.arange(8)
+        corner_offset = ((bits >> 2) * side + (bits >> 1 & 1)) * side + (bits & 1)
+        tet_corner = torch.tensor(_cube_tets())
+        ends = tet_corner[:, torch.tensor(_TET_EDGES)]
+        # Along a walk corner bits are only ever added, so the lower end is the smaller number.
+        low, high = ends.min(dim=-1).values, ends.max(dim=-1).values
+        triangles = torch.full((16, 2, 3), -1)
+        for case, found in enumerate(_case_triangles()):
+            for place, triangle in enumerate(found):
+                triangles[case, place] = torch.tensor(triangle)
+        return cls(
+            corner_offset=corner_offset,
+            tet_corner=tet_corner,
+            corner_bit=torch.tensor([1, 2, 4, 8]),
+            edge_start=corner_offset[low],
+            edge_direction=(high ^ low) - 1,
+            direction_offset=corner_offset[1:],
+            triangles=triangles,
+        )
+
+    def to(self, device: torch.device) -> "_Tables":
+        return (
+            self if device.type == "cpu" else _Tables(*(getattr(self, f).to(device) for f in self.__dataclass_fields__))
+        )
+
+
+def _numbered(keys: Int[Tensor, "*shape"], bound: int) -> tuple[Int[Tensor, "u"], Int[Tensor, "*shape"]]:
+    """The distinct keys in [0, bound), ascending, and the place of each key among them; by marking, not sorting."""
+    mark = torch.zeros(bound, dtype=torch.bool, device=keys.device)
+    mark[keys.reshape(-1)] = True
+    distinct = mark.nonzero()[:, 0]
+    place = torch.empty(bound, dtype=torch.long, device=keys.device)
+    place[distinct] = torch.arange(len(distinct), device=keys.device)
+    return distinct, place[keys]
+
+
+def marching_tets(grid: TetGrid, sdf: Float[Tensor, "n"], offset: Float[Tensor, "n 3"] | None = None) -> Mesh:
+    """The surface `sdf = 0` of vertex values, outward where `sdf` grows, differentiable in both arguments.
+
+    Args:
+        grid: the tetrahedral grid.
+        sdf: a signed distance for each of its vertices, below 0 inside.
+        offset: how far each vertex has moved, in world units.
+    """
+    crossing = grid.crossing(sdf.detach())
+    positions = grid.positions(sdf.device).to(sdf.dtype)[crossing.grid_verts]
+    if offset is not None:
+        positions = positions + offset[crossing.grid_verts]
+    return crossing.mesh(sdf[crossing.grid_verts], positions)
