@@ -1,0 +1,310 @@
+"""StableDiffusionPrior: any Stable Diffusion folder with a landmark ControlNet as a judge, large or embedded."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headartist.errors import HeadArtistError
+from headartist.priors.hub import fetch
+from headartist.priors.layout import WEIGHTS, weights_variant
+from headartist.priors.prior import Conditions, Noise
+from headartist.priors.sources import FACE_CONTROLNET, WITHOUT_CONTROLNET, PriorSource, resolve
+
+_BASE_PARTS = ("unet", "vae", "text_encoder")
+
+
+class StableDiffusionPrior:
+    """A frozen latent diffusion model, guided by landmarks, as a `ScorePrior`.
+
+    Everything that differs between Stable Diffusion 2.1, 1.5 and the embedded prior is read from the configuration of
+    the parts: sizes, the clock, and whether the network predicts noise or velocity.
+
+    Args:
+        unet: a diffusers `UNet2DConditionModel`.
+        controlnet: a diffusers `ControlNetModel`, or None for a prior that is not shown landmarks.
+        vae: a diffusers `AutoencoderKL`.
+        text_encoder: a transformers `CLIPTextModel`; it runs in float32.
+        tokenizer: a transformers `CLIPTokenizer`.
+        scheduler: a diffusers scheduler: its `alphas_cumprod` is the clock, its config says what is predicted.
+        device: where everything runs.
+        dtype: of networks and VAE; what comes out is always float32.
+
+    Attributes:
+        alpha_bar: the diffusion clock, on `device`.
+        picture_size: pixels of the square pictures it was trained on.
+        landmark_size: pixels of the square landmark map it wants; 0 for a prior without a ControlNet.
+        latent_shape: channels, height and width of its latent.
+    """
+
+    def __init__(
+        self,
+        *,
+        unet: nn.Module,
+        controlnet: nn.Module | None,
+        vae: nn.Module,
+        text_encoder: nn.Module,
+        tokenizer: Any,
+        scheduler: Any,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.device, self.dtype = torch.device(device), dtype
+        self._unet: Any = _frozen(unet, self.device, dtype)
+        self._controlnet: Any = None if controlnet is None else _frozen(controlnet, self.device, dtype)
+        self._vae: Any = _frozen(vae, self.device, dtype)
+        self._text_encoder: Any = _frozen(text_encoder, self.device, torch.float32)
+        self._tokenizer = tokenizer
+        self._embedded: dict[str, Tensor] = {}
+
+        self._predicts = scheduler.config.prediction_type
+        if self._predicts not in ("epsilon", "v_prediction"):
+            raise HeadArtistError(f"prediction type {self._predicts!r} is not supported: use epsilon or v_prediction")
+        self.alpha_bar: Float[Tensor, "steps"] = scheduler.alphas_cumprod.to(self.device, torch.float32)
+        latent_size: int = self._unet.config.sample_size
+        self.latent_shape = (int(self._unet.config.in_channels), latent_size, latent_size)
+        self.picture_size = latent_size * 2 ** (len(self._vae.config.block_out_channels) - 1)
+        # The conditioning embedding halves its picture between its levels until it has the latent's size.
+        halvings = 0 if controlnet is None else len(self._controlnet.config.conditioning_embedding_out_channels) - 1
+        self.landmark_size = 0 if controlnet is None else latent_size * 2**halvings
+
+    def encode(
+        self, image: Float[Tensor, "b 3 h w"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "b c y x"]:
+        """Pictures in [0, 1] to latents, differentiably; resized to `picture_size` when needed.
+
+        The latent is the mean of the VAE's posterior, so that equal pictures have equal latents; given a (CPU)
+        generator it is a sample of the posterior, as in the paper's code.
+        """
+        shrinks = image.shape[-1] > self.picture_size
+        if image.shape[-2:] != (self.picture_size, self.picture_size):
+            size = (self.picture_size, self.picture_size)
+            image = functional.interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
+        posterior = self._vae.encode((image * 2 - 1).to(self.dtype)).latent_dist
+        latent = posterior.mean.float()
+        if generator is not None:
+            draw = torch.randn(latent.shape, generator=generator).to(self.device)
+            latent = latent + posterior.std.float() * draw
+        return latent * self._vae.config.scaling_factor
+
+    def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
+        """Latents to pictures in [0, 1], differentiably (where they are not clipped)."""
+        picture = self._vae.decode((latent / self._vae.config.scaling_factor).to(self.dtype)).sample
+        return (picture.float() * 0.5 + 0.5).clamp(0, 1)
+
+    def embed(self, texts: tuple[str, ...]) -> Float[Tensor, "n k d"]:
+        """Texts to token features, one row each; every text is computed once and remembered.
+
+        A text longer than the text encoder reads is cut, with a warning that says what was lost.
+
+        Raises:
+            HeadArtistError: a new text after `free_text_encoder`.
+        """
+        for text in texts:
+            if text not in self._embedded:
+                self._embedded[text] = self._encode_text(text)
+        return torch.stack([self._embedded[text] for text in texts])
+
+    def free_text_encoder(self) -> None:
+        """Give back the text encoder's memory; texts embedded before stay known, new ones are refused."""
+        self._text_encoder = None
+
+    @torch.no_grad()
+    def predict_noise(self, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
+        """The predicted noise under each text of `conditions`, in one batched call and without gradient.
+
+        Raises:
+            HeadArtistError: a landmark map for a prior without ControlNet, or none for a prior with one.
+        """
+        texts = [conditions.text, conditions.negative]
+        if conditions.plain is not None:
+            texts.append(conditions.plain)
+        copies = len(texts)
+        inputs = z_t.to(self.dtype).repeat(copies, 1, 1, 1), t.repeat(copies)
+        features = torch.cat(texts).to(self.dtype)
+        predicted = self._unet(
+            *inputs,
+            encoder_hidden_states=features,
+            return_dict=False,
+            **self._residuals(inputs, features, conditions.landmark_map, copies),
+        )[0]
+        noises = [self._as_noise(part.float(), z_t.float(), t) for part in predicted.chunk(copies)]
+        return Noise(cond=noises[0], uncond=noises[1], plain=noises[2] if copies == 3 else noises[0])
+
+    def _residuals(
+        self, inputs: tuple[Tensor, Tensor], features: Tensor, landmark_map: Tensor | None, copies: int
+    ) -> dict[str, Any]:
+        """What the ControlNet adds to the UNet's features, as arguments of the UNet."""
+        if (landmark_map is None) != (self._controlnet is None):
+            has, got = ("no ControlNet", "a") if self._controlnet is None else ("a ControlNet", "no")
+            raise HeadArtistError(f"the prior has {has} but was given {got} landmark map: set both or neither")
+        if landmark_map is None:
+            return {}
+        # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.
+        maps = landmark_map if len(landmark_map) == 1 else landmark_map.repeat(copies, 1, 1, 1)
+        down, middle = self._controlnet(
+            *inputs, encoder_hidden_states=features, controlnet_cond=maps.to(self.dtype), return_dict=False
+        )
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+    def _as_noise(self, predicted: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Velocity to noise, `eps = sqrt(alpha_bar) v + sqrt(1 - alpha_bar) z_t`; noise stays as it is."""
+        if self._predicts == "epsilon":
+            return predicted
+        alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)
+        return alpha_bar.sqrt() * predicted + (1 - alpha_bar).sqrt() * z_t
+
+    @torch.no_grad()
+    def _encode_text(self, text: str) -> Tensor:
+        if self._text_encoder is None:
+            raise HeadArtistError(f"text {text!r} is new but the text encoder was freed: embed every text before that")
+        limit = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
+        tokens = self._tokenizer(text, verbose=False)["input_ids"]
+        if len(tokens) > limit:
+            lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip()
+            warnings.warn(
+                f"a prompt has {len(tokens) - 2} tokens and the prior reads {limit - 2}: {lost!r} is cut off",
+                stacklevel=3,
+            )
+        padded = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True, verbose=False)
+        return self._text_encoder(torch.tensor([padded["input_ids"]], device=self.device))[0][0].float()
+
+
+def load_prior(
+    source: PriorSource | str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    controlnet: str | Path | None = None,
+    offline: bool = False,
+) -> StableDiffusionPrior:
+    """Load a prior from a name, a folder or the hub (see `resolve`), trying the local cache before the network.
+
+    Args:
+        source: what to load.
+        device: where it runs.
+        dtype: of the networks; float16 on CUDA and float32 elsewhere by default.
+        controlnet: another ControlNet than the source's, or "none".
+        offline: never touch the network.
+
+    Raises:
+        HeadArtistError: unknown, unreachable, incomplete or damaged, each with what to do.
+    """
+    if not isinstance(source, PriorSource):
+        source = resolve(source, controlnet)
+    if dtype is None:
+        dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    half = dtype == torch.float16
+    base = _base_folder(source, half=half, offline=offline)
+    landmarks = _controlnet_folder(source, half=half, offline=offline)
+    parts = _load_parts(base, landmarks, dtype)
+    _check_fit(parts["unet"], parts["controlnet"], base, landmarks)
+    return StableDiffusionPrior(**parts, device=device, dtype=dtype)
+
+
+def _frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    module = module.requires_grad_(False).eval().to(device)
+    # Networks already come in their dtype, and diffusers warns of every further cast.
+    return module if all(weight.dtype == dtype for weight in module.parameters()) else module.to(dtype)
+
+
+def _base_folder(source: PriorSource, *, half: bool, offline: bool) -> Path:
+    if Path(source.bases[0]).is_absolute() or Path(source.bases[0]).is_dir():
+        return Path(source.bases[0])
+    weights = tuple(f"{part}/{WEIGHTS[part]}" for part in _BASE_PARTS)
+    others = ("scheduler/*", "tokenizer/*", *(f"{part}/config.json" for part in _BASE_PARTS))
+    return fetch(source.bases, weights=weights, others=others, half=half, offline=offline)
+
+
+def _controlnet_folder(source: PriorSource, *, half: bool, offline: bool) -> Path | None:
+    if source.controlnet is None:
+        return None
+    if Path(source.controlnet).is_absolute() or Path(source.controlnet).is_dir():
+        folder = Path(source.controlnet) / source.controlnet_subfolder
+        if not folder.is_dir():
+            raise HeadArtistError(
+                f"prior folder {source.controlnet} has no {source.controlnet_subfolder}/: give --controlnet DIR "
+                f"(such as {FACE_CONTROLNET}), or --controlnet {WITHOUT_CONTROLNET} to judge without landmarks"
+            )
+        return folder
+    prefix = f"{source.controlnet_subfolder}/" if source.controlnet_subfolder else ""
+    weights = (f"{prefix}{WEIGHTS['controlnet']}",)
+    others = (f"{prefix}config.json",)
+    return fetch((source.controlnet,), weights=weights, others=others, half=half, offline=offline) / prefix
+
+
+def _load_parts(base: Path, landmarks: Path | None, dtype: torch.dtype) -> dict[str, Any]:
+    """Read every part with its own library class; diffusers and transformers are imported here and nowhere else."""
+    from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    with _no_progress_bars():
+        return {
+            "unet": _load_weights(UNet2DConditionModel, base / "unet", "unet", torch_dtype=dtype),
+            "controlnet": landmarks and _load_weights(ControlNetModel, landmarks, "controlnet", torch_dtype=dtype),
+            "vae": _load_weights(AutoencoderKL, base / "vae", "vae", torch_dtype=dtype),
+            # Without a dtype: old and new transformers name that argument differently, and `_frozen` converts anyway.
+            "text_encoder": _load_weights(CLIPTextModel, base / "text_encoder", "text_encoder"),
+            "tokenizer": _load_settings(CLIPTokenizer, base / "tokenizer"),
+            "scheduler": _load_settings(DDIMScheduler, base / "scheduler"),
+        }
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar per file, and leave its switch as it was."""
+    from transformers.utils import logging
+
+    were_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            logging.enable_progress_bar()
+
+
+def _load_weights(kind: Any, folder: Path, part: str, **options: Any) -> nn.Module:
+    """One network from its folder, complete or not at all.
+
+    Raises:
+        HeadArtistError: files missing or damaged, or weights that do not fit the configuration.
+    """
+    variant = weights_variant(folder, part)
+    try:
+        module, info = kind.from_pretrained(
+            folder, use_safetensors=True, variant=variant, output_loading_info=True, local_files_only=True, **options
+        )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise HeadArtistError(f"{folder} cannot be loaded as {kind.__name__}: {reason}") from error
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
+    if missing:
+        raise HeadArtistError(
+            f"{folder} lacks {len(missing)} weights of its {kind.__name__} (first {missing[0]!r}): fetch it again"
+        )
+    return module
+
+
+def _load_settings(kind: Any, folder: Path) -> Any:
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise HeadArtistError(f"{folder} cannot be loaded as {kind.__name__}: fetch the folder again") from error
+
+
+def _check_fit(unet: Any, controlnet: Any, base: Path, landmarks: Path | None) -> None:
+    if controlnet is None:
+        return
+    wanted, given = unet.config.cross_attention_dim, controlnet.config.cross_attention_dim
+    if wanted != given:
+        raise HeadArtistError(
+            f"the ControlNet in {landmarks} reads {given} text features but the UNet in {base} has {wanted}: "
+            f"use {FACE_CONTROLNET} with SD 2.1 and {FACE_CONTROLNET}/diffusion_sd15 with SD 1.5"
+        )
