@@ -85,15 +85,17 @@ def landmark_map(
         cameras: the views, the very ones that render the image.
         size: height and width in pixels.
         back_view_deg: views whose azimuth is further from the face than this show the face oval only (paper 5.1).
-        hide_occluded: leave out lines to sites that the head itself hides. The ControlNet was trained on a
-            detector's landmarks, which are complete on every face, so the default draws all of them.
+        hide_occluded: in views that show the face, leave out lines to sites that the head itself hides. The
+            ControlNet was trained on a detector's landmarks, which are complete on every face, so the default
+            draws all of them.
     """
     sites = template.site_positions().detach().to(cameras.azimuth_deg.device)
     pixels, depth = cameras.project(sites, size)
+    face = (torch.remainder(cameras.azimuth_deg + 180, 360) - 180).abs() <= back_view_deg
     visible = depth > 0
     if hide_occluded:
-        visible = visible & unoccluded(template, cameras)
-    face = (torch.remainder(cameras.azimuth_deg + 180, 360) - 180).abs() <= back_view_deg
+        # From behind everything is hidden, yet the oval must still tell the prior where the head is.
+        visible = visible & (unoccluded(template, cameras) | ~face[:, None])
     pictures = [
         draw_landmarks(view_pixels, size, face=bool(shows_face), visible=view_visible)
         for view_pixels, shows_face, view_visible in zip(
@@ -110,7 +112,7 @@ def draw_landmarks(
     *,
     face: bool = True,
     visible: Bool[np.ndarray, "l"] | None = None,
-) -> UInt8[np.ndarray, "size size 3"]:
+) -> UInt8[np.ndarray, "h w 3"]:
     """One landmark picture in RGB by the ControlNet's drawing rules.
 
     A segment is drawn only when both of its ends are inside the frame and visible.
@@ -133,9 +135,7 @@ def draw_landmarks(
     for part in (FACE_OVAL, *FEATURES) if face else (FACE_OVAL,):
         for start, end in part.edges():
             if drawable[start] and drawable[end]:
-                cv2.line(
-                    canvas, cells[start].tolist(), cells[end].tolist(), part.rgb, LINE_THICKNESS, cv2.LINE_8
-                )
+                cv2.line(canvas, cells[start].tolist(), cells[end].tolist(), part.rgb, LINE_THICKNESS, cv2.LINE_8)
     if face:
         for pupil, (x, y), drawn in zip(PUPILS, cells[468:], drawable[468:], strict=True):
             if drawn:
@@ -147,7 +147,7 @@ def _pupil_pixels(pixels: Float[np.ndarray, "l 2"]) -> Float[np.ndarray, "2 2"]:
     """The iris landmarks, or without them the mean of the eye corners' x and of the lids' y."""
     if len(pixels) > 468:
         return pixels[[pupil.site for pupil in PUPILS]]
-    return np.array([[pixels[p.corners, 0].mean(), pixels[p.lids, 1].mean()] for p in PUPILS])
+    return np.array([[pixels[list(p.corners), 0].mean(), pixels[list(p.lids), 1].mean()] for p in PUPILS])
 
 
 def _pupils_visible(visible: Bool[np.ndarray, "l"]) -> Bool[np.ndarray, "2"]:
@@ -165,38 +165,27 @@ def _draw_square(canvas: UInt8[np.ndarray, "h w 3"], x: int, y: int, rgb: Rgb) -
 
 
 def unoccluded(template: HeadTemplate, cameras: Cameras) -> Bool[Tensor, "b l"]:
-    """Which sites every camera sees: their surface faces it and no other part of the head stands before them.
+    """Which sites every camera sees: no part of the head, lashes excepted, stands `HIDDEN_MARGIN` or more before them.
 
-    One ray from each site to each eye against every triangle (Moeller and Trumbore 1997), lashes excepted.
+    Facing is not asked for: lid and lip sites lie on inner rims, and the oval on the outline, in plain sight.
     """
-    sites, eyes = template.site_positions().detach().to(cameras.azimuth_deg.device), cameras.position
+    device = cameras.azimuth_deg.device
+    sites = template.site_positions().detach().to(device)
     occluders = template.mesh(*(name for name in template.part_names if name != "lashes"))
-    corners = occluders.verts.detach().to(sites)[occluders.faces.to(sites.device)]
-    normals = template.mesh().vertex_normals().detach().to(sites)
-    site_normals = template.landmark_sites.positions(normals, template.faces)
-    views = []
-    for eye in eyes:
-        to_eye = torch.nn.functional.normalize(eye - sites, dim=-1)
-        facing = (site_normals * to_eye).sum(dim=-1) > 0
-        origins = sites + HIDDEN_MARGIN * to_eye
-        views.append(facing & ~_hits(origins, to_eye, corners))
-    return torch.stack(views)
+    corners = occluders.verts.detach().to(device)[occluders.faces.to(device)]
+    return torch.stack([~_hidden(sites - eye, corners - eye) for eye in cameras.position])
 
 
-def _hits(
-    origins: Float[Tensor, "l 3"], directions: Float[Tensor, "l 3"], corners: Float[Tensor, "g 3 3"]
-) -> Bool[Tensor, "l"]:
-    """Whether a ray meets any triangle."""
-    a = corners[:, 0]
-    ab, ac = corners[:, 1] - a, corners[:, 2] - a
-    hit = []
-    for origin, direction in zip(origins, directions, strict=True):
-        p = torch.linalg.cross(direction.expand_as(ac), ac)
-        inverse = 1 / (ab * p).sum(dim=-1)
-        s = origin - a
-        u = (s * p).sum(dim=-1) * inverse
-        q = torch.linalg.cross(s, ab)
-        v = (q @ direction) * inverse
-        distance = (ac * q).sum(dim=-1) * inverse
-        hit.append(((u >= 0) & (v >= 0) & (u + v <= 1) & (distance > 0)).any())
-    return torch.stack(hit)
+def _hidden(sites: Float[Tensor, "l 3"], corners: Float[Tensor, "g 3 3"]) -> Bool[Tensor, "l"]:
+    """Whether the sight line from the origin to a site meets a triangle more than `HIDDEN_MARGIN` before it.
+
+    With a triangle's corners as the columns of M, the line meets it where all of M^-1 site are positive, at
+    the fraction 1 / sum(M^-1 site) of the way (2D homogeneous coordinates, Olano and Greer 1997). Both are
+    multiplied by |det M|, so that a triangle seen edge-on (det M = 0) hides nothing.
+    """
+    a, b, c = corners.unbind(dim=1)
+    adjugate = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
+    determinant = (a * adjugate[:, 0]).sum(dim=-1)
+    weights = (adjugate * determinant.sign()[:, None, None]) @ sites.T
+    nearer = 1 - HIDDEN_MARGIN / sites.norm(dim=-1)
+    return ((weights >= 0).all(dim=1) & (weights.sum(dim=1) * nearer > determinant.abs()[:, None])).any(dim=0)

@@ -126,7 +126,7 @@ class HeadTemplate:
         raise HeadArtistError(f"Template {self.name!r} has no expression {expression_name!r}: {hint}")
 
 
-def load_template(source: str | Path) -> HeadTemplate:
+def load_template(source: str | Path = "open") -> HeadTemplate:
     """The head template called `source`.
 
     Raises:
@@ -137,4 +137,6 @@ def load_template(source: str | Path) -> HeadTemplate:
 
     if source == "open":
         return load_open_head()
-    raise HeadArtistError(f"Template {str(source)!r} cannot be loaded: only the shipped template 'open' can, pass 'open'.")
+    raise HeadArtistError(
+        f"Template {str(source)!r} cannot be loaded: only the shipped template 'open' can, pass 'open'."
+    )
