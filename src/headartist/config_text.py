@@ -1,0 +1,233 @@
+"""Config as text: the JSON of a Head folder, `path=value` overrides, and what differs between two configs.
+
+All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage, `geometry.loss.cfg_scale`.
+"""
+
+import ast
+import difflib
+import json
+import types
+from collections.abc import Iterable
+from dataclasses import MISSING, fields, is_dataclass, replace
+from math import isfinite
+from typing import Any, Literal, Union, get_args, get_origin
+
+from headartist.config import Config
+from headartist.errors import HeadArtistError
+from headartist.schedules import Constant
+
+NOT_THE_HEAD = ("run", "exports")
+"""Settings of a Config that do not change the head."""
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON text; `from_json` gives back an equal config."""
+    return json.dumps(_encode(config), indent=2) + "\n"
+
+
+def from_json(text: str, source: str = "The config") -> Config:
+    """A config from its JSON text; settings that are not named have their defaults.
+
+    Args:
+        text: what `to_json` wrote.
+        source: what errors call it, such as the file's path.
+
+    Raises:
+        HeadArtistError: text that is not JSON, unknown settings, or values of the wrong kind.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise HeadArtistError(f"{source} is not JSON (line {error.lineno}: {error.msg}): mend or replace it.") from None
+    return _decode(Config, data, "")
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """The config with `path=value` assignments applied in turn.
+
+    A value is a number, a word, a tuple `3,3.5`, or a loss or schedule written as in Python:
+    `texture.t_max=Linear(0.98, 0.7, begin=100, end=101)`.
+
+    Raises:
+        HeadArtistError: unknown paths, values of the wrong kind or out of range.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise HeadArtistError(f"--set {assignment!r} has no value: write path=value, as in geometry.steps=300.")
+        config = _assign(config, path.strip().split("."), text.strip(), path.strip())
+    return config
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """What differs in the head that two configs ask for, as "texture.loss.cfg_scale 7.5 -> 10"."""
+    return list(_compare(_encode(old, NOT_THE_HEAD), _encode(new, NOT_THE_HEAD), ""))
+
+
+def _encode(value: Any, skip: tuple[str, ...] = ()) -> Any:
+    match value:
+        case Constant():
+            return value.value
+        case tuple():
+            return [_encode(item) for item in value]
+        case _ if is_dataclass(value):
+            named = {item.name: _encode(getattr(value, item.name)) for item in fields(value) if item.name not in skip}
+            return {"type": type(value).__name__, **named}
+    return value
+
+
+def _decode(kind: Any, value: Any, path: str) -> Any:
+    """`value`, as JSON has it, as an instance of the type `kind`."""
+    origin, choices = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _decode_union(choices, value, path)
+    if origin is Literal:
+        return _one_of(value, choices, path)
+    if origin is tuple:
+        return _decode_tuple(choices, value, path)
+    if is_dataclass(kind):
+        return _decode_dataclass(kind, value, path)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        return float(value)
+    if kind is not float and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise HeadArtistError(f"{path} must be {_kind_words(kind)} (got {value!r}).")
+
+
+def _decode_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
+    """One of several dataclasses by its `type`, a bare number where Constant is among them, or an optional value."""
+    if value is None and types.NoneType in choices:
+        return None
+    named = _dataclasses(choices)
+    if not named:
+        (kind,) = (choice for choice in choices if choice is not types.NoneType)
+        return _decode(kind, value, path)
+    if isinstance(value, dict):
+        return _decode(named[_one_of(value.get("type"), tuple(named), path)], value, path)
+    if "Constant" in named:
+        return Constant(_decode(float, value, path))
+    raise HeadArtistError(f"{path} must be one of {', '.join(named)} (got {value!r}).")
+
+
+def _dataclasses(choices: tuple[Any, ...]) -> dict[str, Any]:
+    return {choice.__name__: choice for choice in choices if isinstance(choice, type) and is_dataclass(choice)}
+
+
+def _decode_tuple(choices: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        value = [value]
+    if len(choices) == 2 and choices[1] is Ellipsis:
+        return tuple(_decode(choices[0], item, path) for item in value)
+    if len(value) != len(choices):
+        raise HeadArtistError(f"{path} takes {len(choices)} values (got {len(value)}).")
+    return tuple(_decode(kind, item, path) for kind, item in zip(choices, value, strict=True))
+
+
+def _decode_dataclass(kind: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        raise HeadArtistError(f"{path or 'A config'} must be written as {kind.__name__}(...) (got {value!r}).")
+    known = {item.name: item for item in fields(kind)}
+    given = {name: entry for name, entry in value.items() if name != "type"}
+    for name in given:
+        if name not in known:
+            raise HeadArtistError(f"{path or 'A config'} has no setting {name!r}: {did_you_mean(name, known)}")
+    for name, item in known.items():
+        if name not in given and item.default is MISSING and item.default_factory is MISSING:
+            raise HeadArtistError(f"{_join(path, name)} is missing: {kind.__name__} needs it.")
+    return kind(**{name: _decode(known[name].type, entry, _join(path, name)) for name, entry in given.items()})
+
+
+def _assign(value: Any, path: list[str], text: str, whole: str) -> Any:
+    """A copy of the dataclass `value` in which the setting at `path` is what `text` says."""
+    head, rest = path[0], path[1:]
+    known = {item.name: item.type for item in fields(value) if item.name != "stages"}
+    stages = {stage.name: stage for stage in value.stages} if isinstance(value, Config) else {}
+    if head not in known and head not in stages:
+        raise HeadArtistError(f"--set {whole} names no setting: {did_you_mean(head, (*stages, *known))}")
+    if head in stages and rest:
+        changed = _assign(stages[head], rest, text, whole)
+        return replace(value, stages=tuple(changed if stage.name == head else stage for stage in value.stages))
+    if head in stages:
+        raise HeadArtistError(f"--set {whole} is a whole stage: name one of its settings, as in {whole}.steps=300.")
+    if not rest:
+        return replace(value, **{head: _decode(known[head], _parse(known[head], text), whole)})
+    inner = getattr(value, head)
+    if not is_dataclass(inner):
+        raise HeadArtistError(f"--set {whole} goes too deep: {head} is {inner!r} and has no settings of its own.")
+    return replace(value, **{head: _assign(inner, rest, text, whole)})
+
+
+def _parse(kind: Any, text: str) -> Any:
+    """The JSON value that `text` stands for where `kind` is wanted; words need no quotes."""
+    if kind is str:
+        return text
+    if text.lower() in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[text.lower()]
+    try:
+        return _literal(kind, ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError):
+        return [part.strip() for part in text.split(",")] if get_origin(kind) is tuple else text
+
+
+def _literal(kind: Any, node: ast.expr) -> Any:
+    """A Python literal or a call of a dataclass's name, as JSON would have it."""
+    match node:
+        case ast.Name(name):
+            return name
+        case ast.Tuple(items) | ast.List(items):
+            return [_literal(kind, item) for item in items]
+        case ast.Call(ast.Name(name), arguments, keywords):
+            named = _dataclasses(get_args(kind))
+            order = [item.name for item in fields(named[name])] if name in named else []
+            # An argument too many gets a name that no setting has, and the decoder complains of it.
+            names = (*order, *(f"({index + 1}. argument)" for index in range(len(order), len(arguments))))
+            given = [*zip(names, arguments, strict=False), *((word.arg or "**", word.value) for word in keywords)]
+            return {"type": name, **{setting: _literal(kind, argument) for setting, argument in given}}
+    return ast.literal_eval(node)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of an error about an unknown word: the closest choice, or all of them."""
+    choices = list(choices)
+    close = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(choices)}."
+
+
+def _one_of(value: Any, choices: tuple[Any, ...], path: str) -> Any:
+    if value in choices:
+        return value
+    hint = did_you_mean(str(value), (str(choice) for choice in choices))
+    raise HeadArtistError(f"{path} cannot be {value!r}: {hint}")
+
+
+def _compare(before: Any, after: Any, path: str) -> Iterable[str]:
+    """Every difference of two encoded values; a value of another type is shown as a whole."""
+    if isinstance(before, dict) and isinstance(after, dict) and before["type"] == after["type"]:
+        for name in before:
+            yield from _compare(before[name], after[name], _join(path, name))
+    elif path == "stages" and [stage["name"] for stage in before] == [stage["name"] for stage in after]:
+        for old, new in zip(before, after, strict=True):
+            yield from _compare(old, new, old["name"])
+    elif before != after:
+        yield f"{path} {_shown(before)} -> {_shown(after)}"
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case {"type": "Stage", "name": name}:
+            return str(name)
+        case {"type": kind, **settings}:
+            return f"{kind}({', '.join(f'{name}={_shown(setting)}' for name, setting in settings.items())})"
+        case list():
+            return f"({', '.join(_shown(item) for item in value)})"
+        case float():
+            return f"{value:g}"
+    return repr(value)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _kind_words(kind: Any) -> str:
+    return {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}.get(kind, str(kind))

@@ -1,0 +1,173 @@
+"""The Head folder on disk: who may write into it, and what lies where. Nothing here needs torch.
+
+Every file is replaced whole, by a rename, so that a killed run leaves the old one.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headartist.config import Config
+from headartist.config_text import differences, from_json, to_json
+from headartist.errors import HeadArtistError
+
+DIFFERENCES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class HeadFolder:
+    """One Head folder by its path; every command takes it, and never a path within."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """What was asked, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def weights(self) -> Path:
+        """The finished avatar."""
+        return self.path / "head.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that resuming needs; one file, so that it is replaced in one move."""
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def previews(self) -> Path:
+        """Pictures of the head as it grew."""
+        return self.path / "previews"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def provenance(self) -> Path:
+        """Where the head comes from: versions, prior, seed, device, time."""
+        return self.path / "provenance.json"
+
+    @property
+    def video(self) -> Path:
+        """The turntable."""
+        return self.path / "turntable.mp4"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """Eight views with their normals."""
+        return self.path / "contact.png"
+
+    def read_config(self) -> Config:
+        """The config the head was made with.
+
+        Raises:
+            HeadArtistError: when this is not a Head folder, or its config is damaged.
+        """
+        try:
+            text = self.config.read_text(encoding="utf-8")
+        except OSError:
+            raise HeadArtistError(
+                f"{self.path} is not a Head folder (it has no config.json): give the --out of `headartist generate`."
+            ) from None
+        return from_json(text, source=str(self.config))
+
+    def write_config(self, config: Config) -> None:
+        """Replace `config.json`."""
+        write_text(self.config, to_json(config))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add a line to `metrics.jsonl`."""
+        with self.metrics.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+
+    def trim_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the lines that `keep` refuses, and a last line that was cut short by a kill."""
+        if self.metrics.exists():
+            whole = [line for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"]
+            write_text(self.metrics, "".join(line for line in whole if keep(json.loads(line))))
+
+
+def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> HeadFolder:
+    """The folder for a run, when the run may write there; changes nothing on disk.
+
+    Raises:
+        HeadArtistError: when a head with other settings, or something else, is there, or it cannot be written to.
+    """
+    folder = HeadFolder(path)
+    if path.exists() and not path.is_dir():
+        raise HeadArtistError(f"{path} is a file: choose another --out.")
+    if path.exists() and not folder.config.exists() and any(path.iterdir()):
+        raise HeadArtistError(f"{path} is not empty and not a Head folder: choose another --out.")
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise HeadArtistError(f"{existing} cannot be written to: choose another --out, or change its permissions.")
+    if folder.config.exists() and not overwrite:
+        changed = differences(folder.read_config(), config)
+        if changed:
+            more = f" and {len(changed) - DIFFERENCES_SHOWN} more" if len(changed) > DIFFERENCES_SHOWN else ""
+            raise HeadArtistError(
+                f"{path} exists with other settings ({', '.join(changed[:DIFFERENCES_SHOWN])}{more}): "
+                "use --overwrite or another --out."
+            )
+    return folder
+
+
+def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) -> None:
+    """Make the folder and write its config; with `overwrite`, first remove what an earlier head left.
+
+    Only files that a Head folder is made of are removed.
+    """
+    if overwrite:
+        for name in ("config.json", "head.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
+            for old in folder.path.glob(name):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        folder.video.unlink(missing_ok=True)
+        folder.contact_sheet.unlink(missing_ok=True)
+    for place in (folder.path, folder.checkpoint.parent, folder.previews):
+        place.mkdir(parents=True, exist_ok=True)
+    folder.write_config(config)
+
+
+def default_path(prompt: str, seed: int) -> Path:
+    """`heads/<slug of the prompt>-<seed>`: "a DSLR portrait of a clown" becomes `heads/a-dslr-portrait-of-a-clown-0`."""
+    slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")[:60].rstrip("-_")
+    return Path("heads") / f"{slug or 'head'}-{seed}"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Lend a draft's path beside `path`; what was written there is moved into place, durably, if nothing was raised."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield draft
+        _flush(draft)
+        os.replace(draft, path)
+        _flush(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file whole."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,139 @@
+"""Presets: named configs as values. Start from one and change what you like with `dataclasses.replace`."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from headartist.avatars.tet_config import FieldConfig, TetConfig
+from headartist.config import Config, Exports, Part, Rates, Regularisers, Run, Ssd, StableDiffusion, Stage, Views
+from headartist.config_text import did_you_mean
+from headartist.errors import HeadArtistError
+from headartist.prompts import NEGATIVE, NEGATIVE_PHOTO
+from headartist.schedules import Constant, Linear, Step
+
+_SHAPE: tuple[Part, ...] = ("sdf", "offset")
+_COLOUR: tuple[Part, ...] = ("colour",)
+_SLOW = Rates(hash_grid=Constant(1e-3), mlp=Constant(1e-3))
+
+# The released code gives normal consistency 7,000 until step 5,000 of the whole geometry stage and 10,000 after it
+# (its list reads start step, value, value, end step); the paper's supplement says 8,000 throughout.
+_PAPER_WARM_UP = Stage(
+    name="warm_up",
+    trains=_SHAPE,
+    draws="normal_opacity_latent",
+    loss=Ssd(cfg_scale=100.0),
+    steps=1_000,
+    t_max=Constant(0.5),
+    render_size=512,
+    rates=_SLOW,
+    weight_decay=0.01,
+    regularisers=Regularisers(normal_consistency=Constant(7_000.0), laplacian=Constant(10_000.0)),
+)
+PAPER = Config(
+    prior=StableDiffusion(model="sd21"),
+    # 64 cells a side have the 275,000 vertices of the grid file that is known as "128".
+    avatar=TetConfig(resolution=64),
+    stages=(
+        _PAPER_WARM_UP,
+        replace(
+            _PAPER_WARM_UP,
+            name="geometry",
+            draws="normal",
+            steps=14_000,
+            regularisers=Regularisers(
+                normal_consistency=Step(7_000.0, 10_000.0, at=4_000), laplacian=Constant(10_000.0)
+            ),
+        ),
+        Stage(
+            name="texture",
+            trains=_COLOUR,
+            draws="rgb",
+            loss=Ssd(cfg_scale=7.5),
+            steps=20_000,
+            t_max=Linear(0.98, 0.7, begin=5_000, end=5_001),
+            render_size=512,
+            negative=NEGATIVE_PHOTO,
+            weight_decay=0.01,
+            background=(0.58, 0.47, 0.41),
+        ),
+    ),
+)
+"""The paper's constants with Stable Diffusion 2.1-base, for a GPU."""
+
+# Finest cells of 1/42 and 1/108 of the box: about the grid's own, and about a pixel of the small prior.
+_SMALL_HEAD = TetConfig(
+    resolution=40,
+    shape=FieldConfig(levels=6, base=4, growth=1.6, log2_table=15, width=32, depth=1),
+    colour=FieldConfig(levels=8, base=8, growth=1.45, log2_table=16, width=32, depth=1),
+    sdf_base="template",
+    refresh=8,
+)
+EMBEDDED = Config(
+    prior=StableDiffusion(model="embedded"),
+    avatar=_SMALL_HEAD,
+    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(30.0, 42.0), front_share=0.5),
+    stages=(
+        Stage(
+            name="geometry",
+            trains=_SHAPE,
+            draws="normal",
+            loss=Ssd(cfg_scale=15.0),
+            steps=500,
+            t_max=Constant(0.5),
+            render_size=96,
+            views=2,
+            text="a normal map of {subject}",
+            negative=NEGATIVE,
+            regularisers=Regularisers(normal_consistency=Constant(100.0), laplacian=Constant(100.0)),
+        ),
+        Stage(
+            name="texture",
+            trains=_COLOUR,
+            draws="rgb",
+            loss=Ssd(cfg_scale=7.5),
+            steps=400,
+            t_max=Step(0.98, 0.7, at=100),
+            render_size=96,
+            views=2,
+            negative=NEGATIVE,
+        ),
+    ),
+    run=Run(checkpoint_every=100, preview_every=100),
+)
+"""The prior that ships with the package, on a plain CPU, in a few minutes."""
+
+QUICK = replace(
+    EMBEDDED,
+    avatar=replace(_SMALL_HEAD, resolution=32),
+    stages=(
+        replace(EMBEDDED.stages[0], steps=200, render_size=64),
+        replace(EMBEDDED.stages[1], steps=200, render_size=64, t_max=Step(0.98, 0.7, at=50)),
+    ),
+    exports=Exports(texture_size=512, video_views=60, video_size=256),
+)
+"""A minute or two: a first look."""
+
+SMOKE = replace(
+    EMBEDDED,
+    avatar=replace(_SMALL_HEAD, resolution=16),
+    stages=(
+        replace(EMBEDDED.stages[0], steps=20, render_size=64, views=1),
+        replace(EMBEDDED.stages[1], steps=20, render_size=64, views=1, t_max=Constant(0.98)),
+    ),
+    run=Run(checkpoint_every=10, preview_every=0, log_every=1),
+    exports=Exports(formats=("glb",), texture_size=128, video_views=0),
+)
+"""Every step of the way from the prompt to a GLB in under a minute; the head is not worth looking at."""
+
+PRESETS: Mapping[str, Config] = MappingProxyType({"embedded": EMBEDDED, "quick": QUICK, "smoke": SMOKE, "paper": PAPER})
+
+
+def preset(name: str) -> Config:
+    """The preset called `name`.
+
+    Raises:
+        HeadArtistError: when there is none.
+    """
+    if name not in PRESETS:
+        raise HeadArtistError(f"There is no preset {name!r}: {did_you_mean(name, PRESETS)}")
+    return PRESETS[name]

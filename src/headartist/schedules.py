@@ -1,0 +1,70 @@
+"""Schedules: numbers that may change during a stage, as pure functions of its step."""
+
+from dataclasses import dataclass
+
+from headartist.errors import HeadArtistError
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same `value` at every step."""
+
+    value: float
+
+    def __call__(self, step: int) -> float:  # noqa: ARG002 - all schedules are called alike
+        """The value at `step`."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`first` until step `begin`, `last` from step `end` on, a straight line between."""
+
+    first: float
+    last: float
+    begin: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin < self.end:
+            raise HeadArtistError(
+                f"Linear needs 0 <= begin < end (got begin={self.begin}, end={self.end}): "
+                "use Step(before, after, at) for a jump."
+            )
+
+    def __call__(self, step: int) -> float:
+        """The value at `step`; the two ends are met exactly."""
+        if step <= self.begin:
+            return self.first
+        if step >= self.end:
+            return self.last
+        return self.first + (self.last - self.first) * (step - self.begin) / (self.end - self.begin)
+
+
+@dataclass(frozen=True)
+class Step:
+    """`before` up to step `at`, `after` from step `at` on."""
+
+    before: float
+    after: float
+    at: int
+
+    def __post_init__(self) -> None:
+        if self.at < 0:
+            raise HeadArtistError(f"Step needs at >= 0 (got at={self.at}): steps are counted from 0.")
+
+    def __call__(self, step: int) -> float:
+        """The value at `step`."""
+        return self.before if step < self.at else self.after
+
+
+Schedule = Constant | Linear | Step
+
+
+def extremes(schedule: Schedule) -> tuple[float, float]:
+    """The lowest and the highest value that a schedule ever takes."""
+    match schedule:
+        case Constant(value):
+            return value, value
+        case Linear(first, last) | Step(first, last):
+            return min(first, last), max(first, last)
