@@ -124,7 +124,7 @@ def draw_landmarks(
         visible: landmarks that may be drawn; all when None.
     """
     pixels = np.concatenate([pixels[:468], _pupil_pixels(pixels)])
-    drawable = ((pixels >= 0) & (pixels <= size)).all(axis=1)
+    drawable: np.ndarray = np.all((pixels >= 0) & (pixels <= size), axis=1)
     if visible is not None:
         drawable[:468] &= visible[:468]
         drawable[468:] &= _pupils_visible(visible)
