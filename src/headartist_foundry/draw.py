@@ -1,0 +1,200 @@
+"""Drawing: layers to a colour picture and a camera-space normal map, with alpha-tested hair, by supersampling."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+
+from headartist.cameras import Cameras
+from headartist_foundry.scenes import Layer
+
+wp.set_module_options({"enable_backward": False})
+
+GAMMA = 2.2
+FARTHEST = 16.0  # world units; the depth key spans this
+
+
+@wp.kernel
+def _nearest(
+    points: wp.array(dtype=wp.vec3),
+    faces: wp.array2d(dtype=wp.int32),
+    layer: wp.array(dtype=wp.int32),
+    uv: wp.array2d(dtype=wp.vec2),
+    opacity: wp.array(dtype=wp.float32),
+    texels: wp.array(dtype=wp.uint8),
+    extent: wp.array2d(dtype=wp.int32),
+    size: int,
+    keys: wp.array2d(dtype=wp.uint64),
+):
+    """Keep for every sample the nearest triangle that its alpha lets through, as depth in the key's upper half."""
+    face = wp.tid()
+    i0 = faces[face, 0]
+    i1 = faces[face, 1]
+    i2 = faces[face, 2]
+    p0 = points[i0]
+    p1 = points[i1]
+    p2 = points[i2]
+    if p0[2] <= 0.1 or p1[2] <= 0.1 or p2[2] <= 0.1:
+        return
+    area = (p1[0] - p0[0]) * (p2[1] - p0[1]) - (p2[0] - p0[0]) * (p1[1] - p0[1])
+    if area == 0.0:
+        return
+    left = wp.max(int(wp.floor(wp.min(p0[0], wp.min(p1[0], p2[0])) - 0.5)), 0)
+    right = wp.min(int(wp.ceil(wp.max(p0[0], wp.max(p1[0], p2[0])) - 0.5)), size - 1)
+    top = wp.max(int(wp.floor(wp.min(p0[1], wp.min(p1[1], p2[1])) - 0.5)), 0)
+    bottom = wp.min(int(wp.ceil(wp.max(p0[1], wp.max(p1[1], p2[1])) - 0.5)), size - 1)
+    material = layer[face]
+    for y in range(top, bottom + 1):
+        for x in range(left, right + 1):
+            px = float(x) + 0.5
+            py = float(y) + 0.5
+            b0 = ((p1[0] - px) * (p2[1] - py) - (p2[0] - px) * (p1[1] - py)) / area
+            b1 = ((p2[0] - px) * (p0[1] - py) - (p0[0] - px) * (p2[1] - py)) / area
+            b2 = 1.0 - b0 - b1
+            if b0 >= 0.0 and b1 >= 0.0 and b2 >= 0.0:
+                w0 = b0 / p0[2]
+                w1 = b1 / p1[2]
+                w2 = b2 / p2[2]
+                depth = 1.0 / (w0 + w1 + w2)
+                at = (uv[face, 0] * w0 + uv[face, 1] * w1 + uv[face, 2] * w2) * depth
+                width = extent[material, 1]
+                height = extent[material, 2]
+                column = wp.clamp(int((at[0] - wp.floor(at[0])) * float(width)), 0, width - 1)
+                row = wp.clamp(int((1.0 - at[1] - wp.floor(1.0 - at[1])) * float(height)), 0, height - 1)
+                alpha = float(texels[extent[material, 0] + row * width + column]) / 255.0
+                alpha = alpha * (opacity[i0] * w0 + opacity[i1] * w1 + opacity[i2] * w2) * depth
+                state = wp.rand_init(face, y * size + x)
+                if alpha >= 0.99 or alpha > wp.randf(state):
+                    near = wp.uint64(wp.clamp(depth / 16.0, 0.0, 1.0) * 4294967040.0)
+                    wp.atomic_min(keys, y, x, (near << wp.uint64(32)) | wp.uint64(face))
+
+
+@dataclass(frozen=True)
+class Light:
+    """One lamp in the camera frame and the light from everywhere."""
+
+    direction: np.ndarray  # 3, towards the lamp
+    ambient: float
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> "Light":
+        """A lamp somewhere before the head."""
+        return Light(np.array([rng.uniform(-0.7, 0.7), rng.uniform(0.05, 0.7), 0.8]), float(rng.uniform(0.38, 0.6)))
+
+
+class Drawing:
+    """Layers packed once, to be drawn from many views."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        counts = np.cumsum([0] + [len(layer.verts) for layer in layers])
+        self.layers = layers
+        self.verts = np.concatenate([layer.verts for layer in layers])
+        self.faces = np.concatenate([layer.faces + start for layer, start in zip(layers, counts[:-1], strict=True)]).astype(np.int32)
+        self.layer = np.repeat(np.arange(len(layers), dtype=np.int32), [len(layer.faces) for layer in layers])
+        self.uv = np.concatenate([layer.uv for layer in layers]).astype(np.float32)
+        self.normals = _vertex_normals(self.verts, self.faces)
+        opacity = [np.ones(len(layer.verts)) if layer.opacity is None else layer.opacity for layer in layers]
+        alphas = [np.full((1, 1), 255, np.uint8) if layer.material == "skin" else layer.texture[..., 3] for layer in layers]
+        sizes = np.cumsum([0] + [alpha.size for alpha in alphas])
+        extent = np.array([(start, a.shape[1], a.shape[0]) for start, a in zip(sizes[:-1], alphas, strict=True)], np.int32)
+        self._inputs = [
+            wp.array(self.faces, device="cpu"),
+            wp.array(self.layer, device="cpu"),
+            wp.array(self.uv, dtype=wp.vec2, device="cpu"),
+            wp.array(np.concatenate(opacity).astype(np.float32), device="cpu"),
+            wp.array(np.concatenate([alpha.ravel() for alpha in alphas]), device="cpu"),
+            wp.array(extent, device="cpu"),
+        ]
+
+    def draw(
+        self, view: Cameras, size: int, light: Light, background: np.ndarray, samples: int = 3
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One view as (colour, normal picture), each `size size 3` in [0, 1]; the normal map's background is mid grey."""
+        fine = size * samples
+        rotation = view.rotation[0].double().numpy()
+        local = (self.verts - view.position[0].double().numpy()) @ rotation.T
+        focal = fine / 2 / np.tan(np.radians(float(view.fov_y_deg[0])) / 2)
+        depth = -local[:, 2]
+        safe = np.where(depth > 0.1, depth, 1.0)
+        screen = np.stack([fine / 2 + focal * local[:, 0] / safe, fine / 2 - focal * local[:, 1] / safe, depth], axis=1)
+        keys = np.full((fine, fine), np.iinfo(np.uint64).max, np.uint64)
+        on_device = wp.array(keys, device="cpu", copy=False)
+        points = wp.array(screen.astype(np.float32), dtype=wp.vec3, device="cpu")
+        wp.launch(_nearest, dim=len(self.faces), inputs=[points, *self._inputs, fine, on_device], device="cpu")
+        rows, columns = np.nonzero(keys != np.iinfo(np.uint64).max)
+        face = (keys[rows, columns] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        weights = _barycentric(screen, self.faces[face], columns + 0.5, rows + 0.5)
+        colour, normal = self._shade(face, weights, local, rotation, light)
+        picture = np.broadcast_to(background, (fine, fine, 3)).copy()
+        picture[rows, columns] = colour
+        normal_map = np.full((fine, fine, 3), 0.5)
+        normal_map[rows, columns] = normal * 0.5 + 0.5
+        return _shrink(picture, samples), _shrink(normal_map, samples)
+
+    def _shade(
+        self, face: np.ndarray, weights: np.ndarray, local: np.ndarray, rotation: np.ndarray, light: Light
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Colour and camera-space normal of every covered sample; light and normals live in the camera frame."""
+        corners = self.faces[face]
+        normal = _unit((self.normals[corners] * weights[..., None]).sum(axis=1) @ rotation.T)
+        towards = _unit(-(local[corners] * weights[..., None]).sum(axis=1))
+        normal = np.where((normal * towards).sum(axis=1, keepdims=True) < 0, -normal, normal)
+        lamp = _unit(light.direction[None])[0]
+        diffuse = np.clip(0.85 * normal @ lamp + 0.15, 0, 1)
+        sky = 0.5 + 0.5 * normal @ rotation[:, 1]
+        shine = np.clip((normal * _unit(towards + lamp)).sum(axis=1), 0, 1)
+        at = (self.uv[face] * weights[..., None]).sum(axis=1) % 1.0
+        colour = np.zeros((len(face), 3))
+        gloss = np.zeros(len(face))
+        for index, layer in enumerate(self.layers):
+            mine = np.flatnonzero(self.layer[face] == index)
+            height, width = layer.texture.shape[:2]
+            row = np.minimum(((1 - at[mine, 1]) * height).astype(int), height - 1)
+            column = np.minimum((at[mine, 0] * width).astype(int), width - 1)
+            colour[mine] = layer.texture[row, column, :3] / 255.0
+            strength, power = GLOSS.get(layer.material, (0.0, 1))
+            gloss[mine] = strength * shine[mine] ** power
+        lit = colour**GAMMA * (light.ambient * (0.6 + 0.4 * sky)[:, None] + 0.9 * diffuse[:, None]) + gloss[:, None]
+        return np.clip(lit, 0, 1) ** (1 / GAMMA), normal
+
+
+GLOSS = {
+    "skin": (0.07, 18),
+    "eye": (0.6, 80),
+    "hair": (0.12, 20),
+    "metal": (0.6, 12),
+    "stone": (0.12, 10),
+    "teeth": (0.2, 30),
+}
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _vertex_normals(verts: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    a, b, c = (verts[faces[:, k]] for k in range(3))
+    area = np.cross(b - a, c - a)
+    sums = [sum(np.bincount(faces[:, k], area[:, axis], len(verts)) for k in range(3)) for axis in range(3)]
+    return _unit(np.stack(sums, axis=1))
+
+
+def _barycentric(screen: np.ndarray, corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Perspective-correct weights of the samples (x, y) in their triangles, n 3."""
+    p = screen[corners]
+    dx, dy = p[..., 0] - x[:, None], p[..., 1] - y[:, None]
+    raw = np.stack(
+        [
+            dx[:, 1] * dy[:, 2] - dx[:, 2] * dy[:, 1],
+            dx[:, 2] * dy[:, 0] - dx[:, 0] * dy[:, 2],
+            dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0],
+        ],
+        axis=1,
+    )
+    raw = raw / p[..., 2]
+    return raw / raw.sum(axis=1, keepdims=True)
+
+
+def _shrink(picture: np.ndarray, samples: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return picture.reshape(height // samples, samples, width // samples, samples, -1).mean(axis=(1, 3))

@@ -1,0 +1,140 @@
+"""Rendering the training set: shards of captioned views with their landmark sites, restartable."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+import json
+import os
+
+import numpy as np
+import torch
+from PIL import Image
+
+from headartist.cameras import Cameras, look
+from headartist.heads.landmarks import draw_landmarks
+from headartist_foundry.captions import caption
+from headartist_foundry.draw import Drawing, Light
+from headartist_foundry.scenes import make_scene
+from headartist_foundry.traits import Traits, sample_traits
+from headartist_foundry.wardrobe import Wardrobe
+
+HEADS_PER_SHARD = 50
+BACK_VIEW_DEG = 90.0
+JITTER = 0.02  # world units by which the head may stand off the centre
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Views of a few heads; arrays have the view first.
+
+    Attributes:
+        rgb: colour pictures, n h w 3 uint8.
+        normal: camera-space normal maps, n h w 3 uint8.
+        sites: landmark pixels over the picture size, n 478 2 float32; in [0, 1] inside the frame.
+        azimuth_deg: n float32.
+        elevation_deg: n float32.
+        head: which of `traits` a view shows, n int.
+        traits: the heads.
+    """
+
+    rgb: np.ndarray
+    normal: np.ndarray
+    sites: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    head: np.ndarray
+    traits: tuple[Traits, ...]
+
+    @staticmethod
+    def load(path: Path) -> "Shard":
+        """Read one file of `render`."""
+        with np.load(path, allow_pickle=False) as arrays:
+            traits = tuple(Traits(**row) for row in json.loads(str(arrays["traits"])))
+            return Shard(**{name: arrays[name] for name in arrays.files if name != "traits"}, traits=traits)
+
+    def save(self, path: Path) -> None:
+        """Write atomically."""
+        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "traits"}
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as stream:
+            np.savez(stream, **arrays, traits=json.dumps([asdict(t) for t in self.traits]))
+        os.replace(partial, path)
+
+
+def sample_view(rng: np.random.Generator) -> Cameras:
+    """A view within the ranges that distillation samples; half of them see the face."""
+    azimuth = rng.uniform(-55, 55) if rng.random() < 0.4 else rng.uniform(-180, 180)
+    elevation = rng.uniform(-10, 45) if rng.random() < 0.6 else rng.uniform(-10, 20)
+    view = look(float(azimuth), float(elevation), float(rng.uniform(30, 50)))
+    return Cameras(
+        view.azimuth_deg,
+        view.elevation_deg,
+        view.fov_y_deg,
+        view.radius,
+        torch.from_numpy(rng.normal(0, JITTER, (1, 3)).astype(np.float32)),
+    )
+
+
+def sample_background(rng: np.random.Generator) -> np.ndarray:
+    """Mid grey half of the time, else any colour, more often a pale one."""
+    if rng.random() < 0.5:
+        return np.full(3, 0.5)
+    return rng.uniform(0.1, 0.95, 3) * 0.5 + rng.uniform(0.1, 0.95) * 0.5
+
+
+def render_shard(seed: tuple[int, int], heads: int, views: int, size: int, wardrobe: Wardrobe | None) -> Shard:
+    """Draw `heads` characters from `views` sides each."""
+    rng = np.random.default_rng(seed)
+    columns: dict[str, list[np.ndarray | float | int]] = {
+        name: [] for name in ("rgb", "normal", "sites", "azimuth_deg", "elevation_deg", "head")
+    }
+    people = []
+    for number in range(heads):
+        traits = sample_traits(rng)
+        layers, body = make_scene(traits, wardrobe, rng)
+        drawing, sites = Drawing(layers), body.head.site_positions()
+        people.append(traits)
+        for _ in range(views):
+            view = sample_view(rng)
+            rgb, normal = drawing.draw(view, size, Light.sample(rng), sample_background(rng))
+            columns["rgb"].append((rgb * 255).round().astype(np.uint8))
+            columns["normal"].append((normal * 255).round().astype(np.uint8))
+            columns["sites"].append(view.project(sites, 1)[0][0].numpy())
+            columns["azimuth_deg"].append(float(view.azimuth_deg[0]))
+            columns["elevation_deg"].append(float(view.elevation_deg[0]))
+            columns["head"].append(number)
+    arrays = {name: np.array(values) for name, values in columns.items()}
+    return Shard(**arrays, traits=tuple(people))
+
+
+def contact_sheet(shard: Shard, rows: int = 6, columns: int = 5) -> Image.Image:
+    """Colour, normals and landmark map of some views, to look at."""
+    size = shard.rgb.shape[1]
+    sheet = np.zeros((rows * size, columns * 3 * size, 3), np.uint8)
+    for cell, view in enumerate(np.linspace(0, len(shard.rgb) - 1, rows * columns).astype(int)):
+        row, column = divmod(cell, columns)
+        marks = draw_landmarks(shard.sites[view] * size, size, face=abs(shard.azimuth_deg[view]) <= BACK_VIEW_DEG)
+        strip = np.concatenate([shard.rgb[view], shard.normal[view], marks], axis=1)
+        sheet[row * size : (row + 1) * size, column * 3 * size : (column + 1) * 3 * size] = strip
+    return Image.fromarray(sheet)
+
+
+def render(out: Path, *, count: int, views: int, size: int, assets: Path | None, seed: int = 0, part: int = 0, parts: int = 1) -> None:
+    """Write shards of `count` heads into `out`; shards that are already there stay as they are.
+
+    Several processes share the work when each is given another `part` of `parts`.
+    """
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    wardrobe = Wardrobe(assets) if assets else None
+    for number in range(part, -(-count // HEADS_PER_SHARD), parts):
+        path = out / f"shard_{seed:03d}_{number:05d}.npz"
+        if path.exists():
+            continue
+        heads = min(HEADS_PER_SHARD, count - number * HEADS_PER_SHARD)
+        shard = render_shard((seed, number), heads, views, size, wardrobe)
+        shard.save(path)
+        if number % 20 == 0:
+            contact_sheet(shard).save(path.with_suffix(".png"))
+            rng = np.random.default_rng(number)
+            print("\n".join(caption(t, rng, normals=False) for t in shard.traits[:4]))
+        print(f"{path.name}: {len(shard.rgb)} views", flush=True)

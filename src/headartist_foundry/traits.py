@@ -1,0 +1,145 @@
+"""Traits: what is drawn and what the caption says, sampled together.
+
+Colours of hair, beard, hat and skin are drawn independently of each other and of the age wherever nature allows it:
+a model that only ever saw white beards under white hair would whiten the scalp when asked for a white beard.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+HAIR_COLOURS = {
+    "black": (0.06, 0.055, 0.055),
+    "brown": (0.26, 0.15, 0.08),
+    "blonde": (0.82, 0.65, 0.33),
+    "red": (0.62, 0.21, 0.07),
+    "grey": (0.52, 0.52, 0.53),
+    "white": (0.90, 0.90, 0.88),
+    "blue": (0.12, 0.25, 0.75),
+    "pink": (0.90, 0.40, 0.62),
+}
+CLOTH_COLOURS = {
+    "black": (0.06, 0.06, 0.07),
+    "brown": (0.34, 0.21, 0.12),
+    "red": (0.66, 0.09, 0.08),
+    "blue": (0.10, 0.22, 0.62),
+    "white": (0.90, 0.90, 0.88),
+    "green": (0.12, 0.42, 0.16),
+    "yellow": (0.86, 0.70, 0.14),
+    "purple": (0.38, 0.14, 0.52),
+}
+ALIEN_COLOURS = {"green": (0.28, 0.62, 0.16), "blue": (0.18, 0.38, 0.78), "purple": (0.50, 0.26, 0.66)}
+STONE_COLOURS = {"marble": (0.86, 0.85, 0.82), "bronze": (0.46, 0.29, 0.13), "gold": (0.83, 0.62, 0.18)}
+HAIR_STYLES = ("bald", "short", "long", "bob", "braid", "ponytail", "afro", "mohawk", "curly")
+HATS = ("fedora", "cap", "knitted hat", "helmet", "wizard hat")
+BEARDS = ("short beard", "full beard", "goatee", "moustache", "stubble")
+EXPRESSIONS: dict[str, dict[str, float]] = {
+    "neutral": {},
+    "smiling": {
+        "mouthSmileLeft": 0.9,
+        "mouthSmileRight": 0.9,
+        "cheekSquintLeft": 0.5,
+        "cheekSquintRight": 0.5,
+        "mouthUpperUpLeft": 0.3,
+        "mouthUpperUpRight": 0.3,
+    },
+    "surprised": {"jawOpen": 0.75, "browInnerUp": 0.7, "eyeWideLeft": 0.6, "eyeWideRight": 0.6},
+    "angry": {
+        "browDownLeft": 1.0,
+        "browDownRight": 1.0,
+        "noseSneerLeft": 0.6,
+        "noseSneerRight": 0.6,
+        "mouthFrownLeft": 0.6,
+        "mouthFrownRight": 0.6,
+    },
+    "sad": {"browInnerUp": 1.0, "mouthFrownLeft": 0.9, "mouthFrownRight": 0.9, "eyeSquintLeft": 0.3, "eyeSquintRight": 0.3},
+    "eyes closed": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+}
+
+
+@dataclass(frozen=True)
+class Traits:
+    """One synthetic person or creature in words; an empty string means that the thing is absent."""
+
+    kind: str  # human, alien, zombie, marble, bronze, gold
+    sex: str  # man, woman
+    age: str  # young, middle-aged, old
+    origin: str  # caucasian, african, asian
+    build: str  # thin, "", overweight
+    expression: str
+    hair: str
+    hair_colour: str
+    beard: str
+    beard_colour: str
+    glasses: str  # "", glasses, sunglasses
+    hat: str
+    hat_colour: str
+    alien_colour: str
+
+    @property
+    def is_stone(self) -> bool:
+        """Whether the whole head is of one solid material."""
+        return self.kind in STONE_COLOURS
+
+
+def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    """One key of `weights`, drawn in proportion to its value."""
+    values = np.array(list(weights.values()), float)
+    return str(rng.choice(list(weights), p=values / values.sum()))
+
+
+def _hair_style(rng: np.random.Generator, kind: str, sex: str) -> str:
+    if kind == "alien" and rng.random() < 0.9:
+        return "bald"
+    if sex == "man":
+        weights = dict(bald=30, short=38, long=6, bob=1, braid=1, ponytail=3, afro=8, mohawk=5, curly=8)
+    else:
+        weights = dict(bald=7, short=18, long=28, bob=13, braid=8, ponytail=9, afro=5, mohawk=3, curly=9)
+    return pick(rng, weights)
+
+
+def _hair_colour(rng: np.random.Generator, age: str, origin: str) -> str:
+    if age == "old" and rng.random() < 0.6:
+        return pick(rng, dict(grey=0.55, white=0.45))
+    if rng.random() < 0.06:
+        return pick(rng, dict(blue=1, pink=1, white=1))
+    if origin == "caucasian":
+        return pick(rng, dict(black=0.3, brown=0.26, blonde=0.26, red=0.18))
+    return pick(rng, dict(black=0.62, brown=0.16, blonde=0.12, red=0.1))
+
+
+def sample_traits(rng: np.random.Generator) -> Traits:
+    """One random character; every draw comes from `rng`."""
+    kind = pick(rng, dict(human=78, alien=8, marble=5, bronze=3, gold=1.5, zombie=4.5))
+    sex = pick(rng, dict(man=0.5, woman=0.5))
+    age = pick(rng, {"young": 0.4, "middle-aged": 0.25, "old": 0.35})
+    origin = pick(rng, dict(caucasian=1, african=1, asian=1))
+    hair = _hair_style(rng, kind, sex)
+    hair_colour = _hair_colour(rng, age, origin)
+    beard = ""
+    if sex == "man" and kind != "alien" and rng.random() < 0.45:
+        beard = pick(rng, {"short beard": 0.34, "full beard": 0.3, "goatee": 0.13, "moustache": 0.13, "stubble": 0.1})
+    beard_colour = hair_colour if rng.random() < 0.6 else pick(rng, dict(black=1, brown=1, white=1, grey=1, red=1))
+    hat = ""
+    if kind != "alien" and hair in ("bald", "short", "long", "bob") and rng.random() < 0.2:
+        hat = pick(rng, {"fedora": 0.3, "cap": 0.22, "knitted hat": 0.24, "helmet": 0.12, "wizard hat": 0.12})
+    return Traits(
+        kind=kind,
+        sex=sex,
+        age=age,
+        origin=origin,
+        build=pick(rng, {"thin": 0.16, "": 0.68, "overweight": 0.16}),
+        expression="neutral"
+        if kind == "alien"
+        else pick(
+            rng, {"neutral": 0.45, "smiling": 0.22, "surprised": 0.11, "angry": 0.1, "sad": 0.05, "eyes closed": 0.07}
+        ),
+        hair=hair,
+        hair_colour=hair_colour,
+        beard=beard,
+        beard_colour=beard_colour,
+        glasses="" if rng.random() < 0.83 else pick(rng, dict(glasses=0.7, sunglasses=0.3)),
+        hat=hat,
+        hat_colour=pick(rng, dict.fromkeys(CLOTH_COLOURS, 1.0)),
+        alien_colour=pick(rng, dict(green=0.66, blue=0.2, purple=0.14)),
+    )
