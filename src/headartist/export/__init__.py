@@ -1,0 +1,26 @@
+"""What comes out: meshes with texture, pictures and videos."""
+
+from headartist.export.glb import write_glb
+from headartist.export.head import FORMATS, export_head
+from headartist.export.meshfiles import write_obj, write_ply
+from headartist.export.pictures import contact_sheet, preview, save_png
+from headartist.export.surface import tidy
+from headartist.export.texture import bake
+from headartist.export.uv import UvAtlas, unwrap
+from headartist.export.video import turntable_video
+
+__all__ = [
+    "FORMATS",
+    "UvAtlas",
+    "bake",
+    "contact_sheet",
+    "export_head",
+    "preview",
+    "save_png",
+    "tidy",
+    "turntable_video",
+    "unwrap",
+    "write_glb",
+    "write_obj",
+    "write_ply",
+]

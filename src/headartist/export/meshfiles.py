@@ -1,0 +1,72 @@
+"""OBJ with its material and texture, and PLY with vertex colours."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headartist.export.files import replacing
+from headartist.export.glb import unit_normals
+from headartist.export.pictures import save_png
+from headartist.export.texture import Colour
+from headartist.export.uv import UvAtlas
+from headartist.geometry.mesh import Mesh
+
+
+def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, texture: Float[Tensor, "3 h w"]) -> list[Path]:
+    """Write `NAME.obj` with `NAME.mtl` and `NAME.png` beside it, and return the three paths.
+
+    Positions stay welded: only texture coordinates are split along the seams, so the file can be sculpted on.
+    """
+    path = Path(path)
+    material, picture = path.with_suffix(".mtl"), path.with_suffix(".png")
+    corner = torch.stack([mesh.faces, atlas.faces, mesh.faces], dim=-1).reshape(-1, 9) + 1
+    save_png(picture, texture)
+    with replacing(material) as draft:
+        draft.write_text(f"newmtl head\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture.name}\n")
+    with replacing(path) as draft, draft.open("w") as file:
+        file.write(f"mtllib {material.name}\no head\n")
+        np.savetxt(file, _array(mesh.verts), "v %.6f %.6f %.6f")
+        np.savetxt(file, _array(atlas.uv), "vt %.6f %.6f")
+        np.savetxt(file, _array(unit_normals(mesh)), "vn %.4f %.4f %.4f")
+        file.write("usemtl head\ns 1\n")
+        np.savetxt(file, corner.cpu().numpy(), "f %d/%d/%d %d/%d/%d %d/%d/%d")
+    return [path, material, picture]
+
+
+@torch.no_grad()
+def write_ply(path: Path | str, mesh: Mesh, colour_at: Colour) -> None:
+    """Write a binary PLY with normals and 8-bit vertex colours; needs no texture coordinates."""
+    colours = colour_at(mesh.verts).clamp(0.0, 1.0).mul(255.0).round()
+    corner = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
+    vertex = np.empty(len(mesh.verts), dtype=[*corner, ("red", "u1"), ("green", "u1"), ("blue", "u1")])
+    columns = _array(torch.cat([mesh.verts, unit_normals(mesh), colours.to(mesh.verts)], dim=-1))
+    for k, name in enumerate(vertex.dtype.names or ()):
+        vertex[name] = columns[:, k]
+    face = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+    face["count"], face["corners"] = 3, mesh.faces.cpu().numpy()
+    with replacing(path) as draft:
+        draft.write_bytes(_ply_header(vertex, len(face)).encode() + vertex.tobytes() + face.tobytes())
+
+
+def _ply_header(vertex: np.ndarray, face_count: int) -> str:
+    assert vertex.dtype.fields is not None
+    kinds = {"f": "float", "u": "uchar"}
+    properties = [f"property {kinds[field[0].kind]} {name}" for name, field in vertex.dtype.fields.items()]
+    return "\n".join(
+        [
+            "ply",
+            "format binary_little_endian 1.0",
+            f"element vertex {len(vertex)}",
+            *properties,
+            f"element face {face_count}",
+            "property list uchar int vertex_indices",
+            "end_header\n",
+        ]
+    )
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()

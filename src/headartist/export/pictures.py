@@ -1,0 +1,95 @@
+"""Pictures of a head: PNG files, and sheets of views with their normals."""
+
+import io
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from headartist.cameras import Cameras, turntable
+from headartist.export.files import replacing
+from headartist.render.frame import Frame
+
+WHITE = (1.0, 1.0, 1.0)
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """What a picture needs of an avatar: to be drawn (see `Avatar.render`)."""
+
+    def render(self, cameras: Cameras, size: int, background: Tensor, *, colour: bool) -> Frame:
+        """Draw square views of `size` pixels over a background colour."""
+        ...
+
+
+def to_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Colours in [0, 1] as 8-bit pixels, rows first; values beyond the range are clamped."""
+    pixels = image.detach().clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
+
+
+def png_bytes(image: Float[Tensor, "3 h w"]) -> bytes:
+    """An image in [0, 1] as the content of a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(to_bytes(image)).save(content, format="PNG")
+    return content.getvalue()
+
+
+def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
+    """Write an image in [0, 1] as PNG, replacing the file whole."""
+    with replacing(path) as draft:
+        draft.write_bytes(png_bytes(image))
+
+
+@torch.no_grad()
+def draw_pair(
+    avatar: Drawable, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
+    """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn one view at a time to bound memory."""
+    colours, normals = [], []
+    for k in range(len(cameras)):
+        frame = avatar.render(cameras[k : k + 1], size, torch.tensor(background), colour=True)
+        colours.append(frame.rgb.clamp(0.0, 1.0).cpu())
+        normals.append(frame.normal_picture.clamp(0.0, 1.0).cpu())
+    return torch.cat(colours), torch.cat(normals)
+
+
+def contact_sheet(
+    avatar: Drawable,
+    *,
+    views: int = 8,
+    size: int = 256,
+    elevation_deg: float = 10.0,
+    fov_y_deg: float = 45.0,
+    radius: float = 3.0,
+    background: tuple[float, float, float] = WHITE,
+) -> Float[Tensor, "3 h w"]:
+    """Views evenly round the head, starting at the face: colours in the upper row, camera-space normals below.
+
+    Args:
+        avatar: the head.
+        views: number of columns.
+        size: height and width of one view in pixels.
+        elevation_deg: how far the camera looks down on the head.
+        fov_y_deg: opening angle.
+        radius: distance of the camera from the origin.
+        background: RGB in [0, 1] behind the colours.
+
+    Returns:
+        One picture, `2 size` high and `views size` wide, in [0, 1].
+    """
+    cameras = turntable(views, elevation_deg, fov_y_deg, radius)
+    return torch.cat([_row(pictures) for pictures in draw_pair(avatar, cameras, size, background)], dim=1)
+
+
+def preview(avatar: Drawable, *, size: int = 128) -> Float[Tensor, "3 h w"]:
+    """A small strip to watch a training run by: face, left side, back and right side over their normals."""
+    return contact_sheet(avatar, views=4, size=size)
+
+
+def _row(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "3 h wide"]:
+    return torch.cat(list(pictures), dim=2)

@@ -1,0 +1,49 @@
+"""What an extracted surface loses on its way into a file: slivers without area, and specks that float free."""
+
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from headartist.errors import HeadArtistError
+from headartist.geometry.mesh import Mesh
+
+
+def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
+    """The mesh without faces of no area, without small separate pieces, and without unused vertices.
+
+    Args:
+        mesh: a surface, for instance of marching tetrahedra.
+        min_share: a connected piece with a smaller share of the faces than this is dropped; 1 keeps only a mesh of
+            one piece whole, so choose it well below.
+
+    Raises:
+        HeadArtistError: nothing is left.
+    """
+    faces = mesh.faces[_has_area(mesh)]
+    if len(faces) == 0:
+        raise HeadArtistError(
+            "The head has no surface to export (0 faces with area): generate it again, or resume from an earlier "
+            "checkpoint."
+        )
+    piece = _piece_of_face(faces, len(mesh.verts))
+    share = torch.bincount(piece) / len(piece)
+    kept = faces[(share >= min(min_share, float(share.max())))[piece]]
+    used, compact = kept.unique(return_inverse=True)
+    return Mesh(mesh.verts[used], compact.reshape(-1, 3))
+
+
+def _has_area(mesh: Mesh) -> torch.Tensor:
+    """Faces whose area is above float32 rounding of the mesh's own extent."""
+    a, b, c = mesh.verts.double()[mesh.faces].unbind(1)
+    area = torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
+    extent = float((mesh.verts.amax(0) - mesh.verts.amin(0)).max()) if len(mesh.verts) else 0.0
+    return area > (1e-6 * extent) ** 2
+
+
+def _piece_of_face(faces: torch.Tensor, vertex_count: int) -> torch.Tensor:
+    """The number of the connected piece that each face belongs to; faces that share a vertex are connected."""
+    start, end = faces[:, [0, 1]].T.cpu().numpy(), faces[:, [1, 2]].T.cpu().numpy()
+    rows, columns = start.ravel(), end.ravel()
+    graph = coo_array((rows * 0 + 1, (rows, columns)), shape=(vertex_count, vertex_count))
+    _, label = connected_components(graph, directed=False)
+    return torch.as_tensor(label, dtype=torch.int64, device=faces.device)[faces[:, 0]]
