@@ -1,59 +1,99 @@
 """Folders from the Hugging Face hub: what lies in the local cache first, then one quick try of the network."""
 
+from collections.abc import Set
 from pathlib import Path
 
 from headartist.errors import HeadArtistError
 
-CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 
 
 def fetch(
-    ids: tuple[str, ...], *, weights: tuple[str, ...], others: tuple[str, ...], half: bool, offline: bool
+    ids: tuple[str, ...], *, weights: tuple[str, ...], others: tuple[str, ...], half: bool, offline: bool, flag: str
 ) -> Path:
     """The local folder of the first of several equal repositories that can be had.
 
     Args:
         ids: hub ids "owner/name", best first.
         weights: weight files wanted, without their ending: "unet/diffusion_pytorch_model".
-        others: patterns of the other files wanted: "*/config.json".
+        others: patterns of the other files wanted: "scheduler/*".
         half: whether half-precision files are preferred, where the repository has both.
         offline: look into the cache only.
+        flag: the option by which the user can give a folder instead.
 
     Raises:
         HeadArtistError: none of the repositories is cached, reachable and complete.
     """
     for repository in ids:
-        cached = _snapshot(repository, None, offline=True)
-        if cached is not None and _complete(cached, weights):
+        cached = _cached(repository)
+        if cached is not None and _choose(weights, half, _file_names(cached)) is not None:
             return cached
-    if not offline:
-        suffixes = (".fp16", "") if half else ("", ".fp16")
-        for repository in ids:
-            for suffix in suffixes:
-                files = [f"{stem}{suffix}.safetensors" for stem in weights]
-                folder = _snapshot(repository, [*others, *files], offline=False)
-                if folder is not None and _complete(folder, weights):
-                    return folder
-    where = "in the local cache" if offline else "in the local cache, and could not be downloaded"
+    why = "no download was allowed"
+    for repository in () if offline else ids:
+        try:
+            listing = _listing(repository)
+        except ConnectionError as error:
+            why = f"the hub cannot be reached ({error})"
+            break  # the other repositories lie on the same hub
+        files = _choose(weights, half, listing)
+        if files is not None:
+            return _download(repository, [*others, *files])
+        why = "the hub has it no more, or not in safetensors"
     raise HeadArtistError(
-        f"{' or '.join(ids)} with {', '.join(weights)} is not {where}: download it where there is a network "
-        f"(`hf download {ids[-1]}`) and give its folder with --prior DIR or --controlnet DIR, or use --prior embedded"
+        f"{' or '.join(ids)} is not in the local cache and {why}: fetch it with `hf download {ids[-1]}` where there is "
+        f"a network and give its folder with {flag} DIR, or use --prior embedded"
     )
 
 
-def _snapshot(repository: str, patterns: list[str] | None, *, offline: bool) -> Path | None:
-    """The repository's folder in the cache, downloading what `patterns` names unless offline; None where it fails."""
+def _choose(weights: tuple[str, ...], half: bool, listing: Set[str]) -> list[str] | None:
+    """The names of all weight files, in the preferred precision where there is a choice; None where one is missing."""
+    endings = (".fp16.safetensors", ".safetensors") if half else (".safetensors", ".fp16.safetensors")
+    found = [next((stem + end for end in endings if stem + end in listing), None) for stem in weights]
+    names = [name for name in found if name is not None]
+    return names if len(names) == len(weights) else None
+
+
+def _cached(repository: str) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(
-            repository, allow_patterns=patterns, local_files_only=offline, etag_timeout=CONNECT_SECONDS
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError):
-        return None  # removed, renamed, gated, not cached or not reachable: the caller tries the next
-    return Path(str(folder))
+        return Path(snapshot_download(repository, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
-def _complete(folder: Path, weights: tuple[str, ...]) -> bool:
-    return all(any((folder / f"{stem}{suffix}.safetensors").is_file() for suffix in ("", ".fp16")) for stem in weights)
+def _file_names(folder: Path) -> Set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _listing(repository: str) -> Set[str]:
+    """The names of a repository's files; none where it is removed or gated.
+
+    Asked before any download, because a download retries for minutes where nobody answers.
+
+    Raises:
+        ConnectionError: no answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        siblings = HfApi().model_info(repository, timeout=ANSWER_SECONDS).siblings
+    except RepositoryNotFoundError:  # gated ones among them
+        return frozenset()
+    except Exception as error:  # each version of the library lets another network library's errors through
+        raise ConnectionError((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+    return frozenset(sibling.rfilename for sibling in siblings or ())
+
+
+def _download(repository: str, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except Exception as error:  # as above; also a full disk
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise HeadArtistError(
+            f"the download of {repository} broke off ({reason}): run the command again, finished files are kept"
+        ) from error

@@ -56,10 +56,9 @@ class StableDiffusionPrior:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
-        self._unet: Any = _frozen(unet, self.device, dtype)
-        self._controlnet: Any = None if controlnet is None else _frozen(controlnet, self.device, dtype)
-        self._vae: Any = _frozen(vae, self.device, dtype)
-        self._text_encoder: Any = _frozen(text_encoder, self.device, torch.float32)
+        self._unet = _frozen(unet, self.device, dtype)
+        self._vae = _frozen(vae, self.device, dtype)
+        self._text_encoder = _frozen(text_encoder, self.device, torch.float32)
         self._tokenizer = tokenizer
         self._embedded: dict[str, Tensor] = {}
 
@@ -70,9 +69,12 @@ class StableDiffusionPrior:
         latent_size: int = self._unet.config.sample_size
         self.latent_shape = (int(self._unet.config.in_channels), latent_size, latent_size)
         self.picture_size = latent_size * 2 ** (len(self._vae.config.block_out_channels) - 1)
-        # The conditioning embedding halves its picture between its levels until it has the latent's size.
-        halvings = 0 if controlnet is None else len(self._controlnet.config.conditioning_embedding_out_channels) - 1
-        self.landmark_size = 0 if controlnet is None else latent_size * 2**halvings
+        self.landmark_size = 0
+        self._controlnet: Any | None = None
+        if controlnet is not None:
+            self._controlnet = frozen = _frozen(controlnet, self.device, dtype)
+            # The conditioning embedding halves its picture between its levels until it has the latent's size.
+            self.landmark_size = latent_size * 2 ** (len(frozen.config.conditioning_embedding_out_channels) - 1)
 
     def encode(
         self, image: Float[Tensor, "b 3 h w"], generator: torch.Generator | None = None
@@ -141,11 +143,12 @@ class StableDiffusionPrior:
         self, inputs: tuple[Tensor, Tensor], features: Tensor, landmark_map: Tensor | None, copies: int
     ) -> dict[str, Any]:
         """What the ControlNet adds to the UNet's features, as arguments of the UNet."""
-        if (landmark_map is None) != (self._controlnet is None):
-            has, got = ("no ControlNet", "a") if self._controlnet is None else ("a ControlNet", "no")
-            raise HeadArtistError(f"the prior has {has} but was given {got} landmark map: set both or neither")
-        if landmark_map is None:
+        if self._controlnet is None:
+            if landmark_map is not None:
+                raise HeadArtistError("the prior has no ControlNet to show the landmark map to: load it with one")
             return {}
+        if landmark_map is None:
+            raise HeadArtistError("the prior wants a landmark map: give one, or load it with controlnet 'none'")
         # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.
         maps = landmark_map if len(landmark_map) == 1 else landmark_map.repeat(copies, 1, 1, 1)
         down, middle = self._controlnet(
@@ -208,7 +211,7 @@ def load_prior(
     return StableDiffusionPrior(**parts, device=device, dtype=dtype)
 
 
-def _frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
     module = module.requires_grad_(False).eval().to(device)
     # Networks already come in their dtype, and diffusers warns of every further cast.
     return module if all(weight.dtype == dtype for weight in module.parameters()) else module.to(dtype)
@@ -219,7 +222,7 @@ def _base_folder(source: PriorSource, *, half: bool, offline: bool) -> Path:
         return Path(source.bases[0])
     weights = tuple(f"{part}/{WEIGHTS[part]}" for part in _BASE_PARTS)
     others = ("scheduler/*", "tokenizer/*", *(f"{part}/config.json" for part in _BASE_PARTS))
-    return fetch(source.bases, weights=weights, others=others, half=half, offline=offline)
+    return fetch(source.bases, weights=weights, others=others, half=half, offline=offline, flag="--prior")
 
 
 def _controlnet_folder(source: PriorSource, *, half: bool, offline: bool) -> Path | None:
@@ -236,7 +239,8 @@ def _controlnet_folder(source: PriorSource, *, half: bool, offline: bool) -> Pat
     prefix = f"{source.controlnet_subfolder}/" if source.controlnet_subfolder else ""
     weights = (f"{prefix}{WEIGHTS['controlnet']}",)
     others = (f"{prefix}config.json",)
-    return fetch((source.controlnet,), weights=weights, others=others, half=half, offline=offline) / prefix
+    place = (source.controlnet,)
+    return fetch(place, weights=weights, others=others, half=half, offline=offline, flag="--controlnet") / prefix
 
 
 def _load_parts(base: Path, landmarks: Path | None, dtype: torch.dtype) -> dict[str, Any]:
