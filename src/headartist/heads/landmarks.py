@@ -129,13 +129,13 @@ def draw_landmarks(
         drawable[:468] &= visible[:468]
         drawable[468:] &= _pupils_visible(visible)
     # A point on the far edge belongs to the last pixel; points off the frame are never read.
-    cells = np.clip(np.floor(pixels), 0, size - 1).astype(int)
+    cells = np.clip(np.floor(pixels), 0, size - 1).astype(int).tolist()
 
     canvas = np.zeros((size, size, 3), np.uint8)
     for part in (FACE_OVAL, *FEATURES) if face else (FACE_OVAL,):
         for start, end in part.edges():
             if drawable[start] and drawable[end]:
-                cv2.line(canvas, cells[start].tolist(), cells[end].tolist(), part.rgb, LINE_THICKNESS, cv2.LINE_8)
+                cv2.line(canvas, cells[start], cells[end], part.rgb, LINE_THICKNESS, cv2.LINE_8)
     if face:
         for pupil, (x, y), drawn in zip(PUPILS, cells[468:], drawable[468:], strict=True):
             if drawn:
