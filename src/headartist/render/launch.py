@@ -57,7 +57,7 @@ def vec3i(tensor: Tensor) -> object:
     return _argument(tensor, wp.vec3i)
 
 
-_SCALARS = {torch.float32: wp.float32, torch.int32: wp.int32, torch.int64: wp.int64}
+_SCALARS = {torch.float32: wp.float32, torch.int32: wp.int32, torch.int64: wp.int64, torch.uint8: wp.uint8}
 
 
 def launch(kernel: wp.Kernel, dim: int | tuple[int, ...], device: torch.device, *arguments: object) -> None:

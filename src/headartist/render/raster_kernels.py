@@ -170,7 +170,9 @@ def resolve(
 
 
 @wp.func
-def add_to_vertex(grad: wp.array2d(dtype=wp.vec4), view: int, vertex: int, gx: wp.float64, gy: wp.float64, gw: wp.float64):
+def add_to_vertex(
+    grad: wp.array2d(dtype=wp.vec4), view: int, vertex: int, gx: wp.float64, gy: wp.float64, gw: wp.float64
+):
     """Accumulate a gradient with respect to one clip vertex."""
     wp.atomic_add(grad, view, vertex, wp.vec4(wp.float32(gx), wp.float32(gy), 0.0, wp.float32(gw)))
 
@@ -285,9 +287,9 @@ def interpolate_backward(
     table = pixel // pixels_per_table
     face = faces[f]
     b = bary[pixel]
-    g0 = float(0.0)
-    g1 = float(0.0)
-    g2 = float(0.0)
+    g0 = wp.float32(0.0)
+    g1 = wp.float32(0.0)
+    g2 = wp.float32(0.0)
     for c in range(grad_out.shape[1]):
         g = grad_out[pixel, c]
         if g != 0.0:

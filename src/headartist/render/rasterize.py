@@ -87,7 +87,13 @@ class _Interpolate(torch.autograd.Function):
         attributes, bary = attributes.detach().contiguous(), bary.detach().contiguous()
         channels = attributes.shape[-1]
         out = torch.empty((*face.shape, channels), device=attributes.device)
-        inputs = attributes, vec3i(faces), face.view(-1), vec3(bary.view(-1, 3)), face.numel() // max(len(attributes), 1)
+        inputs = (
+            attributes,
+            vec3i(faces),
+            face.view(-1),
+            vec3(bary.view(-1, 3)),
+            face.numel() // max(len(attributes), 1),
+        )
         launch(kernels.interpolate, face.numel(), out.device, *inputs, out.view(-1, channels))
         ctx.save_for_backward(attributes, bary, face, faces)
         return out
