@@ -2,7 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Literal, get_args
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -21,24 +22,39 @@ WORDS = (
 )
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEXT_WIDTH = 16
-SD_CLOCK = {
+TOKENS: dict[Kind, int] = {"sd21": 77, "sd15": 77, "embedded": 32}
+_SD_CLOCK = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "clip_sample": False,
     "set_alpha_to_one": False,
     "steps_offset": 1,
+    "prediction_type": "epsilon",
+}
+CLOCKS: dict[Kind, dict[str, object]] = {
+    "sd21": _SD_CLOCK,
+    "sd15": _SD_CLOCK,
+    "embedded": {**_SD_CLOCK, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
 }
 
 
 def build(folder: Path, kind: Kind = "sd21", seed: int = 0, *, with_controlnet: bool = True) -> Path:
     """Write a tiny prior of one kind; equal seeds give equal folders."""
+    with TemporaryDirectory() as scratch:
+        write_tokenizer(Path(scratch), TOKENS[kind])
+        parts = networks(kind, seed) | ({} if with_controlnet else {"controlnet": None})
+        return save_prior(folder, **parts, tokenizer_folder=Path(scratch), scheduler_config=CLOCKS[kind])
+
+
+def networks(kind: Kind, seed: int = 0) -> dict[str, Any]:
+    """The random networks of a tiny prior, by the names of `save_prior`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _build(folder, kind, with_controlnet)
+        return _networks(kind)
 
 
-def _build(folder: Path, kind: Kind, with_controlnet: bool) -> Path:
+def _networks(kind: Kind) -> dict[str, Any]:
     embedded = kind == "embedded"
     shared = {
         "in_channels": 4,
@@ -69,9 +85,7 @@ def _build(folder: Path, kind: Kind, with_controlnet: bool) -> Path:
         sample_size=64,
         scaling_factor=0.5 if embedded else 0.18215,
     )
-    tokens = 32 if embedded else 77
-    tokenizer_folder = folder.parent / f".{folder.name}-tokenizer"
-    vocabulary = write_tokenizer(tokenizer_folder, tokens)
+    vocabulary = len(_vocabulary())
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary,
@@ -79,42 +93,52 @@ def _build(folder: Path, kind: Kind, with_controlnet: bool) -> Path:
             intermediate_size=2 * TEXT_WIDTH,
             num_hidden_layers=1,
             num_attention_heads=2,
-            max_position_embeddings=tokens,
+            max_position_embeddings=TOKENS[kind],
             projection_dim=TEXT_WIDTH,
             bos_token_id=vocabulary - 2,
             eos_token_id=vocabulary - 1,
             pad_token_id=vocabulary - 1,
         )
     )
-    clock = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True} if embedded else {}
-    return save_prior(
-        folder,
-        unet=unet,
-        controlnet=controlnet if with_controlnet else None,
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer_folder=tokenizer_folder,
-        scheduler_config={**SD_CLOCK, "prediction_type": "epsilon", **clock},
-    )
+    return {"unet": unet, "controlnet": controlnet, "vae": vae, "text_encoder": text_encoder}
 
 
-def write_tokenizer(folder: Path, tokens: int) -> int:
-    """A CLIP tokenizer that knows every byte and spells `WORDS` in few tokens; returns its vocabulary's size."""
+def write_tokenizer(folder: Path, tokens: int) -> None:
+    """A CLIP tokenizer that knows every byte and spells `WORDS` in few tokens."""
     folder.mkdir(parents=True, exist_ok=True)
-    alphabet = sorted(ByteLevel.alphabet())
-    merges: dict[tuple[str, str], None] = {}
-    for word in WORDS.split():
-        pieces = [*word[:-1], word[-1] + "</w>"]
-        while len(pieces) > 1:
-            merges[pieces[0], pieces[1]] = None
-            pieces[:2] = ["".join(pieces[:2])]
-    names = [*alphabet, *(letter + "</w>" for letter in alphabet), *map("".join, merges), START, END]
-    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     settings = {**special, "do_lower_case": True, "model_max_length": tokens, "tokenizer_class": "CLIPTokenizer"}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in _merges())]
+    (folder / "vocab.json").write_text(json.dumps(_vocabulary()), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
-    return len(vocabulary)
+
+
+def _merges() -> list[tuple[str, str]]:
+    """Byte pair merges that make one token of every word of `WORDS`."""
+    merges: list[tuple[str, str]] = []
+    for word in WORDS.split():
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        for pair in merges:
+            pieces = _merged(pieces, pair)
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces = _merged(pieces, merges[-1])
+    return merges
+
+
+def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _vocabulary() -> dict[str, int]:
+    alphabet = sorted(ByteLevel.alphabet())
+    names = [*alphabet, *(letter + "</w>" for letter in alphabet), *map("".join, _merges()), START, END]
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}

@@ -1,7 +1,7 @@
 """ScorePrior: a frozen diffusion model as a judge of pictures, and the values it speaks in."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -44,6 +44,7 @@ class Noise:
         return self.uncond + cfg_scale * (self.cond - self.uncond)
 
 
+@runtime_checkable
 class ScorePrior(Protocol):
     """A frozen diffusion model: it knows pictures, text and Conditions, and nothing of cameras or meshes.
 

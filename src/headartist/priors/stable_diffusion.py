@@ -172,7 +172,7 @@ class StableDiffusionPrior:
         if len(tokens) > limit:
             lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip()
             warnings.warn(
-                f"a prompt has {len(tokens) - 2} tokens and the prior reads {limit - 2}: {lost!r} is cut off",
+                f"of {len(tokens) - 2} tokens of text the prior reads {limit - 2}: {lost!r} is cut off",
                 stacklevel=3,
             )
         padded = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True, verbose=False)
