@@ -148,12 +148,13 @@ class StableDiffusion:
 
     Attributes:
         model: "embedded" (ships with the package), "sd21", "sd15", a diffusers folder, or an id of the hub.
-        controlnet: folder or id of the landmark ControlNet; None takes the one that belongs to `model`.
+        controlnet: folder or id of the landmark ControlNet; "own" is the one that belongs to `model`, and "none" judges
+            without landmarks.
         dtype: the precision of its networks; "auto" is float16 on CUDA and float32 elsewhere.
     """
 
     model: str = "embedded"
-    controlnet: str | None = None
+    controlnet: str = "own"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 

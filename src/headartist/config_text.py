@@ -95,13 +95,8 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 
 
 def _decode_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
-    """One of several dataclasses by its `type`, a bare number where Constant is among them, or an optional value."""
-    if value is None and types.NoneType in choices:
-        return None
+    """One of several dataclasses by its `type`; a bare number where Constant is among them."""
     named = _dataclasses(choices)
-    if not named:
-        (kind,) = (choice for choice in choices if choice is not types.NoneType)
-        return _decode(kind, value, path)
     if isinstance(value, dict):
         return _decode(named[_one_of(value.get("type"), tuple(named), path)], value, path)
     if "Constant" in named:
@@ -161,8 +156,8 @@ def _parse(kind: Any, text: str) -> Any:
     """The JSON value that `text` stands for where `kind` is wanted; words need no quotes."""
     if kind is str:
         return text
-    if text.lower() in ("none", "true", "false"):
-        return {"none": None, "true": True, "false": False}[text.lower()]
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
     try:
         return _literal(kind, ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError):

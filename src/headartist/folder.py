@@ -84,6 +84,14 @@ class HeadFolder:
         """Replace `config.json`."""
         write_text(self.config, to_json(config))
 
+    def read_provenance(self) -> dict[str, Any]:
+        """Where the head comes from; nothing when that was not written down."""
+        return json.loads(self.provenance.read_text(encoding="utf-8")) if self.provenance.exists() else {}
+
+    def write_provenance(self, record: dict[str, Any]) -> None:
+        """Replace `provenance.json`."""
+        write_text(self.provenance, json.dumps(record, indent=2) + "\n")
+
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to `metrics.jsonl`."""
         with self.metrics.open("a", encoding="utf-8") as lines:
@@ -92,8 +100,9 @@ class HeadFolder:
     def trim_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Drop the lines that `keep` refuses, and a last line that was cut short by a kill."""
         if self.metrics.exists():
-            whole = [line for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"]
-            write_text(self.metrics, "".join(line for line in whole if keep(json.loads(line))))
+            # What follows the last line break is a line that a kill cut short.
+            whole = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
+            write_text(self.metrics, "".join(line + "\n" for line in whole if keep(json.loads(line))))
 
 
 def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> HeadFolder:
@@ -138,7 +147,7 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
 
 
 def default_path(prompt: str, seed: int) -> Path:
-    """`heads/<slug of the prompt>-<seed>`: "a DSLR portrait of a clown" becomes `heads/a-dslr-portrait-of-a-clown-0`."""
+    """`heads/<slug of the prompt>-<seed>`, as in `heads/a-dslr-portrait-of-a-clown-0`."""
     slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")[:60].rstrip("-_")
     return Path("heads") / f"{slug or 'head'}-{seed}"
 

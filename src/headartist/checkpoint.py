@@ -1,0 +1,167 @@
+"""Checkpoints and finished heads: what an avatar, its optimiser and its draws need to go on, bit for bit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from headartist.avatars.avatar import Avatar
+from headartist.avatars.tet import TetAvatar
+from headartist.config import Config
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder, replacing
+from headartist.geometry.mesh import Mesh
+
+
+class TrainableAvatar(Avatar, Protocol):
+    """An avatar as the trainer and the checkpoint need it: a torch module with a colour at every point."""
+
+    def named_parameters(self) -> Any:
+        """Parameters with their names, as `torch.nn.Module` has it."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters and buffers, as `torch.nn.Module` has it."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> Any:
+        """Take over parameters and buffers, as `torch.nn.Module` has it."""
+        ...
+
+    def surface(self) -> Mesh:
+        """The surface as it stands, with gradient to the parts that train."""
+        ...
+
+    def colour_at(self, points: Tensor) -> Tensor:
+        """RGB in [0, 1] at world points, `n 3` each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        stage: index of the current stage; the number of stages when all is done.
+        step: steps of that stage that are done.
+        seconds: wall time of all runs so far.
+    """
+
+    stage: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state read back from disk; its tensors go by "avatar.<name>", "optimiser.<index>.<name>" and "generator"."""
+
+    progress: Progress
+    tensors: Mapping[str, Tensor]
+
+    def restore(self, avatar: TrainableAvatar, generator: torch.Generator) -> None:
+        """Put the avatar and the random draws where they were."""
+        generator.set_state(self.tensors["generator"])
+        avatar.load_state_dict(_under("avatar.", self.tensors))
+
+    def restore_optimiser(self, optimiser: torch.optim.Optimizer) -> None:
+        """Give the moments back to an optimiser of the same parameters; before its first step there are none."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimiser.", self.tensors).items():
+            index, moment = name.split(".", 1)
+            state.setdefault(int(index), {})[moment] = tensor
+        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+
+
+@dataclass(frozen=True)
+class Head:
+    """A Head folder opened: the avatar on the CPU, what was asked and where it comes from."""
+
+    folder: Path
+    config: Config
+    provenance: Mapping[str, Any]
+    avatar: TetAvatar
+
+
+def save_checkpoint(
+    folder: HeadFolder,
+    progress: Progress,
+    avatar: TrainableAvatar,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> None:
+    """Replace the checkpoint in one move; a kill at any moment leaves the old one or the new one, whole."""
+    tensors = {f"avatar.{name}": tensor for name, tensor in avatar.state_dict().items()}
+    for index, moments in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
+    _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, progress)
+
+
+def save_head(folder: HeadFolder, progress: Progress, avatar: TrainableAvatar, generator: torch.Generator) -> None:
+    """Write the finished avatar as `head.safetensors`, then let the checkpoint say that nothing is left to do."""
+    _write(folder.weights, avatar.state_dict(), progress)
+    _write(folder.checkpoint, {"generator": generator.get_state()}, progress)
+
+
+def load_checkpoint(folder: HeadFolder) -> Checkpoint | None:
+    """The last checkpoint of a folder, on the CPU; None before the first.
+
+    Raises:
+        HeadArtistError: when the file is damaged.
+    """
+    if not folder.checkpoint.exists():
+        return None
+    checkpoint = _read(folder.checkpoint)
+    if folder.weights.exists() and not _under("avatar.", checkpoint.tensors):
+        avatar = {f"avatar.{name}": tensor for name, tensor in _read(folder.weights).tensors.items()}
+        return Checkpoint(checkpoint.progress, {**checkpoint.tensors, **avatar})
+    return checkpoint
+
+
+def load_head(path: Path | str) -> Head:
+    """Open a Head folder, finished or not: an unfinished head is as its last checkpoint left it.
+
+    Raises:
+        HeadArtistError: when the path is not a Head folder, holds no weights yet, or is damaged.
+    """
+    folder = HeadFolder(Path(path))
+    config = folder.read_config()
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is None:
+        raise HeadArtistError(f"{path} holds no head yet: run `headartist generate` with its settings first.")
+    avatar = TetAvatar.empty(config.avatar)
+    avatar.load_state_dict(_under("avatar.", checkpoint.tensors))
+    return Head(folder.path, config, folder.read_provenance(), avatar)
+
+
+def is_finished(folder: HeadFolder, config: Config) -> bool:
+    """Whether all stages of the config are done in this folder."""
+    checkpoint = load_checkpoint(folder)
+    return checkpoint is not None and checkpoint.progress.stage == len(config.stages)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as draft:
+        draft.write_bytes(save(plain, metadata={"progress": json.dumps(asdict(progress))}))
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            return Checkpoint(progress, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise HeadArtistError(
+            f"{path} is damaged ({error}): use --overwrite to start again, or bring the file back."
+        ) from error
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

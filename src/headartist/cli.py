@@ -1,0 +1,224 @@
+"""The command line: `headartist generate "a DSLR portrait of a clown"` and its sisters.
+
+Torch is imported when the work begins, so that help and mistakes are answered at once.
+"""
+
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal, assert_never
+
+import tyro
+
+from headartist.config import Config, Exports
+from headartist.config_text import from_json, override, to_json
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder
+from headartist.generate import generate, write_meshes, write_video
+from headartist.presets import PRESETS, preset
+
+if TYPE_CHECKING:  # torch comes with it
+    import headartist.checkpoint
+
+DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+
+_UNSET = "(default: the preset's)"
+Word = Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_UNSET)]
+Number = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint=_UNSET)]
+Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+Prompt = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT", help_behavior_hint="")]
+HeadPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="HEAD", help_behavior_hint="")]
+Overrides = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="PATH=VALUE", help_behavior_hint="")
+]
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make a head from a sentence.
+
+    Started again with the same settings, it goes on where it was stopped.
+    """
+
+    prompt: Prompt
+    """whose head, as in "a DSLR portrait of Vincent van Gogh" """
+    preset: str = "embedded"
+    """settings to start from; `headartist presets` lists them"""
+    config: Place = None
+    """settings to start from instead of a preset: a JSON file, or the Head folder of an earlier head"""
+    seed: Number = None
+    """every random draw follows from it"""
+    out: Place = None
+    """the Head folder; heads/<prompt>-<seed> by default"""
+    prior: Word = None
+    """the judge: embedded, sd21, sd15, a diffusers folder or a hub id"""
+    controlnet: Word = None
+    """its landmark ControlNet: a folder or a hub id"""
+    dtype: Word = None
+    """precision of the prior: auto, float32, bfloat16 or float16"""
+    device: Word = None
+    """auto, cpu, cuda or cuda:N"""
+    threads: Number = None
+    """CPU threads; 0 leaves the choice to torch"""
+    negative: Word = None
+    """negative text of the stages that draw colour"""
+    template: Word = None
+    """the head to start from: open, or a template's path"""
+    overwrite: bool = False
+    """replace a head with other settings in the same folder"""
+    quiet: bool = False
+    """no progress bars"""
+    overrides: Overrides = ()
+    """any other setting by its path, as in geometry.steps=300, "texture.loss=Ssd(7.5, anchor=0.3)" or
+    "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)"; `headartist presets NAME` prints all paths"""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a head's meshes again, with other settings."""
+
+    head: HeadPath
+    """the Head folder"""
+    formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
+    """which files"""
+    texture_size: int = 1024
+    """pixels of the square texture"""
+
+
+@dataclass(frozen=True)
+class Video:
+    """Film a head on a turntable."""
+
+    head: HeadPath
+    """the Head folder"""
+    views: int = 120
+    """frames of one turn"""
+    size: int = 512
+    """height in pixels"""
+    fps: int = 30
+    """frames a second"""
+
+
+@dataclass(frozen=True)
+class Presets:
+    """List the presets, or print one as JSON."""
+
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]")] = None
+    """the preset to print; save it, change it and give it to --config"""
+
+
+Command = (
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Video, tyro.conf.subcommand("video")]
+    | Annotated[Presets, tyro.conf.subcommand("presets")]
+)
+
+
+def main() -> None:
+    """The entry point of the `headartist` command."""
+    # Idle OpenMP threads must sleep: spinning, they slow a busy machine's small steps by a factor of ten and more.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return the exit status: 0, 2 for a user's mistake, 130 when interrupted."""
+    command = tyro.cli(
+        Command,
+        prog="headartist",
+        description="A sentence becomes a 3D head.",
+        args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        try:
+            _carry_out(command)
+        except HeadArtistError as error:
+            print(f"headartist: {error}", file=sys.stderr)
+            return MISTAKE
+        except KeyboardInterrupt:
+            print("headartist: interrupted", file=sys.stderr)
+            if isinstance(command, Generate):
+                again = ["headartist", *(argument for argument in arguments if argument != "--overwrite")]
+                print(f"resume: {shlex.join(again)}", file=sys.stderr)
+            return INTERRUPTED
+    return DONE
+
+
+def _carry_out(command: Generate | Export | Video | Presets) -> None:
+    match command:
+        case Generate():
+            head = generate(
+                command.prompt,
+                _config(command),
+                out=command.out,
+                overwrite=command.overwrite,
+                progress=not command.quiet,
+            )
+            print(head.folder)
+        case Export(path, formats, texture_size):
+            exports = Exports(formats=formats, texture_size=texture_size)
+            for written in write_meshes(_load(path), exports):
+                print(written)
+        case Video(path, views, size, fps):
+            exports = Exports(video_views=views, video_size=size, video_fps=fps)
+            print(write_video(_load(path), exports))
+        case Presets(None):
+            for name, config in PRESETS.items():
+                stages = ", ".join(f"{stage.name} {stage.steps:,}" for stage in config.stages)
+                print(f"{name:10} prior {config.prior.model}; steps: {stages}")
+        case Presets(name):
+            print(to_json(preset(name)), end="")
+        case _:
+            assert_never(command)
+
+
+def _load(path: Path) -> "headartist.checkpoint.Head":
+    HeadFolder(path).read_config()  # before torch is imported: most mistakes are found here
+
+    from headartist.checkpoint import load_head
+
+    return load_head(path)
+
+
+def _config(command: Generate) -> Config:
+    """The preset, or the given config, with the command's options and overrides applied."""
+    config = preset(command.preset) if command.config is None else _read_config(command.config)
+    prior = {"model": command.prior, "controlnet": command.controlnet, "dtype": command.dtype}
+    own = {"seed": command.seed, "template": command.template}
+    run_settings = {"device": command.device, "threads": command.threads}
+    assignments = [
+        f"{prefix}{name}={value}"
+        for prefix, settings in (("prior.", prior), ("", own), ("run.", run_settings))
+        for name, value in settings.items()
+        if value is not None
+    ]
+    if command.negative is not None:
+        assignments += [f"{stage.name}.negative={command.negative}" for stage in config.stages if stage.draws == "rgb"]
+    return override(config, [*assignments, *command.overrides])
+
+
+def _read_config(path: Path) -> Config:
+    if path.is_dir():
+        return HeadFolder(path).read_config()
+    try:
+        return from_json(path.read_text(encoding="utf-8"), source=str(path))
+    except (OSError, UnicodeDecodeError):
+        raise HeadArtistError(f"--config {path} cannot be read: give a JSON file or a Head folder.") from None
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show_warning(message: Warning | str, *_details: object) -> None:
+    print(f"headartist: warning: {message}", file=sys.stderr)

@@ -1,0 +1,88 @@
+"""What the prior is shown of one step: where the cameras stand, the picture of the frame, the words, the landmarks."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from headartist.cameras import Cameras, sample_cameras
+from headartist.checkpoint import TrainableAvatar
+from headartist.config import Config, Ssd, Stage, Views
+from headartist.errors import HeadArtistError
+from headartist.heads.landmarks import landmark_map
+from headartist.heads.template import HeadTemplate
+from headartist.priors.prior import Conditions, ScorePrior
+from headartist.prompts import VIEW_WORDS, plain_text, view_text, view_word
+from headartist.render.frame import Frame
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What stays from step to step: what is asked, the head that learns, the head it began as, and the judge."""
+
+    config: Config
+    avatar: TrainableAvatar
+    template: HeadTemplate
+    prior: ScorePrior
+    device: torch.device
+
+
+def draw_cameras(views: Views, count: int, generator: torch.Generator) -> Cameras:
+    """Random cameras within the config's ranges; a share of them sees the frontal third of the azimuths."""
+    cameras = sample_cameras(count, generator, views.azimuth_deg, views.elevation_deg, views.fov_y_deg, views.radius)
+    frontal = torch.rand(count, generator=generator) < views.front_share
+    return replace(cameras, azimuth_deg=torch.where(frontal, cameras.azimuth_deg / 3, cameras.azimuth_deg))
+
+
+def latent_of(stage: Stage, frame: Frame, prior: ScorePrior) -> Float[Tensor, "b c y x"]:
+    """What the prior judges of a frame: an encoded picture, or normals and opacity in the latent's place (4.2.1).
+
+    Raises:
+        HeadArtistError: when the prior's latent has not the four channels that the latter takes.
+    """
+    match stage.draws:
+        case "rgb":
+            return prior.encode(frame.rgb)
+        case "normal":
+            return prior.encode(frame.normal_picture)
+    picture = torch.cat([frame.normal, frame.opacity], dim=1)
+    if prior.latent_shape[0] != picture.shape[1]:
+        raise HeadArtistError(
+            f"Stage {stage.name} draws four channels but the prior's latent has {prior.latent_shape[0]}: "
+            f"use --set {stage.name}.draws=normal."
+        )
+    return interpolate(picture, prior.latent_shape[1:], mode="area")
+
+
+def conditions_of(scene: Scene, stage: Stage, cameras: Cameras) -> Conditions:
+    """Texts and landmark map of every view; the plain text is left out where it is the view's own, or not needed."""
+    prior, config = scene.prior, scene.config
+    plain = plain_text(stage.text, config.prompt)
+    angles = zip(cameras.azimuth_deg.tolist(), cameras.elevation_deg.tolist(), strict=True)
+    texts = tuple(view_text(plain, view_word(*angle)) if config.view_words else plain for angle in angles)
+    wants_plain = config.view_words and isinstance(stage.loss, Ssd)
+    landmarks = None
+    if prior.landmark_size:
+        back, hide = config.landmarks.back_view_deg, config.landmarks.hide_occluded
+        drawn = landmark_map(scene.template, cameras, prior.landmark_size, back_view_deg=back, hide_occluded=hide)
+        landmarks = drawn.to(scene.device)
+    return Conditions(
+        text=prior.embed(texts),
+        negative=prior.embed((stage.negative,) * len(texts)),
+        plain=prior.embed((plain,) * len(texts)) if wants_plain else None,
+        landmark_map=landmarks,
+    )
+
+
+def embed_texts(scene: Scene) -> None:
+    """Embed every text that can occur, once, then let go of the text encoder where the prior can."""
+    texts: list[str] = []
+    for stage in scene.config.stages:
+        plain = plain_text(stage.text, scene.config.prompt)
+        texts += [plain, stage.negative, *(view_text(plain, word) for word in VIEW_WORDS if scene.config.view_words)]
+    scene.prior.embed(tuple(dict.fromkeys(texts)))
+    free = getattr(scene.prior, "free_text_encoder", None)
+    if free is not None:
+        free()

@@ -1,0 +1,161 @@
+"""From a prompt to a Head folder: the door's checks, the stages, the files.
+
+Everything a user can get wrong without torch is found before torch is imported, in a fraction of a second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headartist.config import Config, Exports
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder, check_folder, default_path, open_folder
+from headartist.presets import preset
+from headartist.prompts import check_prompt
+
+if TYPE_CHECKING:  # torch comes with these
+    import torch
+
+    import headartist.checkpoint
+    import headartist.priors.prior
+
+
+def generate(
+    prompt: str,
+    config: Config | str = "embedded",
+    *,
+    out: Path | str | None = None,
+    prior: "headartist.priors.prior.ScorePrior | None" = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> "headartist.checkpoint.Head":
+    """Make a head from a sentence; where the folder holds an unfinished one with the same settings, go on with it.
+
+    Args:
+        prompt: whose head.
+        config: a preset's name or a config; its own prompt is replaced.
+        out: the Head folder; `heads/<prompt>-<seed>` by default.
+        prior: a judge to use instead of the config's.
+        overwrite: replace a head with other settings in the same folder.
+        progress: whether to show bars on the terminal.
+
+    Raises:
+        HeadArtistError: for everything that the user can mend.
+        KeyboardInterrupt: when stopped, after saving; the same call goes on.
+    """
+    config = replace(preset(config) if isinstance(config, str) else config, prompt=check_prompt(prompt))
+    folder = check_folder(
+        Path(out) if out is not None else default_path(config.prompt, config.seed), config, overwrite=overwrite
+    )
+    if prior is None:
+        check_prior(config)
+
+    _optimise(folder, config, prior, overwrite=overwrite, progress=progress)
+
+    from headartist.checkpoint import load_head
+
+    head = load_head(folder.path)
+    write_files(head, config.exports, progress=progress)
+    return head
+
+
+def check_prior(config: Config) -> None:
+    """Find out early that the shipped prior is asked for and has not been shipped.
+
+    Raises:
+        HeadArtistError: in that case.
+    """
+    embedded = Path(__file__).parent / "priors" / "embedded"
+    if config.prior.model == "embedded" and not (embedded / "unet" / "config.json").is_file():
+        raise HeadArtistError(
+            "The embedded prior's weights are not in this installation: install a release of headartist, or use "
+            "--prior sd21, --prior sd15 or --prior DIR."
+        )
+
+
+def write_files(head: "headartist.checkpoint.Head", exports: Exports, *, progress: bool = True) -> list[Path]:
+    """Write everything that `exports` asks for, and a contact sheet, into the Head folder; returns the paths."""
+    from headartist.export import contact_sheet, save_png
+
+    folder = HeadFolder(head.folder)
+    save_png(folder.contact_sheet, contact_sheet(head.avatar))
+    written = [folder.contact_sheet, *write_meshes(head, exports)]
+    if exports.video_views:
+        written.append(write_video(head, exports, progress=progress))
+    return written
+
+
+def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequence[Path]:
+    """Write the head's meshes in the formats of `exports`; returns the paths."""
+    from headartist.export import export_head
+
+    origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
+    return export_head(
+        head.avatar, head.folder, formats=exports.formats, texture_size=exports.texture_size, metadata=origin
+    )
+
+
+def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progress: bool = True) -> Path:
+    """Film the head on a turntable; returns the path."""
+    from headartist.export import turntable_video
+
+    path = HeadFolder(head.folder).video
+    settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
+    turntable_video(head.avatar, path, **settings, progress=progress)
+    return path
+
+
+def _optimise(
+    folder: HeadFolder,
+    config: Config,
+    prior: "headartist.priors.prior.ScorePrior | None",
+    *,
+    overwrite: bool,
+    progress: bool,
+) -> None:
+    """Everything between the checks and the files; nothing is written before all has been loaded."""
+    import torch
+
+    from headartist.avatars.tet import TetAvatar
+    from headartist.checkpoint import is_finished
+    from headartist.heads.template import load_template
+    from headartist.priors import load_prior
+    from headartist.provenance import provenance
+    from headartist.trainer import Scene, train
+
+    if not overwrite and is_finished(folder, config):
+        return
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    device = _device(config.run.device)
+    template = load_template(config.template)
+    judge = prior
+    if judge is None:
+        judge = load_prior(
+            config.prior.model,
+            device=device,
+            dtype=None if config.prior.dtype == "auto" else getattr(torch, config.prior.dtype),
+            controlnet=None if config.prior.controlnet == "own" else config.prior.controlnet,
+        )
+    generator = torch.Generator().manual_seed(config.seed)
+    avatar = TetAvatar(config.avatar, template, generator=generator).to(device)
+
+    open_folder(folder, config, overwrite=overwrite)
+    record = provenance(config, device, prior)
+    folder.write_provenance(record)
+    done = train(Scene(config, avatar, template, judge, device), folder, generator, progress=progress)
+    folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise HeadArtistError(
+            f"Device {name} is not there (CUDA devices found: {torch.cuda.device_count()}): use --device cpu."
+        )
+    return device

@@ -1,0 +1,93 @@
+"""Provenance: where a head comes from, so that it can be made again."""
+
+import hashlib
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headartist.config import Config
+from headartist.priors.hub import fetch
+from headartist.priors.layout import WEIGHTS, weights_variant
+from headartist.priors.sources import resolve
+
+_BASE_PARTS = ("unet", "vae", "text_encoder")
+
+
+def provenance(config: Config, device: torch.device, prior: object | None) -> dict[str, Any]:
+    """What to record about a run: versions, prior, seed, device.
+
+    Args:
+        config: what was asked.
+        device: where it runs.
+        prior: a prior that was passed as an object; None for the one that the config names.
+    """
+    return {
+        "headartist": _version(),
+        "commit": _commit(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "prompt": config.prompt,
+        "seed": config.seed,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": torch.get_num_threads(),
+        "prior": prior_record(config) if prior is None else {"object": type(prior).__qualname__},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def prior_record(config: Config) -> dict[str, Any]:
+    """The prior's ids and the sha256 of its weights files, which must be on this machine."""
+    asked = config.prior
+    source = resolve(asked.model, None if asked.controlnet == "own" else asked.controlnet)
+    base = _folder(source.bases, tuple(f"{part}/{WEIGHTS[part]}" for part in _BASE_PARTS), "--prior")
+    places = {part: base / part for part in _BASE_PARTS}
+    if source.controlnet is not None:
+        subfolder = source.controlnet_subfolder
+        weights = (f"{subfolder}/{WEIGHTS['controlnet']}" if subfolder else WEIGHTS["controlnet"],)
+        places["controlnet"] = _folder((source.controlnet,), weights, "--controlnet") / subfolder
+    return {
+        "model": source.name,
+        "base": base.name if source.bases[0] == str(base) else str(base),
+        "controlnet": source.controlnet and Path(source.controlnet).name,
+        "sha256": {part: _sha256(_weights(place, part)) for part, place in places.items()},
+    }
+
+
+def _folder(places: tuple[str, ...], weights: tuple[str, ...], flag: str) -> Path:
+    local = Path(places[0])
+    if local.is_dir():
+        return local
+    return fetch(places, weights=weights, others=(), half=False, offline=True, flag=flag)
+
+
+def _weights(folder: Path, part: str) -> Path:
+    variant = weights_variant(folder, part)
+    return folder / f"{WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version() -> str:
+    try:
+        return version("headartist")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str | None:
+    """The commit of the git checkout that this very file is tracked in; None for an installed package."""
+    here = Path(__file__)
+    try:
+        for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
+            answer = subprocess.run(["git", *command], cwd=here.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,155 @@
+"""The one loop: cameras -> frame -> picture -> conditions -> loss -> step, stage after stage.
+
+Every random draw comes from one generator, whose state the checkpoint keeps: a run that is stopped at any step and
+resumed equals the unbroken run, bit for bit on the CPU.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from math import isfinite
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from headartist.checkpoint import Progress, TrainableAvatar, load_checkpoint, save_checkpoint, save_head
+from headartist.conditions import Scene, conditions_of, draw_cameras, embed_texts, latent_of
+from headartist.config import Sds, Ssd, Stage
+from headartist.distillation import sds, ssd
+from headartist.errors import HeadArtistError
+from headartist.export.pictures import preview, save_png
+from headartist.folder import HeadFolder
+from headartist.geometry.mesh import laplacian_energy, normal_consistency
+from headartist.interrupts import deferred_interrupts
+
+BETAS, EPS = (0.9, 0.99), 1e-15  # of the released code
+
+
+def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progress: bool = True) -> Progress:
+    """Optimise the avatar through all stages, from the folder's checkpoint where there is one.
+
+    Args:
+        scene: who takes part.
+        folder: where checkpoints, metrics and previews go.
+        generator: all random draws, on the CPU.
+        progress: whether to show a bar on the terminal.
+
+    Raises:
+        HeadArtistError: when a gradient is not finite; the last checkpoint stays.
+        KeyboardInterrupt: at the end of a step, after saving, when the user asked to stop.
+    """
+    config, run = scene.config, scene.config.run
+    checkpoint = load_checkpoint(folder)
+    done = checkpoint.progress if checkpoint else Progress()
+    if checkpoint:
+        checkpoint.restore(scene.avatar, generator)
+    names = [stage.name for stage in config.stages]
+    folder.trim_metrics(lambda row: (names.index(row["stage"]), row["step"]) < (done.stage, done.step))
+    embed_texts(scene)
+
+    # From here on a request to stop waits for the end of a step.
+    with deferred_interrupts() as interrupt:
+        for index in range(done.stage, len(config.stages)):
+            stage = config.stages[index]
+            optimiser = make_optimiser(scene.avatar, stage)
+            if checkpoint and index == checkpoint.progress.stage:
+                checkpoint.restore_optimiser(optimiser)
+            done = replace(done, stage=index, step=done.step if index == done.stage else 0)
+            bar = tqdm(total=stage.steps, initial=done.step, desc=stage.name, unit="step", disable=not progress)
+            for step in range(done.step, stage.steps):
+                started = time.perf_counter()
+                row = train_step(scene, stage, step, optimiser, generator)
+                done = Progress(index, step + 1, done.seconds + time.perf_counter() - started)
+
+                if step % run.log_every == 0:
+                    folder.append_metrics({"stage": stage.name, "step": step, **row, "seconds": done.seconds})
+                if run.preview_every and done.step % run.preview_every == 0:
+                    save_png(folder.previews / f"{index}-{stage.name}-{done.step:05d}.png", preview(scene.avatar))
+                if done.step % run.checkpoint_every == 0 or interrupt.asked:
+                    save_checkpoint(folder, done, scene.avatar, optimiser, generator)
+                if interrupt.asked:
+                    raise KeyboardInterrupt
+                bar.update()
+                bar.set_postfix(loss=f"{row['loss']:.3g}", refresh=False)
+            bar.close()
+        done = replace(done, stage=len(config.stages), step=0)
+        save_head(folder, done, scene.avatar, generator)
+        if interrupt.asked:
+            raise KeyboardInterrupt
+    return done
+
+
+def train_step(
+    scene: Scene, stage: Stage, step: int, optimiser: torch.optim.Optimizer, generator: torch.Generator
+) -> dict[str, float]:
+    """One step of a stage; returns what is worth writing down."""
+    # Draws, in this order always: views, noise levels, noise.
+    cameras = draw_cameras(scene.config.views, stage.views, generator)
+    clock = len(scene.prior.alpha_bar)
+    t_min, t_max = stage.t_min(step), stage.t_max(step)
+    levels = t_min + (t_max - t_min) * torch.rand(stage.views, generator=generator)
+    t = (levels * clock).long().clamp(max=clock - 1).to(scene.device)
+    noise = torch.randn(stage.views, *scene.prior.latent_shape, generator=generator).to(scene.device)
+
+    background = torch.tensor(stage.background, device=scene.device)
+    frame = scene.avatar.render(cameras.to(scene.device), stage.render_size, background, colour=stage.draws == "rgb")
+    z = latent_of(stage, frame, scene.prior)
+    conditions = conditions_of(scene, stage, cameras)
+    match stage.loss:
+        case Ssd(cfg_scale, anchor):
+            distilled = ssd(scene.prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
+        case Sds(cfg_scale):
+            distilled = sds(scene.prior, z, conditions, t, noise, cfg_scale=cfg_scale)
+    roughness, energies = smoothness(scene.avatar, stage, step)
+
+    optimiser.zero_grad(set_to_none=True)
+    (distilled + roughness).backward()
+    norm = float(torch.nn.utils.get_total_norm([p.grad for p in _parameters(optimiser) if p.grad is not None]))
+    if not isfinite(norm):
+        raise HeadArtistError(
+            f"Step {step} of {stage.name} gave a gradient that is not finite: the last checkpoint is kept; try "
+            f"--set {stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or smaller {stage.name}.rates."
+        )
+    for group in optimiser.param_groups:
+        group["lr"] = group["rate"](step)
+    optimiser.step()
+    return {"loss": float(distilled.detach()), "grad_norm": norm, **energies}
+
+
+def smoothness(avatar: TrainableAvatar, stage: Stage, step: int) -> tuple[Tensor | float, dict[str, float]]:
+    """The weighted sum of the surface's energies (supplement D), and each energy without its weight."""
+    weights = stage.regularisers.normal_consistency(step), stage.regularisers.laplacian(step)
+    if not any(weights):
+        return 0.0, {}
+    surface = avatar.surface()
+    energies = {"normal_consistency": normal_consistency(surface), "laplacian": laplacian_energy(surface)}
+    total = sum(weight * energy for weight, energy in zip(weights, energies.values(), strict=True))
+    return total, {name: float(energy.detach()) for name, energy in energies.items()}
+
+
+def make_optimiser(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
+    """AdamW over the parts that the stage trains, hash tables and networks apart; every other part is frozen.
+
+    Raises:
+        HeadArtistError: when the avatar has none of the parts.
+    """
+    parts = {name: list(parameters) for name, parameters in avatar.parts().items()}
+    for name, parameters in parts.items():
+        for parameter in parameters:
+            parameter.requires_grad_(name in stage.trains)
+    trained = {id(p) for name in stage.trains for p in parts.get(name, ())}
+    if not trained:
+        raise HeadArtistError(
+            f"Stage {stage.name} trains {', '.join(stage.trains)}, but the head has only {', '.join(parts)}."
+        )
+    groups: dict[str, list[Tensor]] = {"hash_grid": [], "mlp": []}
+    for name, parameter in avatar.named_parameters():
+        if id(parameter) in trained:
+            groups["hash_grid" if name.endswith("encoding.table") else "mlp"].append(parameter)
+    settings = [{"params": params, "rate": getattr(stage.rates, group)} for group, params in groups.items() if params]
+    return torch.optim.AdamW(settings, lr=0.0, betas=BETAS, eps=EPS, weight_decay=stage.weight_decay)
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
+    return (parameter for group in optimiser.param_groups for parameter in group["params"])
