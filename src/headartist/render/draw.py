@@ -10,9 +10,10 @@ from headartist.cameras import Cameras
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 from headartist.render.antialias import antialias
+from headartist.render.fragments import Fragments
 from headartist.render.frame import Frame
-from headartist.render.normals import vertex_normals
-from headartist.render.rasterize import interpolate, rasterize
+from headartist.render.normals import unit_normals, vertex_normals
+from headartist.render.rasterize import interpolate, narrow, rasterize
 
 Shade = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
@@ -45,38 +46,35 @@ def draw(
     """
     if shade is not None and vertex_colours is not None:
         raise HeadArtistError("A mesh was given both `shade` and `vertex_colours`: pass one of them.")
+    views, faces = len(cameras), narrow(mesh.faces)
     clip = torch.nn.functional.pad(mesh.verts, (0, 1), value=1.0) @ cameras.clip_from_world.transpose(1, 2)
-    fragments = rasterize(clip, mesh.faces, size)
-    covered = (fragments.face >= 0).view(-1).nonzero().view(-1)
-    tables = [vertex_normals(mesh.verts, mesh.faces)]
+    fragments = rasterize(clip, faces, size)
+    normals = vertex_normals(mesh.verts, faces) @ cameras.rotation.transpose(1, 2)
+    # A column of ones becomes the opacity. Colours are drawn as differences from the background, so that outside,
+    # where all channels are 0, they are the background.
+    columns = [normals, torch.ones_like(normals[..., :1])]
+    if vertex_colours is not None:
+        columns.append((vertex_colours - background).expand(views, -1, -1))
+    picture = unit_normals(interpolate(torch.cat(columns, dim=-1), fragments, faces))
     if shade is not None:
-        tables.append(mesh.verts)
-    elif vertex_colours is not None:
-        tables.append(vertex_colours)
-    surface = interpolate(torch.cat(tables, dim=-1), fragments, mesh.faces).flatten(0, 2)[covered]
-    normals = _towards_cameras(surface[:, :3], cameras, covered // size**2)
-    channels = [normals, torch.ones_like(normals[:, :1])]
-    if len(tables) == 2:
-        colours = surface[:, 3:] if shade is None else shade(surface[:, 3:])
-        # Over the background: what is blended at the outline is the difference from it.
-        channels.append(colours - background)
-    drawn = _scatter(torch.cat(channels, dim=-1), covered, (len(cameras), size, size))
-    picture = antialias(drawn, fragments, clip, mesh.faces).permute(0, 3, 1, 2)
-    backdrop = background[:, None, None].expand(len(cameras), 3, size, size)
-    rgb = backdrop + picture[:, 4:] if len(tables) == 2 else backdrop
-    return Frame(rgb=rgb, normal=picture[:, :3], opacity=picture[:, 3:4], depth=fragments.depth[:, None])
+        picture = torch.cat([picture, _shaded(shade, mesh.verts, fragments, faces, background)], dim=-1)
+    picture = antialias(picture, fragments, clip, faces).permute(0, 3, 1, 2)
+    normal, opacity, difference = picture.split([3, 1, picture.shape[1] - 4], dim=1)
+    rgb = background[:, None, None].expand(views, 3, size, size)
+    if difference.shape[1] == 3:
+        rgb = (rgb + difference).clamp(0, 1)
+    return Frame(rgb=rgb, normal=normal, opacity=opacity.clamp(0, 1), depth=fragments.depth[:, None])
 
 
-def _towards_cameras(normals: Float[Tensor, "n 3"], cameras: Cameras, view: Int[Tensor, "n"]) -> Float[Tensor, "n 3"]:
-    """Unit normals in the frame of the camera that sees each of them."""
-    turned = (cameras.rotation[view] @ normals[..., None])[..., 0]
-    return torch.nn.functional.normalize(turned, dim=-1, eps=1e-12)
-
-
-def _scatter(
-    values: Float[Tensor, "n c"], pixels: Int[Tensor, "n"], shape: tuple[int, int, int]
-) -> Float[Tensor, "b h w c"]:
-    """Values into their pixels of an empty picture."""
-    views, height, width = shape
-    empty = torch.zeros(views * height * width, values.shape[1], device=values.device, dtype=values.dtype)
-    return empty.index_copy(0, pixels, values).view(views, height, width, values.shape[1])
+def _shaded(
+    shade: Shade,
+    verts: Float[Tensor, "v 3"],
+    fragments: Fragments,
+    faces: Int[Tensor, "f 3"],
+    background: Float[Tensor, "3"],
+) -> Float[Tensor, "b h w 3"]:
+    """Colours of the surface minus the background; 0 where nothing is."""
+    points = interpolate(verts, fragments, faces)
+    covered = (fragments.face >= 0).view(-1).nonzero().view(-1)
+    colours = shade(points.view(-1, 3).index_select(0, covered)) - background
+    return torch.zeros_like(points).view(-1, 3).index_copy(0, covered, colours).view_as(points)

@@ -1,15 +1,13 @@
-"""Vertex normals by one fused kernel each way: `Mesh.vertex_normals` for the inner loop."""
+"""Normals by one fused kernel each way, at the vertices (`Mesh.vertex_normals` for the inner loop) and in pixels."""
 
 import torch
-import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from headartist.render import surface_kernels as kernels
 from headartist.render.launch import launch, vec3, vec3i
 from headartist.render.rasterize import narrow
-
-wp.set_module_options({"enable_backward": False})
 
 
 def vertex_normals(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:
@@ -17,32 +15,9 @@ def vertex_normals(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Fl
     return torch.nn.functional.normalize(_AreaNormals.apply(verts.float(), narrow(faces)), dim=-1, eps=1e-12)
 
 
-@wp.kernel
-def _sum_area_normals(verts: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.vec3i), sums: wp.array(dtype=wp.vec3)):
-    """Add every triangle's (b - a) x (c - a) to its three corners."""
-    face = faces[wp.tid()]
-    a = verts[face[0]]
-    normal = wp.cross(verts[face[1]] - a, verts[face[2]] - a)
-    for k in range(3):
-        wp.atomic_add(sums, face[k], normal)
-
-
-@wp.kernel
-def _sum_area_normals_backward(
-    verts: wp.array(dtype=wp.vec3),
-    faces: wp.array(dtype=wp.vec3i),
-    grad_sums: wp.array(dtype=wp.vec3),
-    grad_verts: wp.array(dtype=wp.vec3),
-):
-    """With n = u x v and g = dL/dn: dL/du = v x g and dL/dv = g x u."""
-    face = faces[wp.tid()]
-    g = grad_sums[face[0]] + grad_sums[face[1]] + grad_sums[face[2]]
-    a = verts[face[0]]
-    grad_u = wp.cross(verts[face[2]] - a, g)
-    grad_v = wp.cross(g, verts[face[1]] - a)
-    wp.atomic_add(grad_verts, face[0], -grad_u - grad_v)
-    wp.atomic_add(grad_verts, face[1], grad_u)
-    wp.atomic_add(grad_verts, face[2], grad_v)
+def unit_normals(image: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+    """Scale the first three channels to unit length and leave the others; the zero vector stays, without gradient."""
+    return _UnitLeading.apply(image)
 
 
 class _AreaNormals(torch.autograd.Function):
@@ -50,7 +25,7 @@ class _AreaNormals(torch.autograd.Function):
     def forward(ctx, verts: Tensor, faces: Tensor) -> Tensor:
         verts = verts.detach().contiguous()
         sums = torch.zeros_like(verts)
-        launch(_sum_area_normals, len(faces), verts.device, vec3(verts), vec3i(faces), vec3(sums))
+        launch(kernels.sum_area_normals, len(faces), verts.device, vec3(verts), vec3i(faces), vec3(sums))
         ctx.save_for_backward(verts, faces)
         return sums
 
@@ -60,5 +35,26 @@ class _AreaNormals(torch.autograd.Function):
         verts, faces = ctx.saved_tensors
         grad_verts = torch.zeros_like(verts)
         inputs = vec3(verts), vec3i(faces), vec3(grad_sums.contiguous())
-        launch(_sum_area_normals_backward, len(faces), verts.device, *inputs, vec3(grad_verts))
+        launch(kernels.sum_area_normals_backward, len(faces), verts.device, *inputs, vec3(grad_verts))
         return grad_verts, None
+
+
+class _UnitLeading(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, image: Tensor) -> Tensor:
+        image = image.detach().contiguous()
+        out, channels = torch.empty_like(image), image.shape[-1]
+        launch(
+            kernels.unit_leading, image[..., 0].numel(), image.device, image.view(-1, channels), out.view(-1, channels)
+        )
+        ctx.save_for_backward(image)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out: Tensor) -> Tensor:
+        (image,) = ctx.saved_tensors
+        grad_image, channels = torch.empty_like(image), image.shape[-1]
+        arrays = (tensor.view(-1, channels) for tensor in (image, grad_out.contiguous(), grad_image))
+        launch(kernels.unit_leading_backward, image[..., 0].numel(), image.device, *arrays)
+        return grad_image

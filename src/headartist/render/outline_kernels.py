@@ -5,15 +5,17 @@ or of an open mesh. It is crossed with the segments that join neighbouring pixel
 Half-edge 3 f + k of a face runs from its corner k to its corner k + 1; the face's third corner tells its covered side.
 """
 
+# Kernels are annotated with Warp's array types, which are no Python types.
+# mypy: ignore-errors
+
 import warp as wp
 
 from headartist.render.raster_kernels import (
-    MIN_AREA_PX,
+    facing_of,
     first_centre,
     homogeneous,
     is_drawable,
     last_centre,
-    signed_area_px,
     x_ndc,
 )
 
@@ -60,11 +62,11 @@ def mark_vertices(
     v2 = verts[view, face[2]]
     if not (is_drawable(v0, near) and is_drawable(v1, near) and is_drawable(v2, near)):
         return
-    area = signed_area_px(homogeneous(v0), homogeneous(v1), homogeneous(v2), size, size)
-    if wp.abs(area) < MIN_AREA_PX:
+    seen = facing_of(homogeneous(v0), homogeneous(v1), homogeneous(v2), size, size)
+    if seen == wp.float64(0.0):
         return
     drawn[view, f] = wp.uint8(1)
-    side = wp.where(area > wp.float64(0.0), FRONT, BACK)
+    side = wp.where(seen > wp.float64(0.0), FRONT, BACK)
     s0 = scramble(face[0])
     s1 = scramble(face[1])
     s2 = scramble(face[2])
@@ -193,7 +195,7 @@ def to_px(ndc: wp.float64, size: int):
 def crossing(a: wp.vec3d, b: wp.vec3d, line: int, size: int):
     """Where the edge from a to b, as (u, v, w), meets a row or column: (u in pixels, view depth).
 
-    With V_k = v_k - v w_k, it lies at V_a / (V_a - V_b) of the edge, where u = (u_b V_a - u_a V_b) / (w_b V_a - w_a V_b).
+    With V_k = v_k - v w_k, it lies at V_a / (V_a - V_b) of the edge: u = (u_b V_a - u_a V_b) / (w_b V_a - w_a V_b).
     """
     v = x_ndc(line, size)
     va = a[1] - v * a[2]

@@ -1,4 +1,4 @@
-"""Warp kernels of the rasteriser: visibility, barycentrics, interpolation, and their hand-written gradients.
+"""Warp kernels of the rasteriser: visibility, barycentrics with depth, and their hand-written gradient.
 
 Edge functions are those of 2D homogeneous rasterisation (Olano and Greer 1997). With a triangle's clip vertices
 P_k = (x_k, y_k, w_k) and a pixel's centre F = (x_ndc, y_ndc, 1),
@@ -9,6 +9,9 @@ are perspective-correct barycentrics without a division by w, and depth = sum_k 
 float64 on float32 input: products are then exact, so the two triangles at an edge get exactly opposite values and no
 pixel falls between them.
 """
+
+# Kernels are annotated with Warp's array types, which are no Python types.
+# mypy: ignore-errors
 
 import warp as wp
 
@@ -34,10 +37,16 @@ def homogeneous(p: wp.vec4):
 
 
 @wp.func
-def signed_area_px(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, height: int, width: int):
-    """Area on the screen in square pixels; positive when the triangle winds counter-clockwise with y up."""
+def facing_of(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, height: int, width: int):
+    """+1 for a triangle that winds counter-clockwise on the screen (y up), -1 for the reverse, 0 for a degenerate one.
+
+    det(P_0, P_1, P_2) / (w_0 w_1 w_2) is twice the area in normalised device coordinates.
+    """
     det = wp.dot(p0, wp.cross(p1, p2))
-    return det / (p0[2] * p1[2] * p2[2]) * wp.float64(height) * wp.float64(width) / wp.float64(8.0)
+    pixels = wp.float64(height * width) / wp.float64(8.0)
+    if wp.abs(det) * pixels < MIN_AREA_PX * p0[2] * p1[2] * p2[2]:
+        return wp.float64(0.0)
+    return wp.sign(det)
 
 
 @wp.func
@@ -111,10 +120,9 @@ def visibility(
     column_end = last_centre(wp.max(c0, wp.max(c1, c2)), width)
     if column_begin > column_end:
         return
-    area = signed_area_px(p0, p1, p2, height, width)
-    if wp.abs(area) < MIN_AREA_PX:
+    facing = facing_of(p0, p1, p2, height, width)
+    if facing == wp.float64(0.0):
         return
-    facing = wp.sign(area)
     n0 = wp.cross(p1, p2) * facing
     n1 = wp.cross(p2, p0) * facing
     n2 = wp.cross(p0, p1) * facing
@@ -237,66 +245,3 @@ def resolve_backward(
     add_to_vertex(grad_verts, view, face[0], gx0, gy0, gd * b0 - x * gx0 - y * gy0)
     add_to_vertex(grad_verts, view, face[1], gx1, gy1, gd * b1 - x * gx1 - y * gy1)
     add_to_vertex(grad_verts, view, face[2], gx2, gy2, gd * b2 - x * gx2 - y * gy2)
-
-
-@wp.kernel
-def interpolate(
-    attributes: wp.array3d(dtype=wp.float32),
-    faces: wp.array(dtype=wp.vec3i),
-    face_of: wp.array(dtype=wp.int32),
-    bary: wp.array(dtype=wp.vec3),
-    pixels_per_table: int,
-    out: wp.array2d(dtype=wp.float32),
-):
-    """Blend the three corners' attributes; 0 where nothing is."""
-    pixel = wp.tid()
-    channels = out.shape[1]
-    f = face_of[pixel]
-    if f < 0:
-        for c in range(channels):
-            out[pixel, c] = 0.0
-        return
-    table = pixel // pixels_per_table
-    face = faces[f]
-    b = bary[pixel]
-    for c in range(channels):
-        out[pixel, c] = (
-            b[0] * attributes[table, face[0], c]
-            + b[1] * attributes[table, face[1], c]
-            + b[2] * attributes[table, face[2], c]
-        )
-
-
-@wp.kernel
-def interpolate_backward(
-    attributes: wp.array3d(dtype=wp.float32),
-    faces: wp.array(dtype=wp.vec3i),
-    face_of: wp.array(dtype=wp.int32),
-    bary: wp.array(dtype=wp.vec3),
-    grad_out: wp.array2d(dtype=wp.float32),
-    pixels_per_table: int,
-    grad_attributes: wp.array3d(dtype=wp.float32),
-    grad_bary: wp.array(dtype=wp.vec3),
-):
-    """Gradient of `interpolate` with respect to the attributes and the barycentrics."""
-    pixel = wp.tid()
-    f = face_of[pixel]
-    if f < 0:
-        grad_bary[pixel] = wp.vec3(0.0, 0.0, 0.0)
-        return
-    table = pixel // pixels_per_table
-    face = faces[f]
-    b = bary[pixel]
-    g0 = wp.float32(0.0)
-    g1 = wp.float32(0.0)
-    g2 = wp.float32(0.0)
-    for c in range(grad_out.shape[1]):
-        g = grad_out[pixel, c]
-        if g != 0.0:
-            g0 += g * attributes[table, face[0], c]
-            g1 += g * attributes[table, face[1], c]
-            g2 += g * attributes[table, face[2], c]
-            wp.atomic_add(grad_attributes, table, face[0], c, g * b[0])
-            wp.atomic_add(grad_attributes, table, face[1], c, g * b[1])
-            wp.atomic_add(grad_attributes, table, face[2], c, g * b[2])
-    grad_bary[pixel] = wp.vec3(g0, g1, g2)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headartist.cameras import NEAR
-from headartist.render import raster_kernels as kernels
+from headartist.render import raster_kernels, surface_kernels
 from headartist.render.fragments import Fragments
 from headartist.render.launch import launch, vec3, vec3i, vec4
 
@@ -62,9 +62,9 @@ class _Rasterize(torch.autograd.Function):
         bary = torch.empty((*shape, 3), device=device)
         depth = torch.empty(shape, device=device)
         views = len(verts), len(faces)
-        launch(kernels.visibility, views, device, vec4(verts), vec3i(faces), NEAR, size, size, keys)
+        launch(raster_kernels.visibility, views, device, vec4(verts), vec3i(faces), NEAR, size, size, keys)
         outputs = face.view(-1), vec3(bary.view(-1, 3)), depth.view(-1)
-        launch(kernels.resolve, keys.numel(), device, vec4(verts), vec3i(faces), keys, size, size, *outputs)
+        launch(raster_kernels.resolve, keys.numel(), device, vec4(verts), vec3i(faces), keys, size, size, *outputs)
         ctx.save_for_backward(verts, faces, face)
         ctx.mark_non_differentiable(face)
         return face, bary, depth
@@ -77,7 +77,7 @@ class _Rasterize(torch.autograd.Function):
         grad_verts = torch.zeros_like(verts)
         gradients = vec3(grad_bary.contiguous().view(-1, 3)), grad_depth.contiguous().view(-1)
         inputs = vec4(verts), vec3i(faces), face.view(-1), *gradients, size, size
-        launch(kernels.resolve_backward, face.numel(), verts.device, *inputs, vec4(grad_verts))
+        launch(raster_kernels.resolve_backward, face.numel(), verts.device, *inputs, vec4(grad_verts))
         return grad_verts, None, None
 
 
@@ -94,7 +94,7 @@ class _Interpolate(torch.autograd.Function):
             vec3(bary.view(-1, 3)),
             face.numel() // max(len(attributes), 1),
         )
-        launch(kernels.interpolate, face.numel(), out.device, *inputs, out.view(-1, channels))
+        launch(surface_kernels.interpolate, face.numel(), out.device, *inputs, out.view(-1, channels))
         ctx.save_for_backward(attributes, bary, face, faces)
         return out
 
@@ -108,5 +108,5 @@ class _Interpolate(torch.autograd.Function):
             *(grad_out.contiguous().view(-1, grad_out.shape[-1]), face.numel() // max(len(attributes), 1)),
         )
         outputs = grad_attributes, vec3(grad_bary.view(-1, 3))
-        launch(kernels.interpolate_backward, face.numel(), attributes.device, *inputs, *outputs)
+        launch(surface_kernels.interpolate_backward, face.numel(), attributes.device, *inputs, *outputs)
         return grad_attributes, grad_bary, None, None
