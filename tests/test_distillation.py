@@ -154,6 +154,12 @@ def test_what_is_not_finite_moves_nothing_and_spoils_nothing():
     assert torch.equal(broken[:, 1:], sound[:, 1:])
 
 
+def test_a_prior_without_a_finite_word_is_not_covered_up():
+    image, t, noise, conditions = draws()
+    nothing = LinearPrior(scale=float("nan"))
+    assert image_gradient(sds(nothing, nothing.encode(image), conditions, t, noise, cfg_scale=7.5), image).isnan().all()
+
+
 def test_estimating_the_clean_latent_undoes_adding_noise():
     image, t, noise, _ = draws(views=4)
     z = LinearPrior().encode(image)

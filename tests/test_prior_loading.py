@@ -347,7 +347,7 @@ def test_a_controlnet_of_another_model_is_refused(folder, tmp_path):
     other = networks["controlnet"].__class__.from_config({**networks["controlnet"].config, "cross_attention_dim": 24})
     other.save_pretrained(tmp_path / "other")
     assert error_of(lambda: load_prior(folder, controlnet=tmp_path / "other")) == (
-        f"the ControlNet in {tmp_path}/other reads 24 text features but the UNet in {folder} has 16: "
+        f"the ControlNet in {tmp_path}/other reads 24 text features but the UNet in {folder}/unet has 16: "
         "use CrucibleAI/ControlNetMediaPipeFace with SD 2.1 and "
         "CrucibleAI/ControlNetMediaPipeFace/diffusion_sd15 with SD 1.5"
     )

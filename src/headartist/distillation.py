@@ -5,7 +5,8 @@ All three noise a latent z to z_t, let the frozen prior predict the noise and pu
 is exactly `w(t) direction / b` for `b` views; its value is half the mean, over views, of that vector's squared norm.
 
 Entries of the direction that are not finite count as zero: a half-precision prior may overflow in a pixel, one lost
-pixel of one step is harmless, and a single NaN in the optimiser's moments would end the run.
+pixel of one step is harmless, and a single NaN in the optimiser's moments would end the run. Where no entry at all is
+finite the prior is broken, and the gradient says so.
 """
 
 import torch
@@ -106,6 +107,8 @@ def _loss(
     alpha_bar: Float[Tensor, "steps"],
 ) -> Float[Tensor, ""]:
     weight = (1 - alpha_bar[t]).view(-1, 1, 1, 1)
-    grad = torch.nan_to_num(weight * direction.detach(), nan=0.0, posinf=0.0, neginf=0.0)
+    grad = weight * direction.detach()
+    finite = grad.isfinite()
+    grad = torch.where(finite | ~finite.any(), grad, 0.0)
     # The target z - grad of the usual form `0.5 |z - target|^2`, written so that rounding cannot touch the gradient.
     return 0.5 * (z - z.detach() + grad).square().sum() / len(z)

@@ -1,11 +1,65 @@
-"""Folders from the Hugging Face hub: what lies in the local cache first, then one quick try of the network."""
+"""The folders of a prior's parts: local ones, the hub's cache, and last one quick try of the network."""
 
 from collections.abc import Set
 from pathlib import Path
 
 from headartist.errors import HeadArtistError
+from headartist.priors.layout import WEIGHTS
+from headartist.priors.sources import FACE_CONTROLNET, WITHOUT_CONTROLNET, PriorSource
 
 ANSWER_SECONDS = 5.0
+_NETWORKS = ("unet", "vae", "text_encoder")
+_SETTINGS = ("scheduler", "tokenizer")
+
+
+def locate(source: PriorSource, *, half: bool, offline: bool) -> dict[str, Path]:
+    """The folder of every part of a prior, downloaded where needed; "controlnet" is absent for a prior without one.
+
+    Args:
+        source: which prior.
+        half: whether half-precision files are preferred in a download.
+        offline: never touch the network.
+
+    Raises:
+        HeadArtistError: not here, and not to be had.
+    """
+    base = _local(source.bases[0]) or fetch(
+        source.bases,
+        weights=tuple(f"{part}/{WEIGHTS[part]}" for part in _NETWORKS),
+        others=(*(f"{part}/*" for part in _SETTINGS), *(f"{part}/config.json" for part in _NETWORKS)),
+        half=half,
+        offline=offline,
+        flag="--prior",
+    )
+    folders = {part: base / part for part in (*_NETWORKS, *_SETTINGS)}
+    if source.controlnet is not None:
+        folders["controlnet"] = _controlnet_folder(source.controlnet, source.controlnet_subfolder, half, offline)
+    return folders
+
+
+def _controlnet_folder(place: str, subfolder: str, half: bool, offline: bool) -> Path:
+    if local := _local(place):
+        if not (local / subfolder).is_dir():
+            raise HeadArtistError(
+                f"prior folder {local} has no {subfolder}/: give --controlnet DIR (such as {FACE_CONTROLNET}), "
+                f"or --controlnet {WITHOUT_CONTROLNET} to judge without landmarks"
+            )
+        return local / subfolder
+    prefix = f"{subfolder}/" if subfolder else ""
+    found = fetch(
+        (place,),
+        weights=(prefix + WEIGHTS["controlnet"],),
+        others=(f"{prefix}config.json",),
+        half=half,
+        offline=offline,
+        flag="--controlnet",
+    )
+    return found / subfolder
+
+
+def _local(place: str) -> Path | None:
+    path = Path(place)
+    return path if path.is_absolute() or path.is_dir() else None
 
 
 def fetch(

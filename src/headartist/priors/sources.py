@@ -50,19 +50,19 @@ SD15 = PriorSource(
 PRIOR_NAMES = ("embedded", "sd21", "sd15")
 
 
-def resolve(prior: str | Path, controlnet: str | Path | None = None) -> PriorSource:
+def resolve(prior: str | Path | PriorSource, controlnet: str | Path | None = None) -> PriorSource:
     """Turn what a user wrote into a source; nothing is read or downloaded yet.
 
     Args:
-        prior: "embedded", "sd21", "sd15", a local diffusers folder, or a hub id "owner/name". A folder or an id brings
-            its own ControlNet in `controlnet/` unless `controlnet` says otherwise.
+        prior: "embedded", "sd21", "sd15", a local diffusers folder, a hub id "owner/name", or a source. A folder or an
+            id brings its own ControlNet in `controlnet/` unless `controlnet` says otherwise.
         controlnet: a local ControlNet folder, a hub id "owner/name" or "owner/name/subfolder", or "none" for a prior
             that is not shown landmarks.
 
     Raises:
         HeadArtistError: neither a name, a folder nor a hub id.
     """
-    source = _base_source(str(prior))
+    source = prior if isinstance(prior, PriorSource) else _base_source(str(prior))
     if controlnet is None:
         return source
     place, subfolder = _controlnet_place(str(controlnet))

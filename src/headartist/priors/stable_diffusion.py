@@ -1,7 +1,7 @@
 """StableDiffusionPrior: any Stable Diffusion folder with a landmark ControlNet as a judge, large or embedded."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headartist.errors import HeadArtistError
-from headartist.priors.hub import fetch
-from headartist.priors.layout import WEIGHTS, weights_variant
+from headartist.priors.hub import locate
+from headartist.priors.layout import weights_variant
 from headartist.priors.prior import Conditions, Noise
-from headartist.priors.sources import FACE_CONTROLNET, WITHOUT_CONTROLNET, PriorSource, resolve
-
-_BASE_PARTS = ("unet", "vae", "text_encoder")
+from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
 
 
 class StableDiffusionPrior:
@@ -199,64 +197,39 @@ def load_prior(
     Raises:
         HeadArtistError: unknown, unreachable, incomplete or damaged, each with what to do.
     """
-    if not isinstance(source, PriorSource):
-        source = resolve(source, controlnet)
     if dtype is None:
         dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
-    half = dtype == torch.float16
-    base = _base_folder(source, half=half, offline=offline)
-    landmarks = _controlnet_folder(source, half=half, offline=offline)
-    parts = _load_parts(base, landmarks, dtype)
-    _check_fit(parts["unet"], parts["controlnet"], base, landmarks)
+    folders = locate(resolve(source, controlnet), half=dtype == torch.float16, offline=offline)
+    parts = _load_parts(folders, dtype)
+    _check_fit(parts["unet"], parts["controlnet"], folders)
     return StableDiffusionPrior(**parts, device=device, dtype=dtype)
 
 
-def _frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
-    module = module.requires_grad_(False).eval().to(device)
+def _frozen(module: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    # Channels last: convolutions are 1.15 to 1.4 times faster so on CPUs, and on GPUs in half precision too.
+    module = module.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
     # Networks already come in their dtype, and diffusers warns of every further cast.
     return module if all(weight.dtype == dtype for weight in module.parameters()) else module.to(dtype)
 
 
-def _base_folder(source: PriorSource, *, half: bool, offline: bool) -> Path:
-    if Path(source.bases[0]).is_absolute() or Path(source.bases[0]).is_dir():
-        return Path(source.bases[0])
-    weights = tuple(f"{part}/{WEIGHTS[part]}" for part in _BASE_PARTS)
-    others = ("scheduler/*", "tokenizer/*", *(f"{part}/config.json" for part in _BASE_PARTS))
-    return fetch(source.bases, weights=weights, others=others, half=half, offline=offline, flag="--prior")
-
-
-def _controlnet_folder(source: PriorSource, *, half: bool, offline: bool) -> Path | None:
-    if source.controlnet is None:
-        return None
-    if Path(source.controlnet).is_absolute() or Path(source.controlnet).is_dir():
-        folder = Path(source.controlnet) / source.controlnet_subfolder
-        if not folder.is_dir():
-            raise HeadArtistError(
-                f"prior folder {source.controlnet} has no {source.controlnet_subfolder}/: give --controlnet DIR "
-                f"(such as {FACE_CONTROLNET}), or --controlnet {WITHOUT_CONTROLNET} to judge without landmarks"
-            )
-        return folder
-    prefix = f"{source.controlnet_subfolder}/" if source.controlnet_subfolder else ""
-    weights = (f"{prefix}{WEIGHTS['controlnet']}",)
-    others = (f"{prefix}config.json",)
-    place = (source.controlnet,)
-    return fetch(place, weights=weights, others=others, half=half, offline=offline, flag="--controlnet") / prefix
-
-
-def _load_parts(base: Path, landmarks: Path | None, dtype: torch.dtype) -> dict[str, Any]:
+def _load_parts(folders: Mapping[str, Path], dtype: torch.dtype) -> dict[str, Any]:
     """Read every part with its own library class; diffusers and transformers are imported here and nowhere else."""
     from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     with _no_progress_bars():
         return {
-            "unet": _load_weights(UNet2DConditionModel, base / "unet", "unet", torch_dtype=dtype),
-            "controlnet": landmarks and _load_weights(ControlNetModel, landmarks, "controlnet", torch_dtype=dtype),
-            "vae": _load_weights(AutoencoderKL, base / "vae", "vae", torch_dtype=dtype),
+            "unet": _load_weights(UNet2DConditionModel, folders, "unet", torch_dtype=dtype),
+            "controlnet": (
+                _load_weights(ControlNetModel, folders, "controlnet", torch_dtype=dtype)
+                if "controlnet" in folders
+                else None
+            ),
+            "vae": _load_weights(AutoencoderKL, folders, "vae", torch_dtype=dtype),
             # Without a dtype: old and new transformers name that argument differently, and `_frozen` converts anyway.
-            "text_encoder": _load_weights(CLIPTextModel, base / "text_encoder", "text_encoder"),
-            "tokenizer": _load_settings(CLIPTokenizer, base / "tokenizer"),
-            "scheduler": _load_settings(DDIMScheduler, base / "scheduler"),
+            "text_encoder": _load_weights(CLIPTextModel, folders, "text_encoder"),
+            "tokenizer": _load_settings(CLIPTokenizer, folders["tokenizer"]),
+            "scheduler": _load_settings(DDIMScheduler, folders["scheduler"]),
         }
 
 
@@ -274,12 +247,13 @@ def _no_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_weights(kind: Any, folder: Path, part: str, **options: Any) -> nn.Module:
+def _load_weights(kind: Any, folders: Mapping[str, Path], part: str, **options: Any) -> nn.Module:
     """One network from its folder, complete or not at all.
 
     Raises:
         HeadArtistError: files missing or damaged, or weights that do not fit the configuration.
     """
+    folder = folders[part]
     variant = weights_variant(folder, part)
     try:
         module, info = kind.from_pretrained(
@@ -303,12 +277,12 @@ def _load_settings(kind: Any, folder: Path) -> Any:
         raise HeadArtistError(f"{folder} cannot be loaded as {kind.__name__}: fetch the folder again") from error
 
 
-def _check_fit(unet: Any, controlnet: Any, base: Path, landmarks: Path | None) -> None:
+def _check_fit(unet: Any, controlnet: Any | None, folders: Mapping[str, Path]) -> None:
     if controlnet is None:
         return
     wanted, given = unet.config.cross_attention_dim, controlnet.config.cross_attention_dim
     if wanted != given:
         raise HeadArtistError(
-            f"the ControlNet in {landmarks} reads {given} text features but the UNet in {base} has {wanted}: "
-            f"use {FACE_CONTROLNET} with SD 2.1 and {FACE_CONTROLNET}/diffusion_sd15 with SD 1.5"
+            f"the ControlNet in {folders['controlnet']} reads {given} text features but the UNet in {folders['unet']} "
+            f"has {wanted}: use {FACE_CONTROLNET} with SD 2.1 and {FACE_CONTROLNET}/diffusion_sd15 with SD 1.5"
         )
