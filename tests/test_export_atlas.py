@@ -10,14 +10,33 @@ from scipy.sparse.csgraph import connected_components
 from ball_avatar import icosphere, linear_colour
 from headartist.errors import HeadArtistError
 from headartist.export.surface import tidy
-from headartist.export.texture import bake, texels
+from headartist.export.texture import bake, skirt, texels
 from headartist.export.uv import UvAtlas, unwrap
 from headartist.geometry.mesh import Mesh
+from headartist.geometry.tets import TetGrid, marching_tets
+
+
+def marched() -> Mesh:
+    """A bumpy ball as marching tetrahedra cut it: with slivers down to a thousandth of a usual edge."""
+    grid = TetGrid(24, 1.0)
+    points = grid.positions()
+    x, y, z = points.unbind(-1)
+    ripple = (7 * x).sin() * (8 * y).sin() + (15 * z + 3 * x).sin() / 2
+    return tidy(marching_tets(grid, points.norm(dim=-1) - 0.7 - 0.06 * ripple))
+
+
+def atlas_of(mesh: Mesh, limit: int) -> tuple[Mesh, UvAtlas]:
+    return mesh, unwrap(mesh, resolution=512, patch_faces=limit)
+
 
 BUMPY = icosphere(4, bumps=0.15)
-# one patch, and many
-ATLASES = [unwrap(BUMPY, resolution=512, patch_faces=limit) for limit in (10_000, 700)]
-both = pytest.mark.parametrize("atlas", ATLASES, ids=["one patch", "eight patches"])
+CASES = {
+    "one patch": atlas_of(BUMPY, 10_000),
+    "eight patches": atlas_of(BUMPY, 700),
+    "marching tetrahedra": atlas_of(marched(), 1_000),
+}
+ATLAS = CASES["eight patches"][1]
+every_case = pytest.mark.parametrize(("mesh", "atlas"), CASES.values(), ids=CASES.keys())
 
 
 def joined(*meshes: Mesh) -> Mesh:
@@ -66,14 +85,14 @@ def test_tidy_refuses_a_head_without_surface(count):
 # --- atlas ---------------------------------------------------------------------------------------------------------
 
 
-@both
-def test_every_split_vertex_maps_to_its_source(atlas):
-    assert torch.equal(atlas.source[atlas.faces], BUMPY.faces)
+@every_case
+def test_every_split_vertex_maps_to_its_source(mesh, atlas):
+    assert torch.equal(atlas.source[atlas.faces], mesh.faces)
     assert torch.equal(atlas.faces.unique(), torch.arange(len(atlas.uv)))
 
 
-@both
-def test_every_triangle_lies_in_the_unit_square_with_area(atlas):
+@every_case
+def test_every_triangle_lies_in_the_unit_square_with_area(mesh, atlas):
     assert atlas.uv.min() >= 0
     assert atlas.uv.max() <= 1
     a, b, c = atlas.uv.double()[atlas.faces].unbind(1)
@@ -82,16 +101,16 @@ def test_every_triangle_lies_in_the_unit_square_with_area(atlas):
     assert 0.4 < area.sum() < 1
 
 
-@both
-def test_no_texel_is_owned_by_two_triangles(atlas):
+@every_case
+def test_no_texel_is_owned_by_two_triangles(mesh, atlas):
     hit = texels(atlas, 1024)
     strictly_inside = hit.barycentric.amin(dim=1) > 1e-9
     owners = torch.bincount(hit.index[strictly_inside], minlength=1024 * 1024)
     assert owners.max() == 1
 
 
-@both
-def test_charts_keep_apart(atlas):
+@every_case
+def test_charts_keep_apart(mesh, atlas):
     size = 512
     edges = torch.cat([atlas.faces[:, [0, 1]], atlas.faces[:, [1, 2]]]).T.numpy()
     graph = coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(len(atlas.uv),) * 2)
@@ -107,8 +126,8 @@ def test_charts_keep_apart(atlas):
 
 def test_unwrapping_is_repeatable():
     again = unwrap(BUMPY, resolution=512, patch_faces=700)
-    assert torch.equal(again.uv, ATLASES[1].uv)
-    assert torch.equal(again.faces, ATLASES[1].faces)
+    assert torch.equal(again.uv, ATLAS.uv)
+    assert torch.equal(again.faces, ATLAS.faces)
 
 
 def test_unwrap_refuses_what_has_no_shape():
@@ -123,8 +142,8 @@ def test_unwrap_refuses_what_has_no_shape():
 # --- texture -------------------------------------------------------------------------------------------------------
 
 
-@both
-def test_barycentrics_lead_back_to_the_pixel_centre(atlas):
+@every_case
+def test_barycentrics_lead_back_to_the_pixel_centre(mesh, atlas):
     hit = texels(atlas, 256)
     assert torch.allclose(hit.barycentric.sum(-1), torch.ones(len(hit.index), dtype=torch.float64))
     uv = (atlas.uv[atlas.faces[hit.face]] * hit.barycentric[..., None]).sum(1)
@@ -138,15 +157,15 @@ def test_texels_cover_a_triangle_by_its_area():
     assert len(texels(triangle, 1000).index) == pytest.approx(area * 1e6, rel=2e-3)
 
 
-@both
-def test_the_texture_shows_the_colour_field_everywhere_on_the_surface(atlas):
+@every_case
+def test_the_texture_shows_the_colour_field_everywhere_on_the_surface(mesh, atlas):
     size = 512
-    texture = bake(BUMPY, atlas, linear_colour, size)
+    texture = bake(mesh, atlas, linear_colour, size)
     generator = torch.Generator().manual_seed(0)
-    face = torch.randint(len(BUMPY.faces), (20_000,), generator=generator)
+    face = torch.randint(len(mesh.faces), (20_000,), generator=generator)
     weights = torch.rand(20_000, 3, generator=generator)
     weights = (weights / weights.sum(-1, keepdim=True))[..., None]
-    points = (BUMPY.verts[BUMPY.faces[face]] * weights).sum(1)
+    points = (mesh.verts[mesh.faces[face]] * weights).sum(1)
     read = sampled(texture, (atlas.uv[atlas.faces[face]] * weights).sum(1))
     # a texel is about 0.01 units wide here and the field changes by 0.3 a unit: the seams may err by one texel
     assert (read - linear_colour(points)).abs().max() < 0.01
@@ -154,20 +173,49 @@ def test_the_texture_shows_the_colour_field_everywhere_on_the_surface(atlas):
 
 
 def test_a_texture_has_no_holes():
-    texture = bake(BUMPY, ATLASES[0], lambda points: torch.full_like(points, 0.7), 128)
+    texture = bake(BUMPY, ATLAS, lambda points: torch.full_like(points, 0.7), 128)
     assert texture.shape == (3, 128, 128)
     assert torch.equal(texture, torch.full((3, 128, 128), 0.7))
 
 
 def test_a_texture_stays_in_range():
-    texture = bake(BUMPY, ATLASES[0], lambda points: points * 100, 128)
+    texture = bake(BUMPY, ATLAS, lambda points: points * 100, 128)
     assert texture.min() == 0
     assert texture.max() == 1
 
 
 def test_bake_names_what_is_wrong():
     with pytest.raises(HeadArtistError, match="colour field is not finite at"):
-        bake(BUMPY, ATLASES[0], lambda points: points / 0, 64)
-    corner = UvAtlas(torch.tensor([[0.0, 0.0], [0.01, 0.0], [0.0, 0.01]]), torch.tensor([[0, 1, 2]]), torch.arange(3))
-    with pytest.raises(HeadArtistError, match="texture of 4 pixels is too small"):
-        bake(Mesh(torch.eye(3), torch.tensor([[0, 1, 2]])), corner, linear_colour, 4)
+        bake(BUMPY, ATLAS, lambda points: points / 0, 64)
+
+
+def test_a_triangle_thinner_than_a_pixel_leaves_its_colour():
+    sliver = torch.tensor([[0.2031, 0.5], [0.2032, 0.5], [0.2031, 0.7]])
+    atlas = UvAtlas(sliver, torch.tensor([[0, 1, 2]]), torch.arange(3))
+    assert len(texels(atlas, 64).index) == 0
+    mesh = Mesh(torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]]), torch.tensor([[0, 1, 2]]))
+    texture = bake(mesh, atlas, lambda points: points, 64)
+    along = torch.linspace(0, 1, 9)[:, None]
+    uv = sliver[0] * (1 - along) + sliver[2] * along
+    inner = slice(1, -1)  # at its two tips filtering reads half a pixel beyond
+    expected = mesh.verts[0] * (1 - along) + mesh.verts[2] * along
+    assert torch.allclose(sampled(texture, uv)[inner], expected[inner], atol=1e-3)
+
+
+def test_pixels_beside_a_chart_take_its_nearest_point():
+    square = UvAtlas(
+        torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]]),
+        torch.tensor([[0, 1, 2], [0, 2, 3]]),
+        torch.arange(4),
+    )
+    covered = torch.zeros(64, dtype=torch.bool)
+    covered[texels(square, 8).index] = True
+    assert covered.reshape(8, 8)[2:6, 2:6].all()
+    assert covered.sum() == 16
+    beside = skirt(square, 8, covered)
+    uv = (square.uv[square.faces[beside.face]] * beside.barycentric[..., None]).sum(1)
+    centre = torch.stack([beside.index % 8 + 0.5, 7.5 - beside.index // 8], dim=-1).double() / 8
+    assert torch.allclose(uv, centre.clamp(0.25, 0.75))
+    ring = torch.zeros(8, 8, dtype=torch.bool)
+    ring[1:7, 1:7] = True
+    assert torch.equal(beside.index, (ring.reshape(-1) & ~covered).nonzero()[:, 0])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
@@ -16,11 +16,13 @@ Colour = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 POINTS_PER_CALL = 65_536
 CANDIDATES_PER_CHUNK = 2_000_000
+# Bilinear filtering at a surface point reads centres up to one pixel away in x and in y.
+REACH_PX = 1.5
 
 
 @dataclass(frozen=True)
 class Texels:
-    """The pairs of pixel and triangle where the pixel's centre lies in the triangle.
+    """Pairs of a pixel and a triangle, with the triangle's point that belongs to the pixel.
 
     Attributes:
         index: pixel number, `row * size + column`, row 0 at the top.
@@ -34,19 +36,51 @@ class Texels:
 
 
 def texels(atlas: UvAtlas, size: int) -> Texels:
-    """Rasterise an atlas into a square of `size` pixels; a centre on a shared edge is listed for both triangles."""
-    flip = torch.tensor([1.0, -1.0], dtype=torch.float64, device=atlas.uv.device)
-    pixels = (atlas.uv.double() * flip + torch.tensor([0.0, 1.0], dtype=torch.float64, device=flip.device)) * size
-    pieces = [_texels_of(corners, first, size) for first, corners in _chunks(pixels[atlas.faces])]
-    return Texels(*(torch.cat([getattr(piece, name) for piece in pieces]) for name in Texels.__dataclass_fields__))
+    """The pixels of a square of `size` whose centre lies in a triangle; one on a shared edge is listed for both."""
+    pieces = []
+    for first, corners in _chunks(_pixels(atlas, size)):
+        face, centre = _candidates(corners, size, 0.0)
+        a, b, c = corners[face].unbind(1)
+        areas = torch.stack([_cross(c - b, centre - b), _cross(a - c, centre - c), _cross(b - a, centre - a)], dim=-1)
+        weights = areas / _cross(b - a, c - a)[:, None]
+        inside = (weights >= 0).all(dim=-1)  # also drops triangles without area, whose weights are not numbers
+        pieces.append(Texels(_index(centre, size)[inside], face[inside] + first, weights[inside]))
+    return _joined(pieces)
+
+
+def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
+    """The pixels beside the charts that filtering may still read, each with the nearest point of any outline.
+
+    Without it a chart thinner than a pixel would leave no trace in the texture.
+
+    Args:
+        atlas: where each triangle lies.
+        size: height and width in pixels.
+        covered: the pixels that lie in a triangle and are left out.
+    """
+    pieces, distances = [], []
+    for first, corners in _chunks(_pixels(atlas, size)):
+        face, centre = _candidates(corners, size, REACH_PX)
+        bare = ~covered[_index(centre, size)]
+        face, centre = face[bare], centre[bare]
+        weights, distance = _nearest_on_outline(corners[face], centre)
+        near = distance < REACH_PX
+        pieces.append(Texels(_index(centre, size)[near], face[near] + first, weights[near]))
+        distances.append(distance[near])
+    every, distance = _joined(pieces), torch.cat(distances)
+    order = distance.argsort(stable=True)
+    order = order[every.index[order].argsort(stable=True)]
+    new = every.index[order].diff(prepend=every.index.new_tensor([-1])) != 0
+    nearest = order[new]
+    return Texels(every.index[nearest], every.face[nearest], every.barycentric[nearest])
 
 
 def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Float[Tensor, "3 h w"]:
     """Evaluate a colour field at the surface point behind every pixel of an atlas.
 
     The field's colours are display-referred sRGB, as seen in training, and a glTF base colour texture is sRGB too:
-    they pass unchanged. Pixels between the charts take the nearest chart's colour, so neither filtering nor mipmaps
-    show seams.
+    they pass unchanged. Pixels between the charts take the nearest colour, so neither filtering nor mipmaps show
+    seams.
 
     Args:
         mesh: the surface that the atlas belongs to.
@@ -55,25 +89,19 @@ def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Flo
         size: height and width in pixels.
 
     Raises:
-        HeadArtistError: the texture is too small to hit any triangle, or the field is not finite.
+        HeadArtistError: the colour field is not finite somewhere on the surface.
     """
-    hit = texels(atlas, size)
-    if len(hit.index) == 0:
-        raise HeadArtistError(f"A texture of {size} pixels is too small for this head: use 256 or more.")
+    inside = texels(atlas, size)
+    covered = torch.zeros(size * size, dtype=torch.bool, device=inside.index.device)
+    covered[inside.index] = True
+    hit = _joined([inside, skirt(atlas, size, covered)])
+    covered[hit.index] = True
     corners = mesh.verts[atlas.source[atlas.faces]]
-    colours = torch.cat(
-        [
-            _colours(colour_at, (corners[face] * weights[..., None].to(corners)).sum(dim=1))
-            for face, weights in zip(
-                hit.face.split(POINTS_PER_CALL), hit.barycentric.split(POINTS_PER_CALL), strict=True
-            )
-        ]
-    )
     picture = torch.zeros(size * size, 3)
-    picture[hit.index.cpu()] = colours
-    covered = torch.zeros(size * size, dtype=torch.bool)
-    covered[hit.index.cpu()] = True
-    return _fill(picture.T.reshape(3, size, size), covered.reshape(size, size))
+    for index, face, weights in zip(*(values.split(POINTS_PER_CALL) for values in _fields(hit)), strict=True):
+        points = (corners[face] * weights[..., None].to(corners)).sum(dim=1)
+        picture[index.cpu()] = _colours(colour_at, points)
+    return _fill(picture.T.reshape(3, size, size), covered.cpu().reshape(size, size))
 
 
 @torch.no_grad()
@@ -87,9 +115,28 @@ def _colours(colour_at: Colour, points: Tensor) -> Tensor:
     return colours.clamp(0.0, 1.0)
 
 
-def _chunks(corners: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Triangles in pixels, in runs whose bounding boxes hold a bounded number of pixels, each with its first number."""
-    box = (corners.amax(dim=1) - corners.amin(dim=1) + 1).prod(dim=-1)
+def _fields(pairs: Texels) -> tuple[Tensor, Tensor, Tensor]:
+    return pairs.index, pairs.face, pairs.barycentric
+
+
+def _joined(pieces: list[Texels]) -> Texels:
+    return Texels(*(torch.cat(values) for values in zip(*map(_fields, pieces), strict=True)))
+
+
+def _pixels(atlas: UvAtlas, size: int) -> Float[Tensor, "f 3 2"]:
+    """Triangles in pixels: x right, y down, the first pixel's centre at (0.5, 0.5)."""
+    u, v = atlas.uv.double()[atlas.faces].unbind(-1)
+    return torch.stack([u, 1 - v], dim=-1) * size
+
+
+def _index(centre: Float[Tensor, "n 2"], size: int) -> Int[Tensor, "n"]:
+    column, row = centre.long().unbind(-1)
+    return row * size + column
+
+
+def _chunks(corners: Float[Tensor, "f 3 2"]) -> Iterator[tuple[int, Float[Tensor, "g 3 2"]]]:
+    """Runs of triangles whose boxes hold a bounded number of pixels, each run with its first triangle's number."""
+    box = (corners.amax(dim=1) - corners.amin(dim=1) + 1 + 2 * REACH_PX).prod(dim=-1)
     run = (box.cumsum(0) / CANDIDATES_PER_CHUNK).long()
     first = 0
     for count in run.unique_consecutive(return_counts=True)[1].tolist():
@@ -97,24 +144,31 @@ def _chunks(corners: Tensor) -> Iterator[tuple[int, Tensor]]:
         first += count
 
 
-def _texels_of(corners: Float[Tensor, "f 3 2"], first: int, size: int) -> Texels:
-    """Test every pixel centre in each triangle's bounding box, all triangles at once."""
-    low = (corners.amin(dim=1) - 0.5).ceil().clamp(0, size).long()
-    high = (corners.amax(dim=1) - 0.5).floor().clamp(-1, size - 1).long()
+def _candidates(
+    corners: Float[Tensor, "f 3 2"], size: int, margin: float
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n 2"]]:
+    """Every pixel centre in each triangle's bounding box widened by `margin`, with the triangle's number."""
+    low = (corners.amin(dim=1) - margin - 0.5).ceil().clamp(0, size).long()
+    high = (corners.amax(dim=1) + margin - 0.5).floor().clamp(-1, size - 1).long()
     extent = (high - low + 1).clamp(min=0)
     count = extent.prod(dim=-1)
     face = torch.repeat_interleave(count)
     within = torch.arange(len(face), device=face.device) - (count.cumsum(0) - count)[face]
     width = extent[face, 0]
-    column, row = low[face, 0] + within % width, low[face, 1] + within // width
+    return face, low[face] + torch.stack([within % width, within // width], dim=-1) + 0.5
 
-    a, b, c = corners.unbind(dim=1)
-    area = _cross(b - a, c - a)
-    p = torch.stack([column, row], dim=-1) + 0.5
-    toward = [_cross(end[face] - start[face], p - start[face]) / area[face] for start, end in ((b, c), (c, a), (a, b))]
-    weights = torch.stack(toward, dim=-1)
-    inside = (weights >= 0).all(dim=-1)  # also drops triangles without area, whose weights are not numbers
-    return Texels((row * size + column)[inside], face[inside] + first, weights[inside])
+
+def _nearest_on_outline(
+    corners: Float[Tensor, "n 3 2"], point: Float[Tensor, "n 2"]
+) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"]]:
+    """Barycentrics of the nearest point on a triangle's three sides, and its distance."""
+    side = corners.roll(-1, dims=1) - corners
+    toward = point[:, None] - corners
+    share = ((toward * side).sum(-1) / (side * side).sum(-1).clamp(min=1e-30)).clamp(0, 1)
+    distance, which = (toward - share[..., None] * side).norm(dim=-1).min(dim=1)
+    along = share.gather(1, which[:, None])
+    start = torch.nn.functional.one_hot(which, 3).to(along)
+    return start * (1 - along) + start.roll(1, dims=1) * along, distance
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
