@@ -1,4 +1,4 @@
-"""Bodies: traits to the vertices of one synthetic person, through the CC0 body model `anny` (a foundry-only dependency)."""
+"""Bodies: traits to the vertices of one synthetic person, by the CC0 body model `anny`."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -153,4 +153,6 @@ def negative_caption(rng: np.random.Generator) -> str:
     if rng.random() < 0.3:
         return ""
     count = int(rng.integers(2, len(NEGATIVE_WORDS) + 1))
-    return ", ".join(rng.permutation(NEGATIVE_WORDS)[:count]) if rng.random() < 0.5 else ", ".join(NEGATIVE_WORDS[:count])
+    return (
+        ", ".join(rng.permutation(NEGATIVE_WORDS)[:count]) if rng.random() < 0.5 else ", ".join(NEGATIVE_WORDS[:count])
+    )

@@ -7,66 +7,9 @@ import warp as wp
 
 from headartist.cameras import Cameras
 from headartist_foundry.scenes import Layer
-
-wp.set_module_options({"enable_backward": False})
+from headartist_foundry.visibility import nearest
 
 GAMMA = 2.2
-FARTHEST = 16.0  # world units; the depth key spans this
-
-
-@wp.kernel
-def _nearest(
-    points: wp.array(dtype=wp.vec3),
-    faces: wp.array2d(dtype=wp.int32),
-    layer: wp.array(dtype=wp.int32),
-    uv: wp.array2d(dtype=wp.vec2),
-    opacity: wp.array(dtype=wp.float32),
-    texels: wp.array(dtype=wp.uint8),
-    extent: wp.array2d(dtype=wp.int32),
-    size: int,
-    keys: wp.array2d(dtype=wp.uint64),
-):
-    """Keep for every sample the nearest triangle that its alpha lets through, as depth in the key's upper half."""
-    face = wp.tid()
-    i0 = faces[face, 0]
-    i1 = faces[face, 1]
-    i2 = faces[face, 2]
-    p0 = points[i0]
-    p1 = points[i1]
-    p2 = points[i2]
-    if p0[2] <= 0.1 or p1[2] <= 0.1 or p2[2] <= 0.1:
-        return
-    area = (p1[0] - p0[0]) * (p2[1] - p0[1]) - (p2[0] - p0[0]) * (p1[1] - p0[1])
-    if area == 0.0:
-        return
-    left = wp.max(int(wp.floor(wp.min(p0[0], wp.min(p1[0], p2[0])) - 0.5)), 0)
-    right = wp.min(int(wp.ceil(wp.max(p0[0], wp.max(p1[0], p2[0])) - 0.5)), size - 1)
-    top = wp.max(int(wp.floor(wp.min(p0[1], wp.min(p1[1], p2[1])) - 0.5)), 0)
-    bottom = wp.min(int(wp.ceil(wp.max(p0[1], wp.max(p1[1], p2[1])) - 0.5)), size - 1)
-    material = layer[face]
-    for y in range(top, bottom + 1):
-        for x in range(left, right + 1):
-            px = float(x) + 0.5
-            py = float(y) + 0.5
-            b0 = ((p1[0] - px) * (p2[1] - py) - (p2[0] - px) * (p1[1] - py)) / area
-            b1 = ((p2[0] - px) * (p0[1] - py) - (p0[0] - px) * (p2[1] - py)) / area
-            b2 = 1.0 - b0 - b1
-            if b0 >= 0.0 and b1 >= 0.0 and b2 >= 0.0:
-                w0 = b0 / p0[2]
-                w1 = b1 / p1[2]
-                w2 = b2 / p2[2]
-                depth = 1.0 / (w0 + w1 + w2)
-                at = (uv[face, 0] * w0 + uv[face, 1] * w1 + uv[face, 2] * w2) * depth
-                width = extent[material, 1]
-                height = extent[material, 2]
-                column = wp.clamp(int((at[0] - wp.floor(at[0])) * float(width)), 0, width - 1)
-                row = wp.clamp(int((1.0 - at[1] - wp.floor(1.0 - at[1])) * float(height)), 0, height - 1)
-                alpha = float(texels[extent[material, 0] + row * width + column]) / 255.0
-                alpha = alpha * (opacity[i0] * w0 + opacity[i1] * w1 + opacity[i2] * w2) * depth
-                state = wp.rand_init(face, y * size + x)
-                if alpha >= 0.99 or alpha > wp.randf(state):
-                    near = wp.uint64(wp.clamp(depth / 16.0, 0.0, 1.0) * 4294967040.0)
-                    wp.atomic_min(keys, y, x, (near << wp.uint64(32)) | wp.uint64(face))
 
 
 @dataclass(frozen=True)
@@ -89,15 +32,21 @@ class Drawing:
         counts = np.cumsum([0] + [len(layer.verts) for layer in layers])
         self.layers = layers
         self.verts = np.concatenate([layer.verts for layer in layers])
-        self.faces = np.concatenate([layer.faces + start for layer, start in zip(layers, counts[:-1], strict=True)]).astype(np.int32)
+        self.faces = np.concatenate(
+            [layer.faces + start for layer, start in zip(layers, counts[:-1], strict=True)]
+        ).astype(np.int32)
         self.layer = np.repeat(np.arange(len(layers), dtype=np.int32), [len(layer.faces) for layer in layers])
         self.uv = np.concatenate([layer.uv for layer in layers]).astype(np.float32)
         self.normals = _vertex_normals(self.verts, self.faces)
         opacity = [np.ones(len(layer.verts)) if layer.opacity is None else layer.opacity for layer in layers]
-        alphas = [np.full((1, 1), 255, np.uint8) if layer.material == "skin" else layer.texture[..., 3] for layer in layers]
+        alphas = [
+            np.full((1, 1), 255, np.uint8) if layer.material == "skin" else layer.texture[..., 3] for layer in layers
+        ]
         sizes = np.cumsum([0] + [alpha.size for alpha in alphas])
-        extent = np.array([(start, a.shape[1], a.shape[0]) for start, a in zip(sizes[:-1], alphas, strict=True)], np.int32)
-        self._inputs = [
+        extent = np.array(
+            [(start, a.shape[1], a.shape[0]) for start, a in zip(sizes[:-1], alphas, strict=True)], np.int32
+        )
+        self._inputs: list[wp.array] = [
             wp.array(self.faces, device="cpu"),
             wp.array(self.layer, device="cpu"),
             wp.array(self.uv, dtype=wp.vec2, device="cpu"),
@@ -109,7 +58,7 @@ class Drawing:
     def draw(
         self, view: Cameras, size: int, light: Light, background: np.ndarray, samples: int = 3
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One view as (colour, normal picture), each `size size 3` in [0, 1]; the normal map's background is mid grey."""
+        """One view as (colour, normal picture), `size size 3` in [0, 1]; mid grey lies behind the normals."""
         fine = size * samples
         rotation = view.rotation[0].double().numpy()
         local = (self.verts - view.position[0].double().numpy()) @ rotation.T
@@ -118,9 +67,9 @@ class Drawing:
         safe = np.where(depth > 0.1, depth, 1.0)
         screen = np.stack([fine / 2 + focal * local[:, 0] / safe, fine / 2 - focal * local[:, 1] / safe, depth], axis=1)
         keys = np.full((fine, fine), np.iinfo(np.uint64).max, np.uint64)
-        on_device = wp.array(keys, device="cpu", copy=False)
-        points = wp.array(screen.astype(np.float32), dtype=wp.vec3, device="cpu")
-        wp.launch(_nearest, dim=len(self.faces), inputs=[points, *self._inputs, fine, on_device], device="cpu")
+        on_device: wp.array = wp.array(keys, device="cpu", copy=False)
+        points: wp.array = wp.array(screen.astype(np.float32), dtype=wp.vec3, device="cpu")
+        wp.launch(nearest, dim=len(self.faces), inputs=[points, *self._inputs, fine, on_device], device="cpu")
         rows, columns = np.nonzero(keys != np.iinfo(np.uint64).max)
         face = (keys[rows, columns] & np.uint64(0xFFFFFFFF)).astype(np.int64)
         weights = _barycentric(screen, self.faces[face], columns + 0.5, rows + 0.5)

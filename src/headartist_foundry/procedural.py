@@ -102,7 +102,7 @@ def make_hat(skull: Skull, kind: str, rng: np.random.Generator) -> Surface:
             cone = np.stack([np.linspace(1.14, 0.02, 12), np.linspace(0.1, 2.9, 12)], axis=1)
             return grid_surface(_revolve(skull, np.concatenate([brim, cone]), tilt), closed=True)
         case "cap":
-            crown = grid_surface(
+            dome = grid_surface(
                 _revolve(skull, np.concatenate([[[1.12, -0.02]], _dome(1.13, 0.05, 1.15)]), tilt), closed=True
             )
             angle, reach = np.meshgrid(np.linspace(-1.0, 1.0, 20), np.linspace(1.08, 1.95, 8))
@@ -110,7 +110,7 @@ def make_hat(skull: Skull, kind: str, rng: np.random.Generator) -> Surface:
             z = scale * np.cos(angle) * skull.half_depth
             x = scale * np.sin(angle) * skull.half_width
             y = tilt * skull.half_depth * 0.9 - 0.12 * (reach - 1.08) - 0.25 * x**2
-            return join(crown, grid_surface(skull.centre + np.stack([x, y, z], axis=-1), closed=False))
+            return join(dome, grid_surface(skull.centre + np.stack([x, y, z], axis=-1), closed=False))
         case _:
             raise ValueError(f"no maker for the hat {kind!r}")
 
@@ -125,7 +125,11 @@ def make_hair(skull: Skull, style: str, rng: np.random.Generator) -> Surface:
     length = {"short": 0.75, "curly": 0.95, "afro": 0.85, "bob": 1.05, "long": float(rng.uniform(1.5, 2.2))}[style]
     thick = {"short": 0.07, "curly": 0.22, "afro": 0.42, "bob": 0.14, "long": 0.12}[style]
     side = {"short": 0.0, "curly": 0.55, "afro": 0.2, "bob": 1.0, "long": 1.0}[style]
-    low = np.interp(away, [0, 0.2, 0.3, 0.5, 0.62, 1], [hairline, hairline, -0.1 + nape * side * 0.9, nape * max(side * length, 0.35), nape * length, nape * length])
+    low = np.interp(
+        away,
+        [0, 0.2, 0.3, 0.5, 0.62, 1],
+        [hairline, hairline, -0.1 + nape * side * 0.9, nape * max(side * length, 0.35), nape * length, nape * length],
+    )
     t = np.linspace(0, 1, rows)[:, None]
     y = 1 + (low - 1) * t
     ring = np.sqrt(np.clip(1 - np.clip(y, 0, 1) ** 2, 0, 1))
@@ -146,7 +150,11 @@ def make_mohawk(skull: Skull, rng: np.random.Generator) -> Surface:
     """A fin of spikes from the forehead over the crown to the nape."""
     t = np.linspace(np.radians(-8), np.radians(185), 60)  # around the x axis, from the forehead backwards
     tall = float(rng.uniform(4, 8)) * CENTIMETRE
-    spikes = tall * (0.75 + 0.25 * np.abs(np.sin(np.linspace(0, 9 * np.pi, len(t))))) * np.sin((t + 0.4) / 3.7 * np.pi).clip(0.15)
+    spikes = (
+        tall
+        * (0.75 + 0.25 * np.abs(np.sin(np.linspace(0, 9 * np.pi, len(t)))))
+        * np.sin((t + 0.4) / 3.7 * np.pi).clip(0.15)
+    )
     rows = []
     for width, rise in ((1.6, 0.0), (1.3, 0.5), (0.3, 1.0), (-0.3, 1.0), (-1.3, 0.5), (-1.6, 0.0)):
         radius = spikes * rise - 0.02
@@ -183,7 +191,11 @@ def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[
     parts, lenses, rings = [], [], []
     for pupil in PUPILS:
         side = np.sign(sites[pupil, 0])
-        x = sites[pupil, 0] + side * 0.15 * CENTIMETRE + half[0] * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power
+        x = (
+            sites[pupil, 0]
+            + side * 0.15 * CENTIMETRE
+            + half[0] * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power
+        )
         y = sites[pupil, 1] - 0.3 * CENTIMETRE + half[1] * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power
         z = front - 0.175 * np.clip(np.abs(x) - 2 * CENTIMETRE, 0, None)
         ring = np.stack([x, y, z], axis=-1)
@@ -192,10 +204,22 @@ def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[
         lenses.append(grid_surface(np.stack([ring, np.broadcast_to(ring.mean(axis=0), ring.shape)]), closed=True))
         hinge = ring[np.argmax(side * x)] + np.array([0, 0.6 * CENTIMETRE, 0])
         temple = sites[list(TEMPLES)]
-        ear = np.array([side * (np.abs(temple[:, 0]).max() + 1.2 * CENTIMETRE), hinge[1] - 0.6 * CENTIMETRE, temple[:, 2].mean() - 4 * CENTIMETRE])
+        ear = np.array(
+            [
+                side * (np.abs(temple[:, 0]).max() + 1.2 * CENTIMETRE),
+                hinge[1] - 0.6 * CENTIMETRE,
+                temple[:, 2].mean() - 4 * CENTIMETRE,
+            ]
+        )
         bend = np.array([ear[0] - side * 0.2 * CENTIMETRE, hinge[1], hinge[2] - 2 * CENTIMETRE])
         stops = np.stack([hinge, bend, ear])
-        parts.append(_tube(np.stack([np.interp(np.linspace(0, 2, 16), [0, 1, 2], stops[:, k]) for k in range(3)], -1), radius * 0.9, closed=False))
+        parts.append(
+            _tube(
+                np.stack([np.interp(np.linspace(0, 2, 16), [0, 1, 2], stops[:, k]) for k in range(3)], -1),
+                radius * 0.9,
+                closed=False,
+            )
+        )
     inner = (rings[0][np.argmax(rings[0][:, 0])], rings[1][np.argmin(rings[1][:, 0])])
     t = np.linspace(0, 1, 10)[:, None]
     bridge = inner[0] * (1 - t) + inner[1] * t + np.array([0, 1, 0.5]) * 0.4 * CENTIMETRE * np.sin(np.pi * t)
@@ -209,7 +233,10 @@ def _beard_density(skull: Skull, verts: np.ndarray, kind: str) -> np.ndarray:
     x, y, z = np.abs(verts[:, 0]), verts[:, 1], verts[:, 2]
     lip_half = abs(sites[MOUTH_LEFT, 0] - sites[MOUTH_RIGHT, 0]) / 2
     corner_y = (sites[MOUTH_RIGHT, 1] + sites[MOUTH_LEFT, 1]) / 2
-    lip_y, lip_height = (sites[LIP_TOP, 1] + sites[LIP_BOTTOM, 1]) / 2, (sites[LIP_TOP, 1] - sites[LIP_BOTTOM, 1]) * 0.56
+    lip_y, lip_height = (
+        (sites[LIP_TOP, 1] + sites[LIP_BOTTOM, 1]) / 2,
+        (sites[LIP_TOP, 1] - sites[LIP_BOTTOM, 1]) * 0.56,
+    )
     lips = np.hypot(x / (lip_half * 1.08), (y - lip_y) / lip_height) ** 2
     jaw_x, jaw_y, chin_y = abs(sites[JAW_RIGHT, 0]), sites[JAW_RIGHT, 1], sites[CHIN, 1]
     below = np.interp(x, [0, 0.6 * jaw_x, jaw_x], [chin_y, 0.35 * jaw_y + 0.65 * chin_y, jaw_y]) - 2.2 * CENTIMETRE
@@ -217,7 +244,13 @@ def _beard_density(skull: Skull, verts: np.ndarray, kind: str) -> np.ndarray:
     cheek = np.interp(
         x,
         [0, 1.1 * lip_half, 1.5 * lip_half, 0.93 * jaw_x, abs(sites[EAR_RIGHT, 0])],
-        [top, top - 0.4 * CENTIMETRE, corner_y + 0.4 * CENTIMETRE, jaw_y + 1.2 * CENTIMETRE, sites[EAR_RIGHT, 1] - CENTIMETRE],
+        [
+            top,
+            top - 0.4 * CENTIMETRE,
+            corner_y + 0.4 * CENTIMETRE,
+            jaw_y + 1.2 * CENTIMETRE,
+            sites[EAR_RIGHT, 1] - CENTIMETRE,
+        ],
     )
 
     def rise(distance: np.ndarray, width: float) -> np.ndarray:

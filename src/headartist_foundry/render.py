@@ -1,9 +1,9 @@
 """Rendering the training set: shards of captioned views with their landmark sites, restartable."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
 import json
 import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -118,7 +118,9 @@ def contact_sheet(shard: Shard, rows: int = 6, columns: int = 5) -> Image.Image:
     return Image.fromarray(sheet)
 
 
-def render(out: Path, *, count: int, views: int, size: int, assets: Path | None, seed: int = 0, part: int = 0, parts: int = 1) -> None:
+def render(
+    out: Path, *, count: int, views: int, size: int, assets: Path | None, seed: int = 0, part: int = 0, parts: int = 1
+) -> None:
     """Write shards of `count` heads into `out`; shards that are already there stay as they are.
 
     Several processes share the work when each is given another `part` of `parts`.

@@ -15,7 +15,7 @@ from headartist_foundry.procedural import (
     measure_skull,
 )
 from headartist_foundry.traits import ALIEN_COLOURS, CLOTH_COLOURS, HAIR_COLOURS, STONE_COLOURS, Traits
-from headartist_foundry.wardrobe import Garment, Wardrobe
+from headartist_foundry.wardrobe import BROWS, EYES, HAIR, SKINS, Garment, Wardrobe
 
 Colour = tuple[float, float, float] | np.ndarray
 
@@ -88,9 +88,10 @@ def _skin(traits: Traits, wardrobe: Wardrobe | None, rng: np.random.Generator) -
         skin = _flat(np.array(tones[traits.origin]) * jitter)
     else:
         dark = traits.origin == "african" and traits.sex == "man"
-        names = Wardrobe.SKINS[(traits.sex, dark)]
+        names = SKINS[(traits.sex, dark)]
         older = [name for name in names if not name.startswith("young")]
-        names = {"old": older, "young": [n for n in names if n.startswith("young")]}.get(traits.age, names) or names
+        younger = [name for name in names if name.startswith("young")]
+        names = tuple({"old": older, "young": younger}.get(traits.age) or names)
         tint = {
             "caucasian": (1.0, 0.98, 0.95),
             "asian": (0.97, 0.88, 0.72),
@@ -128,15 +129,17 @@ def _face_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.
     if wardrobe is None:
         layers.append(own("eyes", "eye", _flat((0.05, 0.05, 0.04) if black else (0.8, 0.78, 0.75))))
         return layers
-    colours = Wardrobe.EYES if traits.origin == "caucasian" else ("brown", "brown", "brownlight")
+    colours = EYES if traits.origin == "caucasian" else ("brown", "brown", "brownlight")
     garment, texture = wardrobe.eyes(str(rng.choice(colours)))
     if black:
         texture = _flat((0.05, 0.055, 0.04))
     layers.append(_worn("eye", garment, texture, body))
     layers.append(_worn("teeth", *wardrobe.teeth, body))
     if not black:
-        garment, texture = wardrobe.brows(str(rng.choice(Wardrobe.BROWS[traits.sex])))
-        layers.append(_worn("hair", garment, _recolour(texture, np.array(HAIR_COLOURS[traits.hair_colour]) * 0.6), body))
+        garment, texture = wardrobe.brows(str(rng.choice(BROWS[traits.sex])))
+        layers.append(
+            _worn("hair", garment, _recolour(texture, np.array(HAIR_COLOURS[traits.hair_colour]) * 0.6), body)
+        )
         layers.append(_worn("lash", *wardrobe.lashes, body))
     return layers
 
@@ -145,7 +148,7 @@ def _hair_layer(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.r
     colour = np.clip(np.array(HAIR_COLOURS[traits.hair_colour]) * (1 + 0.1 * rng.standard_normal()), 0, 1)
     if traits.hair == "mohawk":
         return _made("hair", make_mohawk(measure_skull(body), rng), _strands(colour, rng))
-    names = Wardrobe.HAIR.get(traits.hair, ())
+    names = HAIR.get(traits.hair, ())
     made = wardrobe is None or not names or (traits.hair in ("long", "bob", "afro", "short") and rng.random() < 0.15)
     if made:
         style = {"braid": "long", "ponytail": "short"}.get(traits.hair, traits.hair)
@@ -155,9 +158,7 @@ def _hair_layer(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.r
     return _worn("hair", garment, _strands(colour, rng) if texture is None else _recolour(texture, colour), body)
 
 
-def _accessory_layers(
-    traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.random.Generator
-) -> list[Layer]:
+def _accessory_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.random.Generator) -> list[Layer]:
     skull = measure_skull(body)
     layers = []
     if traits.beard:
@@ -168,7 +169,9 @@ def _accessory_layers(
         ]
     if traits.glasses:
         frames, lenses = make_glasses(skull, rng)
-        layers.append(_made("metal", frames, _flat(rng.choice([(0.04, 0.04, 0.05), (0.35, 0.2, 0.08), (0.6, 0.6, 0.62)]))))
+        layers.append(
+            _made("metal", frames, _flat(rng.choice([(0.04, 0.04, 0.05), (0.35, 0.2, 0.08), (0.6, 0.6, 0.62)])))
+        )
         if traits.glasses == "sunglasses":
             layers += [_made("metal", lens, _flat((0.03, 0.03, 0.04))) for lens in lenses]
     if traits.hat:

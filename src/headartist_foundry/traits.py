@@ -4,6 +4,7 @@ Colours of hair, beard, hat and skin are drawn independently of each other and o
 a model that only ever saw white beards under white hair would whiten the scalp when asked for a white beard.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,13 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
         "mouthFrownLeft": 0.6,
         "mouthFrownRight": 0.6,
     },
-    "sad": {"browInnerUp": 1.0, "mouthFrownLeft": 0.9, "mouthFrownRight": 0.9, "eyeSquintLeft": 0.3, "eyeSquintRight": 0.3},
+    "sad": {
+        "browInnerUp": 1.0,
+        "mouthFrownLeft": 0.9,
+        "mouthFrownRight": 0.9,
+        "eyeSquintLeft": 0.3,
+        "eyeSquintRight": 0.3,
+    },
     "eyes closed": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
 }
 
@@ -82,7 +89,7 @@ class Traits:
         return self.kind in STONE_COLOURS
 
 
-def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+def pick(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
     """One key of `weights`, drawn in proportion to its value."""
     values = np.array(list(weights.values()), float)
     return str(rng.choice(list(weights), p=values / values.sum()))
@@ -92,34 +99,56 @@ def _hair_style(rng: np.random.Generator, kind: str, sex: str) -> str:
     if kind == "alien" and rng.random() < 0.9:
         return "bald"
     if sex == "man":
-        weights = dict(bald=30, short=38, long=6, bob=1, braid=1, ponytail=3, afro=8, mohawk=5, curly=8)
+        weights = {
+            "bald": 30,
+            "short": 38,
+            "long": 6,
+            "bob": 1,
+            "braid": 1,
+            "ponytail": 3,
+            "afro": 8,
+            "mohawk": 5,
+            "curly": 8,
+        }
     else:
-        weights = dict(bald=7, short=18, long=28, bob=13, braid=8, ponytail=9, afro=5, mohawk=3, curly=9)
+        weights = {
+            "bald": 7,
+            "short": 18,
+            "long": 28,
+            "bob": 13,
+            "braid": 8,
+            "ponytail": 9,
+            "afro": 5,
+            "mohawk": 3,
+            "curly": 9,
+        }
     return pick(rng, weights)
 
 
 def _hair_colour(rng: np.random.Generator, age: str, origin: str) -> str:
     if age == "old" and rng.random() < 0.6:
-        return pick(rng, dict(grey=0.55, white=0.45))
+        return pick(rng, {"grey": 0.55, "white": 0.45})
     if rng.random() < 0.06:
-        return pick(rng, dict(blue=1, pink=1, white=1))
+        return pick(rng, {"blue": 1, "pink": 1, "white": 1})
     if origin == "caucasian":
-        return pick(rng, dict(black=0.3, brown=0.26, blonde=0.26, red=0.18))
-    return pick(rng, dict(black=0.62, brown=0.16, blonde=0.12, red=0.1))
+        return pick(rng, {"black": 0.3, "brown": 0.26, "blonde": 0.26, "red": 0.18})
+    return pick(rng, {"black": 0.62, "brown": 0.16, "blonde": 0.12, "red": 0.1})
 
 
 def sample_traits(rng: np.random.Generator) -> Traits:
     """One random character; every draw comes from `rng`."""
-    kind = pick(rng, dict(human=78, alien=8, marble=5, bronze=3, gold=1.5, zombie=4.5))
-    sex = pick(rng, dict(man=0.5, woman=0.5))
+    kind = pick(rng, {"human": 78, "alien": 8, "marble": 5, "bronze": 3, "gold": 1.5, "zombie": 4.5})
+    sex = pick(rng, {"man": 0.5, "woman": 0.5})
     age = pick(rng, {"young": 0.4, "middle-aged": 0.25, "old": 0.35})
-    origin = pick(rng, dict(caucasian=1, african=1, asian=1))
+    origin = pick(rng, {"caucasian": 1, "african": 1, "asian": 1})
     hair = _hair_style(rng, kind, sex)
     hair_colour = _hair_colour(rng, age, origin)
     beard = ""
     if sex == "man" and kind != "alien" and rng.random() < 0.45:
         beard = pick(rng, {"short beard": 0.34, "full beard": 0.3, "goatee": 0.13, "moustache": 0.13, "stubble": 0.1})
-    beard_colour = hair_colour if rng.random() < 0.6 else pick(rng, dict(black=1, brown=1, white=1, grey=1, red=1))
+    beard_colour = (
+        hair_colour if rng.random() < 0.6 else pick(rng, dict.fromkeys(("black", "brown", "white", "grey", "red"), 1.0))
+    )
     hat = ""
     if kind != "alien" and hair in ("bald", "short", "long", "bob") and rng.random() < 0.2:
         hat = pick(rng, {"fedora": 0.3, "cap": 0.22, "knitted hat": 0.24, "helmet": 0.12, "wizard hat": 0.12})
@@ -138,8 +167,8 @@ def sample_traits(rng: np.random.Generator) -> Traits:
         hair_colour=hair_colour,
         beard=beard,
         beard_colour=beard_colour,
-        glasses="" if rng.random() < 0.83 else pick(rng, dict(glasses=0.7, sunglasses=0.3)),
+        glasses="" if rng.random() < 0.83 else pick(rng, {"glasses": 0.7, "sunglasses": 0.3}),
         hat=hat,
         hat_colour=pick(rng, dict.fromkeys(CLOTH_COLOURS, 1.0)),
-        alien_colour=pick(rng, dict(green=0.66, blue=0.2, purple=0.14)),
+        alien_colour=pick(rng, {"green": 0.66, "blue": 0.2, "purple": 0.14}),
     )

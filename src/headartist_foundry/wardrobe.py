@@ -1,7 +1,8 @@
 """Wardrobe: hair, brows, lashes, eyes, teeth, hats and skins from a folder of CC0 MakeHuman assets.
 
 The folder has the layout of the MakeHuman community's `makehuman-assets` repository under `base/` and of the
-MakeHuman program under `makehuman/`. Meshes are bound to the base mesh: vertex = sum(weight * base[ids]) + offset * scale.
+MakeHuman program under `makehuman/`. Meshes are bound to the base mesh:
+vertex = sum(weight * base[ids]) + offset * scale.
 """
 
 from dataclasses import dataclass
@@ -29,10 +30,7 @@ class Garment:
     def fit(self, base: np.ndarray) -> np.ndarray:
         """The garment's vertices on a base mesh, n 3."""
         scale = np.array(
-            [
-                abs(base[s[0], axis] - base[s[1], axis]) / s[2] if s else BASE_UNIT
-                for axis, s in enumerate(self.scales)
-            ]
+            [abs(base[s[0], axis] - base[s[1], axis]) / s[2] if s else BASE_UNIT for axis, s in enumerate(self.scales)]
         )
         return (base[self.ids] * self.weights[..., None]).sum(axis=1) + self.offsets * scale
 
@@ -87,34 +85,39 @@ def read_garment(path: Path) -> Garment:
     )
 
 
+SKINS = {
+    ("man", False): (
+        "young_lightskinned_male_diffuse",
+        "young_lightskinned_male_diffuse2",
+        "young_lightskinned_male_diffuse3",
+        "middleage_lightskinned_male_diffuse",
+        "middleage_lightskinned_male_diffuse2",
+    ),
+    ("woman", False): (
+        "young_lightskinned_female_diffuse2",
+        "young_lightskinned_female_diffuse3",
+        "middleage_lightskinned_female_diffuse2",
+    ),
+    ("man", True): (
+        "young_darkskinned_male_diffuse",
+        "middleage_darkskinned_male_diffuse",
+        "old_darkskinned_male_diffuse",
+    ),
+}
+HAIR = {
+    "short": ("short01", "short02", "short03", "short04"),
+    "long": ("long01",),
+    "bob": ("bob01", "bob02"),
+    "braid": ("braid01",),
+    "ponytail": ("ponytail01",),
+    "afro": ("afro01",),
+}
+BROWS = {"man": ("eyebrow001", "eyebrow002", "eyebrow005"), "woman": ("eyebrow006", "eyebrow009", "eyebrow011")}
+EYES = ("brown", "deepblue", "bluegreen", "grey", "ice", "brownlight")
+
+
 class Wardrobe:
     """The assets of one folder, read when first worn."""
-
-    SKINS = {
-        ("man", False): (
-            "young_lightskinned_male_diffuse",
-            "young_lightskinned_male_diffuse2",
-            "young_lightskinned_male_diffuse3",
-            "middleage_lightskinned_male_diffuse",
-            "middleage_lightskinned_male_diffuse2",
-        ),
-        ("woman", False): (
-            "young_lightskinned_female_diffuse2",
-            "young_lightskinned_female_diffuse3",
-            "middleage_lightskinned_female_diffuse2",
-        ),
-        ("man", True): ("young_darkskinned_male_diffuse", "middleage_darkskinned_male_diffuse", "old_darkskinned_male_diffuse"),
-    }
-    HAIR = {
-        "short": ("short01", "short02", "short03", "short04"),
-        "long": ("long01",),
-        "bob": ("bob01", "bob02"),
-        "braid": ("braid01",),
-        "ponytail": ("ponytail01",),
-        "afro": ("afro01",),
-    }
-    BROWS = {"man": ("eyebrow001", "eyebrow002", "eyebrow005"), "woman": ("eyebrow006", "eyebrow009", "eyebrow011")}
-    EYES = ("brown", "deepblue", "bluegreen", "grey", "ice", "brownlight")
 
     def __init__(self, folder: Path) -> None:
         self.base = folder / "base"
@@ -129,7 +132,9 @@ class Wardrobe:
     def texture(self, path: Path) -> np.ndarray:
         """An RGBA picture of at most `TEXTURE_SIZE`, h w 4 uint8, remembered."""
         image = Image.open(path).convert("RGBA")
-        return np.asarray(image.resize((TEXTURE_SIZE, TEXTURE_SIZE * image.height // image.width), Image.Resampling.BOX))
+        return np.asarray(
+            image.resize((TEXTURE_SIZE, TEXTURE_SIZE * image.height // image.width), Image.Resampling.BOX)
+        )
 
     def hair(self, name: str) -> tuple[Garment, np.ndarray | None]:
         """A hair mesh and its texture, None where it came without one."""
@@ -162,7 +167,9 @@ class Wardrobe:
     def teeth(self) -> tuple[Garment, np.ndarray]:
         """Teeth."""
         folder = self.base / "teeth"
-        return self.garment(folder / "teeth_base" / "teeth_base.mhclo"), self.texture(folder / "materials" / "teeth.png")
+        return self.garment(folder / "teeth_base" / "teeth_base.mhclo"), self.texture(
+            folder / "materials" / "teeth.png"
+        )
 
     @cached_property
     def fedora(self) -> Garment:

@@ -1,0 +1,37 @@
+# Two commands: `make head PROMPT="..."` and `make test`. Both work on a fresh machine.
+PYTHON ?= python3
+PROMPT ?= a DSLR portrait of an old bald man with short beard
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: head test lint examples clean
+
+head: .venv/installed
+	$(BIN)/headartist generate "$(PROMPT)" $(ARGS)
+
+test: .venv/installed-dev
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+examples: .venv/installed-dev
+	for example in examples/*.py; do $(BIN)/python $$example || exit 1; done
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet -e ".[dev]"
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv

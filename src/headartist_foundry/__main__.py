@@ -1,0 +1,112 @@
+"""`python -m headartist_foundry`: render the training set, train the prior, judge it."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads would starve a shared machine
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def render(
+    out: Path,
+    count: int = 4000,
+    views: int = 6,
+    size: int = 64,
+    assets: Path | None = None,
+    seed: int = 0,
+    part: int = 0,
+    parts: int = 1,
+) -> None:
+    """Render captioned heads into shards; goes on where it stopped.
+
+    Args:
+        out: folder for the shards.
+        count: heads.
+        views: pictures of each head.
+        size: pixels.
+        assets: folder of CC0 MakeHuman assets; without it hair, skins and eyes are made by formula.
+        seed: another seed gives other heads.
+        part: this process's share, counted from 0.
+        parts: how many processes share the work.
+    """
+    from headartist_foundry.render import render as run
+
+    run(out, count=count, views=views, size=size, assets=assets, seed=seed, part=part, parts=parts)
+
+
+@app.command
+def train(
+    data: Path,
+    run: Path,
+    out: Path,
+    vae_steps: int = 1200,
+    steps: int = 12_000,
+    batch: int = 32,
+    device: str = "cpu",
+    threads: Annotated[int, tyro.conf.arg(help="CPU threads")] = 1,
+    every: int = 1000,
+) -> None:
+    """Train the prior and write it to `out` every so often; goes on where it stopped.
+
+    Args:
+        data: folder of shards.
+        run: folder for the training state, log and sample sheets.
+        out: folder the prior is written to, in the diffusers layout.
+        vae_steps: steps of the VAE.
+        steps: steps of text encoder, UNet and ControlNet.
+        batch: pictures a step.
+        device: cpu or cuda.
+        threads: CPU threads.
+        every: steps between two evaluations.
+    """
+    import torch
+
+    from headartist.priors.stable_diffusion import load_prior
+    from headartist_foundry import judge as judging
+    from headartist_foundry.card import model_card
+    from headartist_foundry.models import PriorSize
+    from headartist_foundry.train import DENOISER_PLAN, VAE_PLAN, TrainingPlan, Workshop, train_denoiser, train_vae
+
+    torch.set_num_threads(threads)
+    workshop = Workshop(data, run, PriorSize(), device)
+    train_vae(workshop, TrainingPlan(vae_steps, VAE_PLAN.batch, VAE_PLAN.rate, VAE_PLAN.ema))
+    plan = TrainingPlan(steps, batch, DENOISER_PLAN.rate, DENOISER_PLAN.ema)
+
+    def evaluate(step: int, average: Any) -> dict[str, float]:
+        workshop.save(out, average)
+        prior = load_prior(out, device="cpu")
+        figures = judging.gate(prior, workshop.held_out)
+        judging.sample_sheet(prior, run / f"samples_{step:06d}.png")
+        workshop.save(out, average, {"README.md": model_card(step * batch, len(workshop.pictures), figures)})
+        return figures
+
+    train_denoiser(workshop, plan, evaluate, every)
+
+
+@app.command
+def judge(prior: Path, data: Path, sheet: Path) -> None:
+    """Print the gate's figures for a prior folder on held-out shards, and draw its sample sheet.
+
+    Args:
+        prior: folder in the diffusers layout.
+        data: folder of shards; the first ones were held out of training.
+        sheet: picture to write.
+    """
+    from headartist.priors.stable_diffusion import load_prior
+    from headartist_foundry import judge as judging
+    from headartist_foundry.data import Pictures
+    from headartist_foundry.train import HELD_OUT_SHARDS
+
+    loaded = load_prior(prior, device="cpu")
+    print(judging.gate(loaded, Pictures(sorted(data.glob("shard_*.npz"))[:HELD_OUT_SHARDS])))
+    judging.sample_sheet(loaded, sheet)
+
+
+if __name__ == "__main__":
+    app.cli(prog="headartist_foundry")

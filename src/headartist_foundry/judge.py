@@ -1,0 +1,101 @@
+"""Judging a prior: does it obey text and landmarks on heads it never saw, and what do its samples look like?"""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from headartist.cameras import look
+from headartist.distillation import add_noise
+from headartist.heads.landmarks import landmark_map
+from headartist.heads.template import load_template
+from headartist.priors.prior import Conditions
+from headartist.priors.stable_diffusion import StableDiffusionPrior
+from headartist_foundry.captions import NEGATIVE_WORDS, NORMAL_PREFIX
+from headartist_foundry.data import Pictures
+
+SUBJECTS = (
+    "an old bald man with a short beard",
+    "a young woman with long blonde hair",
+    "an Asian woman with short black hair, smiling",
+    "a green alien",
+    "a middle-aged African man with glasses",
+    "an elderly woman with a knitted hat",
+    "a marble statue of a woman",
+    "a young man with red curly hair, angry",
+)
+POSES = ((0.0, 5.0), (40.0, 10.0), (95.0, 5.0), (180.0, 10.0))  # azimuth, elevation
+
+
+def gate(prior: StableDiffusionPrior, pictures: Pictures, *, t: int = 600, count: int = 64) -> dict[str, float]:
+    """How much worse the noise prediction gets with the wrong text and with the wrong landmarks, per domain.
+
+    Text counts when the wrong one costs 30 % in colour and 20 % in normals, landmarks when the wrong ones cost 50 %.
+    """
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(pictures))[:count]
+    # Another head's caption and another view's landmarks: the order is shuffled, so neighbours differ in both.
+    result: dict[str, float] = {}
+    marks = torch.stack([pictures.landmark_map(i, prior.landmark_size) for i in chosen])
+    steps = torch.full((count,), t)
+    for domain in ("colour", "normal"):
+        normals = domain == "normal"
+        z = prior.encode(torch.stack([pictures.picture(i, normals=normals) for i in chosen]))
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+        z_t = add_noise(z, noise, steps, prior.alpha_bar)
+        text = prior.embed(tuple(pictures.caption(i, rng, normals=normals, view_words=True) for i in chosen))
+
+        def error(text: Tensor, marks: Tensor, z_t: Tensor = z_t, noise: Tensor = noise) -> float:
+            predicted = prior.predict_noise(z_t, steps, Conditions(text, text, None, marks)).cond
+            return float(F.mse_loss(predicted, noise))
+
+        right = error(text, marks)
+        result[f"{domain}_error"] = round(right, 5)
+        result[f"{domain}_wrong_text_percent"] = round(100 * (error(text.roll(1, 0), marks) / right - 1), 1)
+        result[f"{domain}_wrong_landmarks_percent"] = round(100 * (error(text, marks.roll(1, 0)) / right - 1), 1)
+    return result
+
+
+@torch.no_grad()
+def sample(
+    prior: StableDiffusionPrior,
+    texts: list[str],
+    marks: Tensor,
+    *,
+    cfg_scale: float = 3.0,
+    steps: int = 25,
+    seed: int = 0,
+) -> Tensor:
+    """Pictures in [0, 1] for texts and landmark maps (one each), by deterministic DDIM from one shared noise."""
+    negative = prior.embed((", ".join(NEGATIVE_WORDS),)).expand(len(texts), -1, -1)
+    conditions = Conditions(prior.embed(tuple(texts)), negative, None, marks)
+    shape = (1, *prior.latent_shape)
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).repeat(len(texts), 1, 1, 1)
+    # The last step has no signal left under zero terminal SNR, where noise and picture cannot be told apart.
+    times = torch.linspace(len(prior.alpha_bar) - 2, 0, steps + 1).long()
+    for now, then in itertools.pairwise(times):
+        noise = prior.predict_noise(z, now.expand(len(texts)), conditions).guided(cfg_scale)
+        signal, goal = prior.alpha_bar[now], prior.alpha_bar[then]
+        x0 = ((z - (1 - signal).sqrt() * noise) / signal.sqrt()).clamp(-4, 4)
+        noise = (z - signal.sqrt() * x0) / (1 - signal).sqrt()
+        z = goal.sqrt() * x0 + (1 - goal).sqrt() * noise
+    return prior.decode(x0).clamp(0, 1)
+
+
+def sample_sheet(prior: StableDiffusionPrior, path: Path, *, cfg_scale: float = 3.0) -> None:
+    """Every subject from every pose, in colour and as normals, under the landmark maps they were given."""
+    azimuth, elevation = (torch.tensor(column) for column in zip(*POSES, strict=True))
+    views = look(azimuth, elevation, 40.0)
+    marks = landmark_map(load_template("open"), views, prior.landmark_size)
+    size = (prior.picture_size, prior.picture_size)
+    top = F.interpolate(marks, size=size, mode="area")
+    rows = [torch.cat([*top, *top], dim=2)]
+    for subject in SUBJECTS:
+        texts = [f"{prefix} {subject}" for prefix in ("a DSLR portrait of", NORMAL_PREFIX) for _ in POSES]
+        rows.append(torch.cat(list(sample(prior, texts, torch.cat([marks, marks]), cfg_scale=cfg_scale)), dim=2))
+    sheet = torch.cat(rows, dim=1).permute(1, 2, 0)
+    Image.fromarray((sheet * 255).round().byte().numpy()).save(path)

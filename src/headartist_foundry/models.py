@@ -1,0 +1,155 @@
+"""Models: the networks of the embedded prior, all of them plain diffusers and transformers classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": True,
+    "steps_offset": 0,
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+}
+"""Zero terminal SNR (Lin et al. 2024): samples do not share the brightness blob of their starting noise."""
+
+HEAD_START = 0.3
+"""Gain of the ControlNet's output convolutions; trained from scratch and jointly, zeros would only learn late."""
+
+
+@dataclass(frozen=True)
+class PriorSize:
+    """Sizes of the networks.
+
+    Attributes:
+        picture: pixels of the pictures.
+        vae: channels by level; every level but the first halves the picture.
+        unet: channels by level; all but the first attend to the text.
+        heads: width of an attention head.
+        text: width of the text encoder.
+        text_layers: its depth.
+        tokens: the longest text.
+        landmark_embedding: channels of the ControlNet's landmark encoder; every level but the first halves the map.
+        groups: channels are normalised in that many groups.
+    """
+
+    picture: int = 64
+    vae: tuple[int, ...] = (16, 32, 64)
+    unet: tuple[int, ...] = (48, 96, 192)
+    heads: int = 32
+    text: int = 128
+    text_layers: int = 3
+    tokens: int = 32
+    landmark_embedding: tuple[int, ...] = (8, 16, 32, 64)
+    groups: int = 8
+
+    @property
+    def latent(self) -> int:
+        """Height and width of the latent."""
+        return self.picture >> (len(self.vae) - 1)
+
+    @property
+    def landmark(self) -> int:
+        """Height and width of the landmark map."""
+        return self.latent << (len(self.landmark_embedding) - 1)
+
+
+class PriorModels(nn.Module):
+    """The trainable parts of a prior."""
+
+    def __init__(self, size: PriorSize, tokenizer_folder: Path, seed: int) -> None:
+        super().__init__()
+        from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+        torch.manual_seed(seed)  # the libraries' initialisers know no generator
+        levels = len(size.unet)
+        shared: dict[str, Any] = {
+            "in_channels": 4,
+            "block_out_channels": size.unet,
+            "layers_per_block": 1,
+            "cross_attention_dim": size.text,
+            "attention_head_dim": tuple(max(1, width // size.heads) for width in size.unet),
+            "use_linear_projection": True,
+            "norm_num_groups": size.groups,
+            "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (levels - 1),
+            "addition_embed_type": "text",
+            "addition_embed_type_num_heads": 4,
+        }
+        self.unet: Any = UNet2DConditionModel(
+            sample_size=size.latent,
+            out_channels=4,
+            up_block_types=("CrossAttnUpBlock2D",) * (levels - 1) + ("UpBlock2D",),
+            **shared,
+        )
+        self.controlnet: Any = ControlNetModel(conditioning_embedding_out_channels=size.landmark_embedding, **shared)
+        depth = len(size.vae)
+        self.vae: Any = AutoencoderKL(
+            block_out_channels=size.vae,
+            down_block_types=("DownEncoderBlock2D",) * depth,
+            up_block_types=("UpDecoderBlock2D",) * depth,
+            latent_channels=4,
+            layers_per_block=1,
+            norm_num_groups=size.groups,
+            sample_size=size.picture,
+            mid_block_add_attention=False,
+        )
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(tokenizer_folder)
+        self.text_encoder: Any = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(self.tokenizer),
+                hidden_size=size.text,
+                intermediate_size=4 * size.text,
+                num_hidden_layers=size.text_layers,
+                num_attention_heads=max(1, size.text // 32),
+                max_position_embeddings=size.tokens,
+                hidden_act="gelu",
+                projection_dim=size.text,
+                bos_token_id=self.tokenizer.bos_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        )
+        self._head_start()
+
+    def _head_start(self) -> None:
+        outputs = [*self.controlnet.controlnet_down_blocks, self.controlnet.controlnet_mid_block]
+        for convolution in (*outputs, self.controlnet.controlnet_cond_embedding.conv_out):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
+            with torch.no_grad():
+                convolution.weight.mul_(HEAD_START)
+
+    def denoiser(self) -> nn.ModuleDict:
+        """The parts that learn together, once the VAE stands."""
+        return nn.ModuleDict({"unet": self.unet, "controlnet": self.controlnet, "text_encoder": self.text_encoder})
+
+    def tokens(self, captions: list[str]) -> torch.Tensor:
+        """Token ids, padded to the longest text, n k."""
+        length = self.tokenizer.model_max_length
+        rows = self.tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return rows.input_ids
+
+    def predict(
+        self, z_t: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, landmark_map: torch.Tensor
+    ) -> torch.Tensor:
+        """The network's output (velocity) for noised latents."""
+        features = self.text_encoder(tokens)[0]
+        down, middle = self.controlnet(
+            z_t, t, encoder_hidden_states=features, controlnet_cond=landmark_map, return_dict=False
+        )
+        return self.unet(
+            z_t,
+            t,
+            encoder_hidden_states=features,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+            return_dict=False,
+        )[0]

@@ -1,0 +1,45 @@
+"""State: everything a training run needs to go on, in safetensors and JSON, replaced atomically."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def save_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer, numbers: dict[str, Any]) -> None:
+    """Write weights, optimiser moments and `numbers` (anything JSON can hold) into one file."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            tensors[f"{name}/{key}"] = value.detach().contiguous().clone()
+    for index, moments in optimizer.state_dict()["state"].items():
+        for key, value in moments.items():
+            tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).detach().contiguous().clone()
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"numbers": json.dumps(numbers)})
+    os.replace(partial, path)
+
+
+def load_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer) -> dict[str, Any]:
+    """Read what `save_state` wrote; returns its numbers."""
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    for name, module in modules.items():
+        prefix = f"{name}/"
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    state = optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/")
+            moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
+    with safe_open(path, framework="pt") as file:
+        numbers: dict[str, Any] = json.loads(file.metadata()["numbers"])
+    return numbers
