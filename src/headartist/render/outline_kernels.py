@@ -248,7 +248,8 @@ def cross_lattice(
         du = wp.abs(to_px(b[0] / b[2], size) - to_px(a[0] / a[2], size))
         begin = first_centre(wp.min(va, vb), size)
         end = last_centre(wp.max(va, vb), size)
-        if dv < du:  # the other axis sees this edge better
+        # Each edge belongs to the axis that it crosses most steeply; exact diagonals to the horizontal one.
+        if dv < du or (dv == du and axis != HORIZONTAL):
             continue
         covers_plus = (turn(a, b, c) > wp.float64(0.0)) != (vb > va)
         for line in range(begin, end + 1):
