@@ -1,6 +1,7 @@
 """Pictures of a head: PNG files, and sheets of views with their normals."""
 
 import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
+from torch.nn import Parameter
 
 from headartist.cameras import Cameras, turntable
 from headartist.export.files import replacing
@@ -19,10 +21,14 @@ WHITE = (1.0, 1.0, 1.0)
 
 @runtime_checkable
 class Drawable(Protocol):
-    """What a picture needs of an avatar: to be drawn (see `Avatar.render`)."""
+    """What a picture needs of an avatar: to be drawn, where its parameters are (see `Avatar`)."""
 
     def render(self, cameras: Cameras, size: int, background: Tensor, *, colour: bool) -> Frame:
         """Draw square views of `size` pixels over a background colour."""
+        ...
+
+    def parts(self) -> Mapping[str, Iterable[Parameter]]:
+        """Trainable parameters by part; the first one's device is where views are drawn, the CPU without any."""
         ...
 
 
@@ -50,9 +56,11 @@ def draw_pair(
     avatar: Drawable, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
     """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn one view at a time to bound memory."""
+    device = next((value.device for values in avatar.parts().values() for value in values), torch.device("cpu"))
+    cameras, behind = cameras.to(device), torch.tensor(background, device=device)
     colours, normals = [], []
     for k in range(len(cameras)):
-        frame = avatar.render(cameras[k : k + 1], size, torch.tensor(background), colour=True)
+        frame = avatar.render(cameras[k : k + 1], size, behind, colour=True)
         colours.append(frame.rgb.clamp(0.0, 1.0).cpu())
         normals.append(frame.normal_picture.clamp(0.0, 1.0).cpu())
     return torch.cat(colours), torch.cat(normals)
