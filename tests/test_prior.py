@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
 import tiny_diffusion
 from headartist.distillation import add_noise, x0_estimate
@@ -135,6 +136,28 @@ def test_encoding_is_the_posterior_mean_unless_a_generator_asks_for_a_sample(pri
     first, second = (prior.encode(image, torch.Generator().manual_seed(seed)) for seed in (0, 0))
     assert torch.equal(first, second)
     assert not torch.allclose(first, mean)
+
+
+def test_pictures_pass_through_the_vae_scaled_as_it_was_trained(prior, request, tiny_prior_folder):
+    folder = tiny_prior_folder(request.node.callspec.params["prior"])
+    vae = AutoencoderKL.from_pretrained(folder, subfolder="vae")
+    image = torch.rand(2, 3, prior.picture_size, prior.picture_size, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        expected = vae.encode(2 * image - 1).latent_dist.mode() * vae.config.scaling_factor
+        seen = (vae.decode(expected / vae.config.scaling_factor).sample + 1) / 2
+    torch.testing.assert_close(prior.encode(image), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(prior.decode(expected), seen.clamp(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_text_features_are_the_text_encoders_last_layer(prior, request, tiny_prior_folder):
+    folder = tiny_prior_folder(request.node.callspec.params["prior"])
+    tokens = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")(
+        list(TEXTS), padding="max_length", return_tensors="pt"
+    )
+    encoder = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder").float()
+    with torch.no_grad():
+        expected = encoder(tokens.input_ids).last_hidden_state
+    torch.testing.assert_close(prior.embed(TEXTS), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_texts_are_computed_once_and_survive_the_text_encoder(tiny_prior_folder):
