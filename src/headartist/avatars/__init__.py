@@ -1,0 +1,1 @@
+"""Heads that can be drawn and optimised."""

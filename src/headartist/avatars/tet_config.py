@@ -8,6 +8,11 @@ from headartist.errors import HeadArtistError
 SdfBase = Literal["fit", "template"]
 
 
+def _require_at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise HeadArtistError(f"{name} must be at least {least} (got {value}).")
+
+
 @dataclass(frozen=True)
 class FieldConfig:
     """A hash grid with a small MLP behind it; the defaults are the paper's (5.1).
@@ -55,7 +60,7 @@ class TetConfig:
     """
 
     resolution: int = 128
-    radius: float = 1.2
+    radius: float = 1.1
     shape: FieldConfig = FieldConfig()
     colour: FieldConfig = FieldConfig()
     offset_cells: float = 0.5
@@ -72,8 +77,3 @@ class TetConfig:
             _require_at_least(name, getattr(self, name), 0)
         if not self.radius > 0:
             raise HeadArtistError(f"The grid's radius must be positive (got {self.radius}).")
-
-
-def _require_at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise HeadArtistError(f"{name} must be at least {least} (got {value}).")

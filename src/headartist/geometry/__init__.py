@@ -1,0 +1,1 @@
+"""Meshes, distances to them and tetrahedral grids."""

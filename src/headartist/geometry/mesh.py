@@ -94,31 +94,22 @@ def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
     return torch.linalg.vector_norm(laplacian, dim=1).mean()
 
 
-def capped(mesh: Mesh) -> Mesh:
-    """The mesh with every hole closed by a fan to the middle of its rim, such as the neck of a cut bust."""
+def rims(mesh: Mesh) -> tuple[Int[Tensor, "s"], Int[Tensor, "s"], Int[Tensor, "s"]]:
+    """The sides around the mesh's holes as (start, end) in their triangle's winding, and the hole each belongs to."""
     start, end = mesh.boundary_sides.unbind(1)
+    return start, end, torch.unique(_connected(len(mesh.verts), start, end)[start], return_inverse=True)[1]
+
+
+def capped(mesh: Mesh) -> Mesh:
+    """The mesh with every hole closed by a fan to the middle of its rim."""
+    start, end, hole = rims(mesh)
     if len(start) == 0:
         return mesh
-    hole = _connected(len(mesh.verts), start, end)[start]
-    rims, hole = torch.unique(hole, return_inverse=True)
-    sums = torch.zeros(len(rims), 3, dtype=mesh.verts.dtype, device=mesh.verts.device)
-    middles = sums.index_add(0, hole, mesh.verts[start]) / torch.bincount(hole)[:, None]
+    count = torch.bincount(hole)
+    sums = torch.zeros(len(count), 3, dtype=mesh.verts.dtype, device=mesh.verts.device)
+    middles = sums.index_add(0, hole, mesh.verts[start]) / count[:, None]
     fans = torch.stack([end, start, len(mesh.verts) + hole], dim=1).to(mesh.faces.dtype)
     return Mesh(torch.cat([mesh.verts, middles]), torch.cat([mesh.faces, fans]))
-
-
-def largest_component(mesh: Mesh) -> Mesh:
-    """The connected piece with the most triangles, without the vertices nobody uses: a surface without floaters."""
-    if len(mesh.faces) == 0:
-        return mesh
-    piece = _connected(len(mesh.verts), *mesh.edges.unbind(1))[mesh.faces[:, 0].long()]
-    return _compacted(Mesh(mesh.verts, mesh.faces[piece == torch.bincount(piece).argmax()]))
-
-
-def _compacted(mesh: Mesh) -> Mesh:
-    """Only the vertices that a triangle uses, in their old order."""
-    used, faces = torch.unique(mesh.faces, return_inverse=True)
-    return Mesh(mesh.verts[used.long()], faces.to(mesh.faces.dtype))
 
 
 def _connected(vertex_count: int, start: Int[Tensor, "s"], end: Int[Tensor, "s"]) -> Int[Tensor, "v"]:

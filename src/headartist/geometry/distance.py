@@ -1,0 +1,141 @@
+"""Signed distance to the outside of a mesh, with the sign by openness to the sky.
+
+A point is outside when straight rays from it escape to infinity in at least `LEAST_OPENNESS` of all directions. Heads
+are modelled with nostrils, a mouth cavity and the backs of eyeballs; winding numbers tear holes there, while hardly
+any of it sees the sky, so here it is simply full. The distance is taken to the triangles that see the sky.
+"""
+
+import math
+
+import torch
+import warp as wp
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from headartist.geometry.mesh import Mesh, capped, rims
+from headartist.render.launch import launch, vec3
+
+DIRECTIONS = 128
+LEAST_OPENNESS = 0.04
+_STRIDE = 79  # coprime to the number of directions, and about 128 over the golden ratio
+# Samples of a triangle that are tested for seeing the sky, as barycentric weights, and how far off the surface they
+# stand as a share of the mesh's size.
+_SAMPLES = ((1 / 3, 1 / 3, 1 / 3), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8))
+_LIFT = 1e-4
+# How far below the lowest vertex the floor of an open bust lies, as a share of the mesh's size.
+_FLOOR = 0.01
+
+
+class SignedDistance:
+    """The signed distance to a mesh, below 0 inside, for as many points as wanted.
+
+    Exact for a closed mesh without hollows; hollows that hardly see the sky count as inside. An open bust is closed
+    below first (see `standing`).
+    """
+
+    def __init__(self, mesh: Mesh):
+        closed = standing(Mesh(mesh.verts.detach().float(), mesh.faces))
+        self._device = closed.verts.device
+        self._extent = float((closed.verts.amax(0) - closed.verts.amin(0)).norm())
+        self._directions = fibonacci_sphere(DIRECTIONS).to(self._device)
+        self._solid = _warp_mesh(closed)
+        seen = self._seen_faces(closed)
+        self._outside = _warp_mesh(Mesh(closed.verts, closed.faces[seen]))
+
+    def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
+        """Signed distances of world points, in world units."""
+        points = points.detach().float().contiguous()
+        distance = torch.empty(len(points), device=self._device)
+        launch(_distance, len(points), self._device, self._outside.id, vec3(points), self._reach(points), distance)
+        return torch.where(self.sees_sky(points), distance, -distance)
+
+    def sees_sky(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
+        """Whether enough straight rays leave from each point without meeting the mesh."""
+        points = points.detach().float().contiguous()
+        seen = torch.empty(len(points), dtype=torch.int32, device=self._device)
+        reach = self._reach(points)
+        least = math.ceil(LEAST_OPENNESS * DIRECTIONS)
+        arguments = (self._solid.id, vec3(points), vec3(self._directions), reach, least, seen)
+        launch(_sees_sky, len(points), self._device, *arguments)
+        return seen.bool()
+
+    def _reach(self, points: Tensor) -> float:
+        """A length within which every point has the whole mesh."""
+        farthest = float(points.norm(dim=1).max()) if len(points) else 0.0
+        return 2 * (farthest + float(self._solid_radius))
+
+    def _seen_faces(self, closed: Mesh) -> Bool[Tensor, "f"]:
+        """Triangles of which at least one sample, lifted off the surface, sees the sky."""
+        corners = closed.verts[closed.faces]
+        self._solid_radius = closed.verts.norm(dim=1).max()
+        weights = torch.tensor(_SAMPLES, device=self._device)
+        normals = torch.nn.functional.normalize(closed.area_normals, dim=1)
+        lifted = torch.einsum("sk,fkc->fsc", weights, corners) + _LIFT * self._extent * normals[:, None]
+        return self.sees_sky(lifted.reshape(-1, 3)).view(-1, len(_SAMPLES)).any(dim=1)
+
+
+def standing(mesh: Mesh) -> Mesh:
+    """The mesh closed: its lowest hole by walls straight down to a floor, as a bust stands, other holes by fans.
+
+    A fan over the neck's cut, which is not flat, would leave wedges too thin for a grid at the shoulders.
+    """
+    start, end, rim = rims(mesh)
+    if len(start) > 0:
+        lowest = rim == rim[mesh.verts[start, 1].argmin()]
+        start, end = start[lowest], end[lowest]
+        extent = (mesh.verts.amax(0) - mesh.verts.amin(0)).norm()
+        floor = mesh.verts.clone()
+        floor[:, 1] = mesh.verts[:, 1].min() - _FLOOR * extent
+        below = len(mesh.verts)
+        walls = torch.cat(
+            [torch.stack([end, start, start + below], 1), torch.stack([end, start + below, end + below], 1)]
+        )
+        mesh = Mesh(torch.cat([mesh.verts, floor]), torch.cat([mesh.faces, walls.to(mesh.faces.dtype)]))
+    return capped(mesh)
+
+
+def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
+    """`count` nearly even unit vectors on the golden spiral, in an order whose beginnings are spread out too."""
+    index = (torch.arange(count) * _STRIDE) % count + 0.5
+    height = 1 - 2 * index / count
+    ring = (1 - height.square()).sqrt()
+    angle = index * (math.pi * (3 - math.sqrt(5)))
+    return torch.stack([ring * angle.cos(), height, ring * angle.sin()], dim=1)
+
+
+def _warp_mesh(mesh: Mesh) -> wp.Mesh:
+    vec3(mesh.verts)  # starts Warp
+    return wp.Mesh(
+        points=wp.from_torch(mesh.verts.contiguous(), dtype=wp.vec3),
+        indices=wp.from_torch(mesh.faces.reshape(-1).int().contiguous(), dtype=wp.int32),
+    )
+
+
+@wp.kernel(enable_backward=False)
+def _distance(
+    mesh: wp.uint64, points: wp.array(dtype=wp.vec3), reach: wp.float32, distance: wp.array(dtype=wp.float32)
+):
+    i = wp.tid()
+    nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
+    distance[i] = reach
+    if nearest.result:
+        distance[i] = wp.length(wp.mesh_eval_position(mesh, nearest.face, nearest.u, nearest.v) - points[i])
+
+
+@wp.kernel(enable_backward=False)
+def _sees_sky(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    reach: wp.float32,
+    least: wp.int32,
+    seen: wp.array(dtype=wp.int32),
+):
+    i = wp.tid()
+    escaped = wp.int32(0)
+    for k in range(directions.shape[0]):
+        if not wp.mesh_query_ray_anyhit(mesh, points[i], directions[k], reach):
+            escaped += 1
+            if escaped == least:
+                break
+    seen[i] = wp.where(escaped == least, 1, 0)
