@@ -80,7 +80,7 @@ def test_a_video_turns(decoded):
 
 def test_a_video_keeps_the_colours(decoded):
     _, frames = decoded
-    sheet = contact_sheet(Ball(), views=6, size=64, elevation_deg=15.0)
+    sheet = contact_sheet(Ball(), views=6, size=64, elevation_deg=15.0, fov_y_deg=45.0)
     for k, frame in enumerate(frames):
         view = slice(64 * k + 20, 64 * k + 44)
         for beside, above in ((0, 0), (64, 64)):

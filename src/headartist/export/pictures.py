@@ -72,7 +72,7 @@ def contact_sheet(
     views: int = 8,
     size: int = 256,
     elevation_deg: float = 10.0,
-    fov_y_deg: float = 45.0,
+    fov_y_deg: float = 40.0,
     radius: float = 3.0,
     background: tuple[float, float, float] = WHITE,
 ) -> Float[Tensor, "3 h w"]:
