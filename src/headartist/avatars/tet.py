@@ -17,7 +17,7 @@ from headartist.avatars.shape_fit import initial_shape, make_field
 from headartist.avatars.tet_config import TetConfig
 from headartist.cameras import Cameras
 from headartist.geometry.mesh import Mesh
-from headartist.geometry.tets import TetGrid
+from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import HeadTemplate
 from headartist.render.draw import draw
 from headartist.render.frame import Frame
@@ -86,6 +86,7 @@ class TetAvatar(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._settled_sdf: _Remembered[Tensor] | None = None
         self._settled: _Remembered[Mesh] | None = None
+        self._crossing: _Remembered[Crossing] | None = None
         self._learning: _Remembered[Mesh] | None = None
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
@@ -129,8 +130,11 @@ class TetAvatar(nn.Module):
         state = (*self._state_of(self.sdf), *self._state_of(self.offset))
         if self._learning is None or self._learning.state != state:
             sdf_trains = any(p.requires_grad for p in self.sdf.parameters())
-            known = self._observed_sdf() if sdf_trains else self._whole_sdf()
-            crossing = self.grid.crossing(known)
+            if sdf_trains:
+                self._observe_sdf()
+                known, crossing = self.known_sdf, self._known_crossing()
+            else:
+                known, crossing = self._whole_sdf(), self.grid.crossing(self._whole_sdf())
             sdf = known[crossing.grid_verts]
             if sdf_trains:
                 # The gradient of a fresh evaluation on the very values that decided the topology: rounding must not
@@ -147,17 +151,22 @@ class TetAvatar(nn.Module):
         """Once gradient has passed through, the surface's graph is spent and must not be handed out again."""
         self._learning = None
 
-    def _observed_sdf(self) -> Float[Tensor, "n"]:
-        """Take a step: bring `known_sdf` up to date, everywhere or near the last surface, and return it."""
+    def _observe_sdf(self) -> None:
+        """Take a step: bring `known_sdf` up to date, everywhere or near the last surface."""
         with torch.no_grad():
             if int(self.steps) % self.config.refresh == 0:
                 self.known_sdf.copy_(self._sdf_everywhere())
             else:
-                surface = self.grid.crossing(self.known_sdf).grid_verts
-                near = self.grid.around(surface, self.config.band)
+                near = self.grid.around(self._known_crossing().grid_verts, self.config.band)
                 self.known_sdf[near] = self._sdf_at(near)
             self.steps += 1
-        return self.known_sdf
+
+    def _known_crossing(self) -> Crossing:
+        """Where the surface of `known_sdf` runs; computed once until that changes."""
+        state = (self.known_sdf.data_ptr(), self.known_sdf.device, self.known_sdf._version)
+        if self._crossing is None or self._crossing.state != state:
+            self._crossing = _Remembered(state, self.grid.crossing(self.known_sdf))
+        return self._crossing.value
 
     def _whole_sdf(self) -> Float[Tensor, "n"]:
         """The signed distance at every grid vertex, without gradient; computed once until a parameter changes."""

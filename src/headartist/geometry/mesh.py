@@ -19,7 +19,8 @@ class Mesh:
     @property
     def area_normals(self) -> Float[Tensor, "f 3"]:
         """Outward face normals whose length is twice the triangle's area."""
-        a, b, c = (self.verts[self.faces[:, k]] for k in range(3))
+        # index_select, here and elsewhere: on the CPU its backward is many times faster than that of indexing.
+        a, b, c = (self.verts.index_select(0, self.faces[:, k]) for k in range(3))
         return torch.linalg.cross(b - a, c - a)
 
     def vertex_normals(self) -> Float[Tensor, "v 3"]:
@@ -77,7 +78,7 @@ def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
         weight = torch.minimum(area[left], area[right])
         weight = weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
     normals = normalize(area_normals, dim=1, eps=1e-12)
-    return (weight * (1 - (normals[left] * normals[right]).sum(dim=1))).sum()
+    return (weight * (1 - (normals.index_select(0, left) * normals.index_select(0, right)).sum(dim=1))).sum()
 
 
 def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
@@ -89,7 +90,7 @@ def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
     if len(mesh.verts) == 0:
         return mesh.verts.sum()
     low, high = mesh.edges.unbind(1)
-    difference = mesh.verts[low] - mesh.verts[high]
+    difference = mesh.verts.index_select(0, low) - mesh.verts.index_select(0, high)
     laplacian = torch.zeros_like(mesh.verts).index_add(0, low, difference).index_add(0, high, -difference)
     return torch.linalg.vector_norm(laplacian, dim=1).mean()
 

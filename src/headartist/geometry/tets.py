@@ -68,6 +68,10 @@ def _is_odd(order: list[int]) -> bool:
     return sum(order[i] > order[j] for i in range(4) for j in range(i + 1, 4)) % 2 == 1
 
 
+_CUBE_TETS = _cube_tets()
+_CASE_TRIANGLES = _case_triangles()
+
+
 @dataclass(frozen=True)
 class Crossing:
     """Where a surface runs through a grid: whole numbers only, so no gradient.
@@ -87,11 +91,14 @@ class Crossing:
 
         The vertex on the edge from a to b stands at `p_a + s_a / (s_a - s_b) (p_b - p_a)`.
         """
+        # index_select, here and elsewhere: on the CPU its backward is many times faster than that of indexing.
         a, b = self.edges.unbind(1)
-        difference = sdf[a] - sdf[b]
+        sdf_a, sdf_b = sdf.index_select(0, a), sdf.index_select(0, b)
+        difference = sdf_a - sdf_b
         sign = torch.where(difference < 0, -1.0, 1.0).to(sdf.dtype)
-        share = sdf[a] * sign / (difference * sign).clamp(min=_LEAST_DIFFERENCE)
-        return Mesh(torch.lerp(positions[a], positions[b], share[:, None]), self.faces)
+        share = sdf_a * sign / (difference * sign).clamp(min=_LEAST_DIFFERENCE)
+        verts = torch.lerp(positions.index_select(0, a), positions.index_select(0, b), share[:, None])
+        return Mesh(verts, self.faces)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ class TetGrid:
     def tets(self) -> Int[Tensor, "t 4"]:
         """All tetrahedra, positively oriented; marching does without this list."""
         cells = torch.arange(len(self)).view((self._side,) * 3)[:-1, :-1, :-1].reshape(-1)
-        return (cells[:, None, None] + self._tables.corner_offset[self._tables.tet_corner]).reshape(-1, 4)
+        return (cells[:, None, None] + self._corner_offset[torch.tensor(_CUBE_TETS)]).reshape(-1, 4)
 
     def border(self, device: torch.device | str = "cpu") -> Bool[Tensor, "n"]:
         """The vertices on the outside of the cube."""
@@ -149,78 +156,49 @@ class TetGrid:
     @torch.no_grad()
     def crossing(self, sdf: Float[Tensor, "n"]) -> Crossing:
         """Where the zero level of these vertex values runs; a value of exactly 0 is outside."""
-        inside = sdf < 0
-        cells = self._mixed_cells(inside)
-        tables = self._tables.to(sdf.device)
-        corners_inside = inside[cells[:, None] + tables.corner_offset]
-        pattern = (corners_inside[:, tables.tet_corner] * tables.corner_bit).sum(dim=-1)
-        cell, tet = ((pattern > 0) & (pattern < 15)).nonzero().unbind(1)
-        pattern = pattern[cell, tet]
-
-        # Triangles as edge keys `7 * start + direction - 1`, then as numbers among the crossed edges.
-        triangles = tables.triangles[pattern]
-        present = triangles[..., 0] >= 0
-        owner, _ = present.nonzero().unbind(1)
-        local = triangles[present]
-        start = (cells[cell[owner], None] + tables.edge_start[tet[owner, None], local]).long()
-        keys = start * 7 + tables.edge_direction[tet[owner, None], local]
+        cells, patterns = self._mixed_cells(sdf < 0)
+        offsets = self._triangles.to(sdf.device).index_select(0, patterns)
+        keys = (offsets + 7 * cells[:, None, None])[offsets[..., 0] >= 0]
         edge_keys, faces = _numbered(keys, 7 * len(self))
         low = edge_keys // 7
-        ends = torch.stack([low, low + tables.direction_offset[edge_keys % 7]], dim=1)
-        grid_verts, edges = _numbered(ends, len(self))
+        high = low + self._corner_offset.to(sdf.device).index_select(0, edge_keys % 7 + 1)
+        grid_verts, edges = _numbered(torch.stack([low, high], dim=1), len(self))
         return Crossing(grid_verts, edges, faces)
 
-    def _mixed_cells(self, inside: Bool[Tensor, "n"]) -> Int[Tensor, "k"]:
-        """The first corner of every cube that has corners on both sides."""
-        count = inside.view((self._side,) * 3).to(torch.uint8)
-        for axis in range(3):
-            count = count.narrow(axis, 0, self.resolution) + count.narrow(axis, 1, self.resolution)
-        x, y, z = ((count > 0) & (count < 8)).nonzero().unbind(1)
-        return (x * self._side + y) * self._side + z
+    def _mixed_cells(self, inside: Bool[Tensor, "n"]) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
+        """The first corner of every cube with corners on both sides, and its pattern (bit c: corner c is inside)."""
+        pattern = inside.view((self._side,) * 3).to(torch.uint8)
+        for axis, bit in enumerate(_AXIS_BITS):
+            high = pattern.narrow(axis, 1, self.resolution)
+            pattern = pattern.narrow(axis, 0, self.resolution) | (high << bit)
+        x, y, z = ((pattern > 0) & (pattern < 255)).nonzero().unbind(1)
+        return (x * self._side + y) * self._side + z, pattern[x, y, z].int()
 
     @cached_property
-    def _tables(self) -> "_Tables":
-        return _Tables.build(self._side)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """Small index tables of one grid size."""
-
-    corner_offset: Int[Tensor, "8"]  # from a cube's first corner to each corner
-    tet_corner: Int[Tensor, "6 4"]
-    corner_bit: Int[Tensor, "4"]
-    edge_start: Int[Tensor, "6 6"]  # from a cube's first corner to the lower end of a tet's edge
-    edge_direction: Int[Tensor, "6 6"]  # direction bits - 1
-    direction_offset: Int[Tensor, "7"]
-    triangles: Int[Tensor, "16 2 3"]  # local edges, -1 where there is no triangle
-
-    @classmethod
-    def build(cls, side: int) -> "_Tables":
+    def _corner_offset(self) -> Int[Tensor, "8"]:
+        """From a cube's first vertex to each corner."""
         bits = torch.arange(8)
-        corner_offset = ((bits >> 2) * side + (bits >> 1 & 1)) * side + (bits & 1)
-        tet_corner = torch.tensor(_cube_tets())
-        ends = tet_corner[:, torch.tensor(_TET_EDGES)]
-        # Along a walk corner bits are only ever added, so the lower end is the smaller number.
-        low, high = ends.min(dim=-1).values, ends.max(dim=-1).values
-        triangles = torch.full((16, 2, 3), -1)
-        for case, found in enumerate(_case_triangles()):
-            for place, triangle in enumerate(found):
-                triangles[case, place] = torch.tensor(triangle)
-        return cls(
-            corner_offset=corner_offset,
-            tet_corner=tet_corner,
-            corner_bit=torch.tensor([1, 2, 4, 8]),
-            edge_start=corner_offset[low],
-            edge_direction=(high ^ low) - 1,
-            direction_offset=corner_offset[1:],
-            triangles=triangles,
-        )
+        return ((bits >> 2) * self._side + (bits >> 1 & 1)) * self._side + (bits & 1)
 
-    def to(self, device: torch.device) -> "_Tables":
-        return (
-            self if device.type == "cpu" else _Tables(*(getattr(self, f).to(device) for f in self.__dataclass_fields__))
-        )
+    @cached_property
+    def _triangles(self) -> Int[Tensor, "256 12 3"]:
+        """The triangles of a cube with each pattern, as edge keys less those of its first vertex; -1 where none.
+
+        The edge that leaves grid vertex i in direction d has the key `7 i + d - 1`.
+        """
+        table = torch.full((256, 12, 3), -1)
+        offset = self._corner_offset.tolist()
+        for pattern in range(256):
+            triangles = []
+            for tet in _CUBE_TETS:
+                case = sum((pattern >> corner & 1) << place for place, corner in enumerate(tet))
+                for triangle in _CASE_TRIANGLES[case]:
+                    ends = [sorted((tet[_TET_EDGES[edge][0]], tet[_TET_EDGES[edge][1]])) for edge in triangle]
+                    # Corner bits are only ever added along a tet's walk, so the lower end is the smaller number.
+                    triangles.append([7 * offset[low] + (high ^ low) - 1 for low, high in ends])
+            if triangles:
+                table[pattern, : len(triangles)] = torch.tensor(triangles)
+        return table
 
 
 def _numbered(keys: Int[Tensor, "*shape"], bound: int) -> tuple[Int[Tensor, "u"], Int[Tensor, "*shape"]]:
@@ -230,7 +208,7 @@ def _numbered(keys: Int[Tensor, "*shape"], bound: int) -> tuple[Int[Tensor, "u"]
     distinct = mark.nonzero()[:, 0]
     place = torch.empty(bound, dtype=torch.long, device=keys.device)
     place[distinct] = torch.arange(len(distinct), device=keys.device)
-    return distinct, place[keys]
+    return distinct, place.index_select(0, keys.reshape(-1)).view(keys.shape)
 
 
 def marching_tets(grid: TetGrid, sdf: Float[Tensor, "n"], offset: Float[Tensor, "n 3"] | None = None) -> Mesh:
