@@ -112,7 +112,7 @@ def contact_sheet(shard: Shard, rows: int = 6, columns: int = 5) -> Image.Image:
     sheet = np.zeros((rows * size, columns * 3 * size, 3), np.uint8)
     for cell, view in enumerate(np.linspace(0, len(shard.rgb) - 1, rows * columns).astype(int)):
         row, column = divmod(cell, columns)
-        marks = draw_landmarks(shard.sites[view] * size, size, face=abs(shard.azimuth_deg[view]) <= BACK_VIEW_DEG)
+        marks = draw_landmarks(shard.sites[view] * size, size, face=bool(abs(shard.azimuth_deg[view]) <= BACK_VIEW_DEG))
         strip = np.concatenate([shard.rgb[view], shard.normal[view], marks], axis=1)
         sheet[row * size : (row + 1) * size, column * 3 * size : (column + 1) * 3 * size] = strip
     return Image.fromarray(sheet)

@@ -63,7 +63,7 @@ class Workshop:
         self.refresh()
         self.tokenizer_folder = run / "tokenizer"
         if not self.tokenizer_folder.exists():
-            write_tokenizer(_caption_corpus(), self.tokenizer_folder, length=size.tokens)
+            write_tokenizer(caption_corpus(), self.tokenizer_folder, length=size.tokens)
         self.models = PriorModels(size, self.tokenizer_folder, seed).to(self.device)
         for part in (self.models.unet, self.models.controlnet, self.models.vae):
             part.to(memory_format=torch.channels_last)
@@ -98,7 +98,8 @@ class Workshop:
         )
 
 
-def _caption_corpus(count: int = 20_000) -> list[str]:
+def caption_corpus(count: int = 20_000) -> list[str]:
+    """Captions to learn the vocabulary from: every word of the grammar, the negative words and the view words."""
     rng = np.random.default_rng(0)
     lines = [caption(sample_traits(rng), rng, normals=bool(k % 2), view_words="side view") for k in range(count)]
     return lines + [", ".join(NEGATIVE_WORDS), "front view, back view, overhead view"] * 50

@@ -1,0 +1,261 @@
+"""The foundry's words and pictures: traits, captions, garments, made things, drawing, spoiling."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headartist.cameras import look
+from headartist.heads.template import load_template
+from headartist_foundry import procedural
+from headartist_foundry.bodies import Body
+from headartist_foundry.captions import NEGATIVE_WORDS, NORMAL_PREFIX, SYNONYMS, caption, negative_caption
+from headartist_foundry.data import Pictures, spoil
+from headartist_foundry.draw import Drawing, Light
+from headartist_foundry.render import Shard, contact_sheet
+from headartist_foundry.scenes import Layer
+from headartist_foundry.traits import HAIR_COLOURS, Traits, sample_traits
+from headartist_foundry.wardrobe import read_garment
+
+PERSON = Traits(
+    kind="human",
+    sex="man",
+    age="old",
+    origin="asian",
+    build="",
+    expression="smiling",
+    hair="bald",
+    hair_colour="black",
+    beard="short beard",
+    beard_colour="white",
+    glasses="glasses",
+    hat="",
+    hat_colour="red",
+    alien_colour="green",
+)
+
+
+def some_captions(traits: Traits, *, normals: bool = False, count: int = 200) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [caption(traits, rng, normals=normals) for _ in range(count)]
+
+
+def share_saying(captions: list[str], *words: str) -> float:
+    return float(np.mean([any(word in text for word in words) for text in captions]))
+
+
+def test_same_seed_same_traits():
+    draws = [[sample_traits(np.random.default_rng(3)) for _ in range(20)] for _ in range(2)]
+    assert draws[0] == draws[1]
+
+
+def test_beard_colour_does_not_follow_hair_colour():
+    rng = np.random.default_rng(0)
+    bearded = [t for t in (sample_traits(rng) for _ in range(3000)) if t.beard]
+    assert 0.15 < np.mean([t.beard_colour != t.hair_colour for t in bearded]) < 0.5
+    assert all(t.sex == "man" for t in bearded)
+
+
+@pytest.mark.parametrize("word", ["short beard", "glasses", "smiling", "old"])
+def test_captions_nearly_always_name_what_is_there(word):
+    assert share_saying(some_captions(PERSON), *SYNONYMS[word]) > 0.8
+
+
+def test_captions_never_name_what_is_absent():
+    bare = replace(PERSON, beard="", glasses="", expression="neutral", hair="short")
+    captions = some_captions(bare)
+    assert share_saying(captions, "beard", "glasses", "smil", "bald", "alien", "statue", "hat") == 0
+
+
+def test_normal_map_captions_keep_to_shape():
+    person = replace(PERSON, hair="long", hair_colour="pink", beard="")
+    normals, colours = some_captions(person, normals=True), some_captions(person)
+    assert all(text.startswith(NORMAL_PREFIX) for text in normals)
+    assert share_saying(normals, "pink") < 0.5 < share_saying(colours, "pink")
+
+
+def test_statues_have_no_hair_colour():
+    assert share_saying(some_captions(replace(PERSON, kind="marble", hair="long")), *HAIR_COLOURS) == 0
+
+
+def test_negative_captions_use_negative_words_or_nothing():
+    rng = np.random.default_rng(0)
+    captions = [negative_caption(rng) for _ in range(100)]
+    words = {word for text in captions for word in text.split(", ") if word}
+    assert "" in captions
+    assert words == set(NEGATIVE_WORDS)
+
+
+def write_garment(folder: Path) -> Path:
+    (folder / "patch.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
+    )
+    path = folder / "patch.mhclo"
+    path.write_text(
+        "# a comment\nname patch\nobj_file patch.obj\nx_scale 0 1 2.0\nmaterial none\nverts 0\n"
+        "0\n1\n2 1 0 0.5 0.5 0.0 1.0 0 0\n0 1 2 0.0 0.0 1.0 0 0 0.5\n\ndelete_verts\n0 - 2\n"
+    )
+    return path
+
+
+def test_garment_follows_the_base_mesh(tmp_path):
+    garment = read_garment(write_garment(tmp_path))
+    base = np.array([[0.0, 0, 0], [4.0, 0, 0], [0, 2.0, 0]])
+    # x offsets scale with the distance of vertices 0 and 1 (4 where 2 was authored), z offsets with a decimetre.
+    expected = np.array([[0, 0, 0], [4, 0, 0], [2 + 2, 1, 0], [0, 2, 0.05]])
+    np.testing.assert_allclose(garment.fit(base), expected)
+    assert garment.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+    np.testing.assert_allclose(garment.uv[1], [[0, 0], [1, 1], [0, 1]])
+    np.testing.assert_allclose(garment.fit(base + 7), garment.fit(base) + 7)
+
+
+@pytest.fixture(scope="module")
+def body() -> Body:
+    return Body(np.zeros((1, 3)), load_template("open"))
+
+
+def assert_sound(surface: procedural.Surface) -> None:
+    verts, faces, uv = surface
+    assert np.isfinite(verts).all()
+    assert np.isfinite(uv).all()
+    assert faces.min() >= 0
+    assert faces.max() < len(verts)
+    assert uv.shape == (len(faces), 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["knitted hat", "cap", "helmet", "wizard hat"])
+def test_hats_cover_the_crown_and_leave_the_face_free(body, kind):
+    skull = procedural.measure_skull(body)
+    verts, *_ = surface = procedural.make_hat(skull, kind, np.random.default_rng(0))
+    assert_sound(surface)
+    crown = body.head_verts[:, 1].max()
+    assert verts[:, 1].max() > crown
+    before_the_face = (np.abs(verts[:, 0]) < 0.2) & (verts[:, 2] > skull.sites[1, 2] - 0.1)
+    assert (verts[before_the_face, 1] > skull.sites[473, 1]).all()
+
+
+@pytest.mark.parametrize("style", ["short", "curly", "afro", "bob", "long"])
+def test_hair_stays_off_the_face_and_has_its_length(body, style):
+    skull = procedural.measure_skull(body)
+    verts, *_ = surface = procedural.make_hair(skull, style, np.random.default_rng(0))
+    assert_sound(surface)
+    face = (np.abs(verts[:, 0]) < 0.2) & (verts[:, 2] > skull.sites[10, 2])
+    assert (verts[face, 1] > skull.sites[151, 1]).all()
+    below_chin = verts[:, 1].min() < skull.sites[152, 1] - 0.2
+    assert below_chin == (style == "long")
+
+
+def test_mohawk_is_a_narrow_fin_above_the_crown(body):
+    verts, *_ = surface = procedural.make_mohawk(procedural.measure_skull(body), np.random.default_rng(0))
+    assert_sound(surface)
+    assert np.abs(verts[:, 0]).max() < 0.1
+    assert verts[:, 1].max() > body.head_verts[:, 1].max() + 0.1
+
+
+def test_glasses_sit_before_the_eyes_on_both_sides_alike(body):
+    skull = procedural.measure_skull(body)
+    frames, lenses = procedural.make_glasses(skull, np.random.default_rng(0))
+    assert_sound(frames)
+    for lens, pupil in zip(lenses, procedural.PUPILS, strict=True):
+        assert_sound(lens)
+        centre = lens[0].mean(axis=0)
+        assert np.abs(centre[:2] - skull.sites[pupil, :2]).max() < 0.05
+        assert centre[2] > skull.sites[pupil, 2]
+
+
+@pytest.mark.parametrize(("kind", "chin"), [("full beard", True), ("goatee", True), ("moustache", False)])
+def test_beards_grow_where_they_should(body, kind, chin):
+    skull = procedural.measure_skull(body)
+    shells = procedural.make_beard(body, skull, kind, np.random.default_rng(0))
+    (verts, faces, _), opacity = shells[0]
+    grown = verts[np.unique(faces[opacity[faces].min(axis=1) > 0.5])]
+    middle = np.abs(grown[:, 0]) < 0.2
+    assert (grown[middle, 1] < skull.sites[2, 1]).all()
+    assert (np.linalg.norm(grown - skull.sites[152], axis=1).min() < 0.12) == chin
+
+
+def quad(z: float, colour: tuple[int, int, int], alpha: int = 255, half: float = 0.5) -> Layer:
+    corners = np.array([[-half, -half, z], [half, -half, z], [half, half, z], [-half, half, z]])
+    uv = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]])
+    faces = np.array([[0, 1, 2], [0, 2, 3]])
+    texture = np.full((4, 4, 4), 255, np.uint8)
+    texture[..., :3], texture[..., 3] = colour, alpha
+    return Layer("matte", corners, faces, uv[faces], texture)
+
+
+LIGHT = Light(np.array([0.0, 0.0, 1.0]), 0.1)
+
+
+def draw(*layers: Layer) -> tuple[np.ndarray, np.ndarray]:
+    return Drawing(list(layers)).draw(look(0.0, 0.0, 40.0), 16, LIGHT, np.array([0.0, 0.0, 0.0]))
+
+
+def test_the_nearer_layer_hides_the_farther():
+    rgb, normal = draw(quad(0.3, (255, 0, 0)), quad(0.0, (0, 255, 0)))
+    assert rgb[8, 8, 0] > 0.9
+    assert rgb[8, 8, 1] == 0
+    np.testing.assert_allclose(normal[8, 8], [0.5, 0.5, 1.0], atol=1e-6)
+    np.testing.assert_allclose(normal[0, 0], 0.5)
+
+
+def test_holes_in_the_alpha_show_what_is_behind():
+    rgb, _ = draw(quad(0.3, (255, 0, 0), alpha=0), quad(0.0, (0, 255, 0)))
+    assert rgb[8, 8, 1] > 0.9
+    assert rgb[8, 8, 0] == 0
+
+
+def test_half_transparent_layers_cover_about_half_of_the_samples():
+    rgb, _ = draw(quad(0.3, (255, 255, 255), alpha=128), quad(0.0, (0, 0, 0)))
+    assert 0.35 < rgb[5:11, 5:11].mean() < 0.65
+
+
+def make_shard(count: int = 8, size: int = 32) -> Shard:
+    rng = np.random.default_rng(0)
+    return Shard(
+        rgb=rng.integers(0, 255, (count, size, size, 3), np.uint8),
+        normal=rng.integers(0, 255, (count, size, size, 3), np.uint8),
+        sites=rng.random((count, 478, 2)).astype(np.float32),
+        azimuth_deg=np.linspace(-180, 180, count).astype(np.float32),
+        elevation_deg=np.zeros(count, np.float32),
+        head=np.arange(count) % 2,
+        traits=(PERSON, replace(PERSON, kind="alien")),
+    )
+
+
+def test_a_shard_survives_its_file(tmp_path):
+    shard = make_shard()
+    shard.save(tmp_path / "shard.npz")
+    loaded = Shard.load(tmp_path / "shard.npz")
+    assert loaded.traits == shard.traits
+    for name in ("rgb", "normal", "sites", "azimuth_deg", "elevation_deg", "head"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(shard, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["shard.npz"]
+    assert contact_sheet(shard, rows=2, columns=2).size == (2 * 3 * 32, 2 * 32)
+
+
+def test_batches_repeat_with_their_seed_and_stay_in_range(tmp_path):
+    make_shard().save(tmp_path / "shard.npz")
+    pictures = Pictures([tmp_path / "shard.npz"])
+    first, second = (pictures.batch(np.random.default_rng(5), 6, 64) for _ in range(2))
+    assert first.captions == second.captions
+    assert torch.equal(first.pictures, second.pictures)
+    assert torch.equal(first.landmark_map, second.landmark_map)
+    assert first.pictures.shape == (6, 3, 32, 32)
+    assert first.landmark_map.shape == (6, 3, 64, 64)
+    assert 0 <= float(first.pictures.min()) <= float(first.pictures.max()) <= 1
+
+
+@pytest.mark.parametrize("normals", [False, True])
+def test_spoiling_changes_the_head_and_stays_in_range(normals):
+    rng = np.random.default_rng(0)
+    picture = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    head = torch.zeros(64, 64, dtype=torch.bool)
+    head[16:48, 16:48] = True
+    for _ in range(30):
+        spoiled = spoil(picture, head, rng, normals=normals)
+        assert not torch.equal(spoiled, picture)
+        assert 0 <= float(spoiled.min()) <= float(spoiled.max()) <= 1
+        if normals:
+            assert torch.equal(spoiled[:, ~head], picture[:, ~head])

@@ -1,0 +1,142 @@
+"""The foundry's training at a tiny size: it runs end to end, goes on where it stopped, and ships what it trained."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from headartist.errors import HeadArtistError
+from headartist.priors.stable_diffusion import load_prior
+from headartist_foundry.card import model_card
+from headartist_foundry.data import Pictures
+from headartist_foundry.judge import gate, sample
+from headartist_foundry.models import PriorModels, PriorSize
+from headartist_foundry.state import load_state, save_state
+from headartist_foundry.tokens import write_tokenizer
+from headartist_foundry.train import TrainingPlan, Workshop, caption_corpus, train_denoiser, train_vae
+from test_foundry_data import make_shard
+
+TINY = PriorSize(
+    picture=32, vae=(8, 8, 8), unet=(32, 32), heads=16, text=32, text_layers=1, landmark_embedding=(8, 8, 8, 8)
+)
+PLAN = TrainingPlan(steps=3, batch=2, rate=1e-3)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    for number in range(3):
+        make_shard().save(folder / f"shard_000_{number:05d}.npz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(caption_corpus(200), folder, merges=300, length=32)
+    return folder
+
+
+def make_workshop(data, run, tokenizer_folder):
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / "tokenizer").exists():
+        (run / "tokenizer").symlink_to(tokenizer_folder)
+    return Workshop(data, run, TINY)
+
+
+def train_both(workshop, plan=PLAN):
+    train_vae(workshop, plan)
+    return train_denoiser(workshop, plan)
+
+
+def test_sizes_agree_with_the_networks():
+    assert (TINY.latent, TINY.landmark) == (8, 64)
+    assert (PriorSize().latent, PriorSize().landmark) == (16, 128)
+
+
+def test_tokenizer_keeps_words_and_clip_order(tokenizer_folder):
+    models = PriorModels(TINY, tokenizer_folder, seed=0)
+    rows = models.tokens(["an old man", "AN OLD MAN", ""])
+    assert rows.shape == (3, 32)
+    assert torch.equal(rows[0], rows[1])
+    assert models.tokenizer.decode(rows[0], skip_special_tokens=True).strip() == "an old man"
+    start, end = models.tokenizer.bos_token_id, models.tokenizer.eos_token_id
+    assert (start, end) == (len(models.tokenizer) - 2, len(models.tokenizer) - 1)
+    assert rows[2].tolist() == [start] + [end] * 31
+
+
+def test_the_controlnet_speaks_from_the_first_step(tokenizer_folder):
+    models = PriorModels(TINY, tokenizer_folder, seed=0).eval()
+    z, t, tokens = torch.zeros(1, 4, 8, 8), torch.tensor([500]), models.tokens(["a head"])
+    with torch.no_grad():
+        dark, light = (models.predict(z, t, tokens, torch.full((1, 3, 64, 64), value)) for value in (0.0, 1.0))
+    assert float((dark - light).abs().max()) > 1e-5
+
+
+def test_rates_warm_up_hold_and_fall():
+    plan = TrainingPlan(steps=1000, batch=1, rate=1.0)
+    rates = [plan.rate_at(step) for step in (0, 99, 500, 799, 900, 999)]
+    assert rates == pytest.approx([0.01, 1.0, 1.0, 1.0, 0.5, 0.02])
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):
+    whole = train_both(make_workshop(data, tmp_path / "whole", tokenizer_folder))
+    workshop = make_workshop(data, tmp_path / "parts", tokenizer_folder)
+    train_vae(workshop, PLAN)
+
+    class Stop(Exception):
+        pass
+
+    def stop(_step, _average):
+        raise Stop
+
+    with pytest.raises(Stop):
+        # Saved at its own last step, then cut off.
+        train_denoiser(workshop, TrainingPlan(steps=2, batch=2, rate=1e-3), stop, every_steps=2)
+    again = make_workshop(data, tmp_path / "parts", tokenizer_folder)
+    resumed = train_both(again)
+    numbers = [json.loads(line) for line in (tmp_path / "parts" / "vae.jsonl").read_text().splitlines()]
+    assert numbers[0] == numbers[-1]  # the finished VAE was taken as it was
+    # The learning rate of a shorter plan falls earlier, so only the random draws must agree to the bit.
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, atol=5e-3, rtol=0)
+
+
+def test_state_survives_its_file_to_the_bit(tmp_path):
+    module = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
+    module(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    save_state(tmp_path / "state.safetensors", {"m": module}, optimizer, {"step": 7})
+    other = torch.nn.Linear(3, 2)
+    other_optimizer = torch.optim.AdamW(other.parameters(), lr=0.1)
+    assert load_state(tmp_path / "state.safetensors", {"m": other}, other_optimizer) == {"step": 7}
+    for one, two in ((module, optimizer), (other, other_optimizer)):
+        two.zero_grad()
+        (one(torch.full((1, 3), 2.0)) ** 2).sum().backward()
+        two.step()
+    assert torch.equal(module.weight, other.weight)
+    assert torch.equal(module.bias, other.bias)
+
+
+def test_what_is_trained_can_be_shipped_judged_and_sampled(data, tmp_path, tokenizer_folder):
+    workshop = make_workshop(data, tmp_path / "run", tokenizer_folder)
+    average = train_both(workshop)
+    workshop.save(tmp_path / "prior", average, {"README.md": "card"})
+    prior = load_prior(tmp_path / "prior", device="cpu")
+    assert (prior.picture_size, prior.landmark_size, prior.latent_shape) == (32, 64, (4, 8, 8))
+    held_out = Pictures(sorted(data.glob("*.npz"))[:1])
+    figures = gate(prior, held_out, count=4)
+    assert all(np.isfinite(value) for value in figures.values())
+    assert f"+{figures['colour_wrong_text_percent']} %" in model_card(6, 24, figures)
+    marks = torch.zeros(2, 3, 64, 64)
+    pictures = sample(prior, ["a head", "a normal map of a head"], marks, steps=2)
+    assert pictures.shape == (2, 3, 32, 32)
+    assert 0 <= float(pictures.min()) <= float(pictures.max()) <= 1
+    assert torch.equal(pictures, sample(prior, ["a head", "a normal map of a head"], marks, steps=2))
+
+
+def test_too_few_shards_are_refused(tmp_path):
+    with pytest.raises(HeadArtistError, match="0 shards: render more than 2 first"):
+        Workshop(tmp_path, tmp_path / "run", TINY)
