@@ -100,13 +100,13 @@ def save_checkpoint(
     tensors = {f"avatar.{name}": tensor for name, tensor in avatar.state_dict().items()}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
-    _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, progress)
+    _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, _as_metadata(progress))
 
 
 def save_head(folder: HeadFolder, progress: Progress, avatar: TrainableAvatar, generator: torch.Generator) -> None:
     """Write the finished avatar as `head.safetensors`, then let the checkpoint say that nothing is left to do."""
-    _write(folder.weights, avatar.state_dict(), progress)
-    _write(folder.checkpoint, {"generator": generator.get_state()}, progress)
+    _write(folder.weights, avatar.state_dict(), {"format": "pt"})
+    _write(folder.checkpoint, {"generator": generator.get_state()}, _as_metadata(progress))
 
 
 def load_checkpoint(folder: HeadFolder) -> Checkpoint | None:
@@ -117,11 +117,13 @@ def load_checkpoint(folder: HeadFolder) -> Checkpoint | None:
     """
     if not folder.checkpoint.exists():
         return None
-    checkpoint = _read(folder.checkpoint)
-    if folder.weights.exists() and not _under("avatar.", checkpoint.tensors):
-        avatar = {f"avatar.{name}": tensor for name, tensor in _read(folder.weights).tensors.items()}
-        return Checkpoint(checkpoint.progress, {**checkpoint.tensors, **avatar})
-    return checkpoint
+    tensors, metadata = _read(folder.checkpoint)
+    if not _under("avatar.", tensors):  # finished: the avatar is the head
+        tensors |= {f"avatar.{name}": tensor for name, tensor in _read(folder.weights)[0].items()}
+    try:
+        return Checkpoint(Progress(**json.loads(metadata["progress"])), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder.checkpoint, error) from error
 
 
 def load_head(path: Path | str) -> Head:
@@ -146,21 +148,26 @@ def is_finished(folder: HeadFolder, config: Config) -> bool:
     return checkpoint is not None and checkpoint.progress.stage == len(config.stages)
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+def _as_metadata(progress: Progress) -> dict[str, str]:
+    return {"progress": json.dumps(asdict(progress))}
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as draft:
-        draft.write_bytes(save(plain, metadata={"progress": json.dumps(asdict(progress))}))
+        draft.write_bytes(save(plain, metadata))
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            return Checkpoint(progress, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise HeadArtistError(
-            f"{path} is damaged ({error}): use --overwrite to start again, or bring the file back."
-        ) from error
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> HeadArtistError:
+    return HeadArtistError(f"{path} is damaged ({error}): use --overwrite to start again, or bring the file back.")
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

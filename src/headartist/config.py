@@ -177,10 +177,10 @@ class Views:
     front_share: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_range("views.azimuth_deg", self.azimuth_deg, -360, 360)
-        _require_range("views.elevation_deg", self.elevation_deg, -90, 90)
-        _require_range("views.fov_y_deg", self.fov_y_deg, 1, 120)
-        _require_range("views.radius", self.radius, 1.2, 15)
+        _require_range("views.azimuth_deg", self.azimuth_deg, -360.0, 360.0)
+        _require_range("views.elevation_deg", self.elevation_deg, -90.0, 90.0)
+        _require_range("views.fov_y_deg", self.fov_y_deg, 1.0, 120.0)
+        _require_range("views.radius", self.radius, 1.2, 15.0)
         _require(0 <= self.front_share <= 1, f"views.front_share must be a share in [0, 1] (got {self.front_share:g}).")
 
 

@@ -136,7 +136,7 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
     Only files that a Head folder is made of are removed.
     """
     if overwrite:
-        for name in ("config.json", "head.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
+        for name in ("head.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
             for old in folder.path.glob(name):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.video.unlink(missing_ok=True)

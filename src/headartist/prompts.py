@@ -4,6 +4,9 @@ View words follow DreamFusion (appendix A.2): they are appended for the guided p
 plain one.
 """
 
+import math
+import re
+
 from headartist.errors import HeadArtistError
 
 VIEW_WORDS = ("front view", "side view", "back view", "overhead view")
@@ -29,7 +32,7 @@ def view_word(azimuth_deg: float, elevation_deg: float) -> str:
     """
     if elevation_deg > 60:
         return "overhead view"
-    away = abs((azimuth_deg + 180) % 360 - 180)
+    away = abs(math.remainder(azimuth_deg, 360))
     if away < 45:
         return "front view"
     return "back view" if away > 135 else "side view"
@@ -50,7 +53,8 @@ def plain_text(template: str, prompt: str) -> str:
         template: words of a stage with `{prompt}` (as typed) or `{subject}` (without its prefix) in them.
         prompt: what the user typed.
     """
-    return template.replace("{prompt}", prompt).replace("{subject}", subject(prompt))
+    words = {"{prompt}": prompt, "{subject}": subject(prompt)}
+    return re.sub(r"\{(?:prompt|subject)\}", lambda match: words[match.group()], template)
 
 
 def view_text(plain: str, word: str) -> str:

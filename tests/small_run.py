@@ -1,0 +1,27 @@
+"""A whole run that takes seconds: both stages, a coarse head, a tiny random prior."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from headartist.avatars.tet_config import FieldConfig, TetConfig
+from headartist.config import Config, Exports, Run, StableDiffusion
+from headartist.presets import EMBEDDED
+
+PROMPT = "a head of an elderly woman with glasses"
+FIELD = FieldConfig(levels=3, base=4, growth=2.0, log2_table=8, width=8, depth=1)
+
+
+def small_config(prior: Path, *, steps: int = 4, checkpoint_every: int = 1000) -> Config:
+    """The embedded preset made small."""
+    geometry, texture = EMBEDDED.stages
+    return replace(
+        EMBEDDED,
+        prior=StableDiffusion(model=str(prior)),
+        avatar=TetConfig(resolution=12, shape=FIELD, colour=FIELD, sdf_base="template", refresh=3),
+        stages=(
+            replace(geometry, steps=steps, render_size=32, views=1),
+            replace(texture, steps=steps, render_size=32),
+        ),
+        run=Run(device="cpu", threads=1, checkpoint_every=checkpoint_every, preview_every=0, log_every=1),
+        exports=Exports(formats=("glb",), texture_size=64, video_views=0),
+    )

@@ -1,0 +1,177 @@
+"""The Head folder: whole files only, never another head's, and an error that says what is wrong with it."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from headartist.checkpoint import Progress, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder, check_folder, default_path, open_folder, replacing
+from headartist.presets import SMOKE
+from toys import ToyAvatar
+
+CONFIG = replace(SMOKE, prompt="a clown")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> HeadFolder:
+    folder = HeadFolder(tmp_path / "head")
+    open_folder(folder, CONFIG)
+    return folder
+
+
+def _trained(steps: int) -> tuple[ToyAvatar, torch.optim.Optimizer, torch.Generator]:
+    avatar, generator = ToyAvatar(), torch.Generator().manual_seed(7)
+    optimiser = torch.optim.AdamW(avatar.parameters(), lr=0.1)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (avatar.colour * torch.rand(3, generator=generator)).sum().backward()
+        optimiser.step()
+    return avatar, optimiser, generator
+
+
+def _save(folder: HeadFolder, steps: int) -> ToyAvatar:
+    avatar, optimiser, generator = _trained(steps)
+    save_checkpoint(folder, Progress(0, steps, 1.5), avatar, optimiser, generator)
+    return avatar
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_what_is_restored_is_what_was_saved(folder: HeadFolder, steps: int):
+    avatar, optimiser, generator = _trained(steps)
+    save_checkpoint(folder, Progress(1, steps, 2.5), avatar, optimiser, generator)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    assert checkpoint.progress == Progress(1, steps, 2.5)
+
+    other, other_optimiser, other_generator = _trained(1)
+    checkpoint.restore(other, other_generator)
+    checkpoint.restore_optimiser(other_optimiser)
+    for name, tensor in avatar.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)
+    moments, other_moments = optimiser.state_dict()["state"], other_optimiser.state_dict()["state"]
+    assert moments.keys() == other_moments.keys()
+    for index in moments:
+        assert all(torch.equal(moments[index][name], other_moments[index][name]) for name in moments[index])
+    assert torch.equal(torch.rand(5, generator=other_generator), torch.rand(5, generator=generator))
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_save_that_is_killed_leaves_the_old_checkpoint(folder: HeadFolder, monkeypatch, moment: str):
+    avatar = _save(folder, 1)
+    with monkeypatch.context() as killed:
+
+        def kill(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        killed.setattr(os, moment, kill)
+        with pytest.raises(KeyboardInterrupt):
+            _save(folder, 2)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    assert checkpoint.progress.step == 1
+    assert torch.equal(checkpoint.tensors["avatar.colour"], avatar.colour)
+    assert [path.name for path in folder.checkpoint.parent.iterdir()] == ["state.safetensors"]
+
+
+def test_half_a_draft_that_a_kill_left_behind_is_not_in_the_way(folder: HeadFolder):
+    folder.checkpoint.with_name(".state.safetensors.1.part").write_bytes(b"half")
+    assert load_checkpoint(folder) is None
+    _save(folder, 2)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    assert checkpoint.progress.step == 2
+
+
+def test_a_finished_head_stands_in_one_place(folder: HeadFolder):
+    avatar, _, generator = _trained(2)
+    assert not is_finished(folder, CONFIG)
+    save_head(folder, Progress(2, 0, 9.0), avatar, generator)
+    assert is_finished(folder, CONFIG)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    assert torch.equal(checkpoint.tensors["avatar.sdf"], avatar.sdf)
+    assert folder.checkpoint.stat().st_size < 10_000
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tensor", None])
+def test_a_damaged_checkpoint_is_told(folder: HeadFolder, content: bytes | None):
+    _save(folder, 1)
+    whole = folder.checkpoint.read_bytes()
+    folder.checkpoint.write_bytes(whole[:-9] if content is None else content)
+    with pytest.raises(HeadArtistError, match=r"state\.safetensors is damaged .* use --overwrite"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_without_a_head_yet_is_told(folder: HeadFolder):
+    with pytest.raises(HeadArtistError, match="holds no head yet"):
+        load_head(folder.path)
+
+
+def test_something_else_than_a_head_folder_is_told(tmp_path: Path):
+    with pytest.raises(HeadArtistError, match=r"is not a Head folder \(it has no config.json\)"):
+        load_head(tmp_path)
+
+
+def test_a_replaced_file_is_seen_old_or_new(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with replacing(path) as draft:
+        draft.write_text("half of the n")
+        assert path.read_text() == "old"
+    assert path.read_text() == "half of the n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_same_settings_may_go_on_and_running_options_do_not_matter(folder: HeadFolder):
+    assert check_folder(folder.path, CONFIG) == folder
+    assert check_folder(folder.path, replace(CONFIG, run=replace(CONFIG.run, log_every=77))) == folder
+
+
+def test_other_settings_are_refused_by_name(folder: HeadFolder):
+    texture = replace(CONFIG.stages[1], loss=replace(CONFIG.stages[1].loss, cfg_scale=10.0))
+    with pytest.raises(HeadArtistError) as caught:
+        check_folder(folder.path, replace(CONFIG, stages=(CONFIG.stages[0], texture)))
+    assert str(caught.value) == (
+        f"{folder.path} exists with other settings (texture.loss.cfg_scale 7.5 -> 10): "
+        "use --overwrite or another --out."
+    )
+
+
+def test_overwriting_removes_the_old_head_and_nothing_else(folder: HeadFolder):
+    _save(folder, 1)
+    folder.append_metrics({"step": 1})
+    mine = folder.path / "notes.txt"
+    mine.write_text("mine")
+    other = replace(CONFIG, seed=5)
+    open_folder(check_folder(folder.path, other, overwrite=True), other, overwrite=True)
+    assert folder.read_config() == other
+    assert load_checkpoint(folder) is None
+    assert not folder.metrics.exists()
+    assert mine.read_text() == "mine"
+
+
+def test_a_folder_of_something_else_is_never_taken(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(HeadArtistError, match="not empty and not a Head folder"):
+            check_folder(tmp_path, CONFIG, overwrite=overwrite)
+
+
+def test_a_file_in_the_folders_place_is_told(tmp_path: Path):
+    path = tmp_path / "head"
+    path.write_text("")
+    with pytest.raises(HeadArtistError, match="is a file: choose another --out"):
+        check_folder(path, CONFIG)
+
+
+def test_default_paths_are_plain_names():
+    assert default_path("a DSLR portrait of Vincent van Gogh!", 3) == Path(
+        "heads/a-dslr-portrait-of-vincent-van-gogh-3"
+    )
+    assert default_path("../../etc", 0) == Path("heads/etc-0")
+    assert default_path("???", 1) == Path("heads/head-1")
+    assert len(default_path("word " * 100, 0).name) <= 62

@@ -1,0 +1,218 @@
+"""Configs: values that survive JSON, can be overridden by path, and refuse nonsense in one sentence."""
+
+import json
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headartist.config import Config, Sds, Ssd
+from headartist.config_text import differences, from_json, override, to_json
+from headartist.errors import HeadArtistError
+from headartist.presets import PAPER, PRESETS, SMOKE, preset
+from headartist.schedules import Constant, Linear, Step
+
+values = st.floats(0, 1)
+schedules = st.one_of(
+    st.builds(Constant, values),
+    st.builds(Step, values, values, st.integers(0, 10**6)),
+    st.builds(
+        lambda first, last, begin, length: Linear(first, last, begin, begin + length),
+        values,
+        values,
+        st.integers(0, 10**6),
+        st.integers(1, 10**6),
+    ),
+)
+losses = st.one_of(st.builds(Ssd, st.floats(0, 200), values), st.builds(Sds, st.floats(0, 200)))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json(name: str):
+    assert from_json(to_json(PRESETS[name])) == PRESETS[name]
+
+
+@given(schedules, losses, st.text(), st.integers(0, 2**63 - 1))
+def test_any_config_survives_json_exactly(schedule, loss, prompt: str, seed: int):
+    stage = replace(SMOKE.stages[0], loss=loss, t_min=Constant(0.0), t_max=schedule)
+    config = replace(SMOKE, prompt=prompt, seed=seed, stages=(stage,))
+    assert from_json(to_json(config)) == config
+
+
+def test_settings_that_json_leaves_out_have_their_defaults():
+    data = json.loads(to_json(SMOKE))
+    del data["views"], data["stages"][0]["weight_decay"]
+    assert from_json(json.dumps(data)).stages == SMOKE.stages
+
+
+def _paths(value, path: str = "") -> list[str]:
+    """Every path that `override` should know, read off the values themselves."""
+    found: list[str] = []
+    for item in fields(value):
+        inner = getattr(value, item.name)
+        if item.name == "stages":
+            for stage in inner:
+                found += _paths(stage, f"{stage.name}.")
+        elif is_dataclass(inner) and not isinstance(inner, Constant | Linear | Step):
+            found += _paths(inner, f"{path}{item.name}.")
+        else:
+            found.append(path + item.name)
+    return found
+
+
+def _written(value) -> str:
+    match value:
+        case tuple():
+            return ",".join(_written(item) for item in value)
+        case Constant(number):
+            return repr(number)
+        case str() | bool() | int() | float():
+            return str(value)
+    return repr(value)
+
+
+def _at(config: Config, path: str):
+    head, *rest = path.split(".")
+    stages = {stage.name: stage for stage in config.stages}
+    value = stages.get(head) or getattr(config, head)
+    for name in rest:
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize("path", _paths(PAPER))
+def test_every_setting_can_be_overridden(path: str):
+    assert override(PAPER, [f"{path}={_written(_at(PAPER, path))}"]) == PAPER
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path", "value"),
+    [
+        ("texture.loss=Sds(50)", "texture.loss", Sds(50.0)),
+        ("texture.loss=Ssd(7.5, anchor=0.3)", "texture.loss", Ssd(7.5, anchor=0.3)),
+        ("texture.loss.anchor=0.25", "texture.loss", Ssd(7.5, anchor=0.25)),
+        ("texture.t_max=Linear(0.98, 0.7, begin=3, end=4)", "texture.t_max", Linear(0.98, 0.7, begin=3, end=4)),
+        ("texture.t_max=Step(1, .5, 10)", "texture.t_max", Step(1.0, 0.5, 10)),
+        ("texture.t_max=0.5", "texture.t_max", Constant(0.5)),
+        ("geometry.trains=sdf", "geometry.trains", ("sdf",)),
+        ("exports.formats=glb,ply", "exports.formats", ("glb", "ply")),
+        ("views.radius=3, 3.5", "views.radius", (3.0, 3.5)),
+        ("texture.negative=a=b, c", "texture.negative", "a=b, c"),
+        ("view_words=False", "view_words", False),
+        ("avatar.colour.levels=4", "avatar.colour.levels", 4),
+        ("prior.controlnet=none", "prior.controlnet", "none"),
+    ],
+)
+def test_values_are_written_as_in_python(assignment: str, path: str, value):
+    changed = override(SMOKE, [assignment])
+    assert _at(changed, path) == value
+    assert type(_at(changed, path)) is type(value)
+    assert len(differences(SMOKE, changed)) == (0 if path.startswith("exports") else 1)
+
+
+MISTAKES = {
+    "geometry.stepz=3": "--set geometry.stepz names no setting: did you mean 'steps'?",
+    "geometri.steps=3": "--set geometri.steps names no setting: did you mean 'geometry'?",
+    "geometry=3": "--set geometry is a whole stage: name one of its settings, as in geometry.steps=300.",
+    "geometry.steps": "--set 'geometry.steps' has no value: write path=value, as in geometry.steps=300.",
+    "geometry.steps=3.5": "geometry.steps must be a whole number (got 3.5).",
+    "geometry.steps=-1": "Stage geometry: steps must not be negative (got -1).",
+    "geometry.steps=True": "geometry.steps must be a whole number (got True).",
+    "geometry.loss=Sdd(3)": "geometry.loss cannot be 'Sdd': did you mean 'Ssd'?",
+    "geometry.loss=3": "geometry.loss must be one of Ssd, Sds (got 3).",
+    "geometry.loss=Ssd(foo=3)": "geometry.loss has no setting 'foo': choose among cfg_scale, anchor.",
+    "geometry.loss=Ssd(1, 2, 3)": "geometry.loss has no setting '(3. argument)': choose among cfg_scale, anchor.",
+    "geometry.loss.cfg_scale=abc": "geometry.loss.cfg_scale must be a finite number (got 'abc').",
+    "geometry.loss.cfg_scale=1e999": "geometry.loss.cfg_scale must be a finite number (got inf).",
+    "geometry.draws=normals": "geometry.draws cannot be 'normals': did you mean 'normal'?",
+    "geometry.background=1,2": "geometry.background takes 3 values (got 2).",
+    "geometry.background=1,2,3": "Stage geometry: background must be three numbers in [0, 1] (got (1.0, 2.0, 3.0)).",
+    "geometry.t_max=2": "Stage geometry: t_min and t_max are fractions in [0, 1] (got 0.02 and 2).",
+    "geometry.t_max=0.01": "Stage geometry: t_min must stay at or below t_max (got 0.02 and 0.01).",
+    "texture.t_max=Step(1)": "texture.t_max.after is missing: Step needs it.",
+    "texture.t_max=Linear(1, 0, 5, 5)": (
+        "Linear needs 0 <= begin < end (got begin=5, end=5): use Step(before, after, at) for a jump."
+    ),
+    "geometry.rates.mlp=-1": "The learning rate of mlp must not be negative (got -1).",
+    "geometry.regularisers.laplacian=-1": "The weight of laplacian must not be negative (got -1).",
+    "views.radius=4,3": "views.radius must be a range within 1.2 and 15, low end first (got 4, 3).",
+    "seed.x=3": "--set seed.x goes too deep: seed is 0 and has no settings of its own.",
+    "seed=-1": "The seed must be a non-negative whole number (got -1).",
+    "run.device=gpu": "run.device must be auto, cpu, cuda or cuda:N (got 'gpu').",
+}
+
+
+@pytest.mark.parametrize("assignment", MISTAKES)
+def test_a_mistaken_override_is_told_in_one_sentence(assignment: str):
+    with pytest.raises(HeadArtistError) as caught:
+        override(SMOKE, [assignment])
+    assert str(caught.value) == MISTAKES[assignment]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "heads/x/config.json is not JSON (line 1: Expecting property name enclosed in double quotes): mend or"),
+        ("[]", "A config must be written as Config(...) (got [])."),
+        ('{"seed": 1}', "stages is missing: Config needs it."),
+        ('{"sede": 1, "stages": []}', "A config has no setting 'sede': did you mean 'seed'?"),
+        ('{"stages": []}', "A config needs at least one stage."),
+        ('{"stages": [1]}', "stages must be written as Stage(...) (got 1)."),
+    ],
+)
+def test_damaged_json_is_told_in_one_sentence(text: str, sentence: str):
+    with pytest.raises(HeadArtistError) as caught:
+        from_json(text, source="heads/x/config.json")
+    assert str(caught.value).startswith(sentence)
+
+
+def test_differences_name_paths_and_leave_out_what_is_not_the_head():
+    other = override(SMOKE, ["texture.loss.cfg_scale=10", "seed=3", "run.checkpoint_every=7", "exports.video_views=3"])
+    assert differences(SMOKE, other) == ["texture.loss.cfg_scale 7.5 -> 10", "seed 0 -> 3"]
+    assert differences(SMOKE, SMOKE) == []
+
+
+def test_differences_show_a_value_of_another_type_as_a_whole():
+    other = override(SMOKE, ["texture.loss=Sds(50)", "texture.t_max=Step(0.98, 0.7, 5)"])
+    assert differences(SMOKE, other) == [
+        "texture.loss Ssd(cfg_scale=7.5, anchor=0) -> Sds(cfg_scale=50)",
+        "texture.t_max 0.98 -> Step(before=0.98, after=0.7, at=5)",
+    ]
+    assert differences(SMOKE, replace(SMOKE, stages=SMOKE.stages[1:])) == ["stages (geometry, texture) -> (texture)"]
+
+
+def test_stage_names_must_differ_from_each_other_and_from_settings():
+    geometry, _ = SMOKE.stages
+    with pytest.raises(HeadArtistError, match="different names"):
+        replace(SMOKE, stages=(geometry, geometry))
+    with pytest.raises(HeadArtistError, match="like a setting of the config"):
+        replace(SMOKE, stages=(replace(geometry, name="seed"),))
+    with pytest.raises(HeadArtistError, match="one word"):
+        replace(geometry, name="two words")
+
+
+def test_an_unknown_preset_suggests_the_nearest():
+    with pytest.raises(HeadArtistError) as caught:
+        preset("papper")
+    assert str(caught.value) == "There is no preset 'papper': did you mean 'paper'?"
+
+
+def test_the_paper_preset_has_the_papers_constants():
+    warm_up, geometry, texture = PAPER.stages
+    assert (warm_up.steps, warm_up.steps + geometry.steps, texture.steps) == (1_000, 15_000, 20_000)
+    assert (warm_up.draws, geometry.draws, texture.draws) == ("normal_opacity_latent", "normal", "rgb")
+    assert {stage.loss for stage in (warm_up, geometry)} == {Ssd(100.0, anchor=0.0)}
+    assert texture.loss == Ssd(7.5, anchor=0.0)
+    assert {stage.render_size for stage in PAPER.stages} == {512}
+    assert {stage.views for stage in PAPER.stages} == {1}
+    assert (geometry.t_min(0), geometry.t_max(0)) == (0.02, 0.5)
+    assert [texture.t_max(step) for step in (0, 5_000, 5_001, 19_999)] == [0.98, 0.98, 0.7, 0.7]
+    consistency = geometry.regularisers.normal_consistency
+    assert [consistency(step) for step in (0, 3_999, 4_000)] == [7_000, 7_000, 10_000]
+    assert geometry.regularisers.laplacian(0) == 10_000
+    assert (texture.rates.hash_grid(0), texture.rates.mlp(0)) == (1e-2, 1e-3)
+    assert texture.background == (0.58, 0.47, 0.41)
+    assert PAPER.views.fov_y_deg == (30, 50)
+    assert (PAPER.avatar.shape.levels, PAPER.avatar.shape.base, PAPER.avatar.shape.log2_table) == (16, 16, 19)
+    assert PAPER.prior.model == "sd21"

@@ -1,0 +1,129 @@
+"""From a prompt to a Head folder, with tiny random priors of every shape."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pygltflib import GLTF2
+
+from headartist import HeadArtistError, generate, load_head, presets
+from headartist.checkpoint import Head
+from headartist.config import Exports
+from small_run import PROMPT, small_config
+
+PriorFolder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory, tiny_prior_folder: PriorFolder) -> Head:
+    """A finished small head, with a preview along the way."""
+    config = small_config(tiny_prior_folder("sd21"))
+    config = replace(config, run=replace(config.run, preview_every=4))
+    return generate(PROMPT, config, out=tmp_path_factory.mktemp("heads") / "head", progress=False)
+
+
+def _equal(left: Head, right: Head) -> bool:
+    weights, others = left.avatar.state_dict(), right.avatar.state_dict()
+    return weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def test_a_prompt_becomes_a_head_folder(head: Head):
+    names = {path.name for path in head.folder.iterdir()}
+    assert names == {
+        "checkpoint",
+        "config.json",
+        "contact.png",
+        "head.glb",
+        "head.safetensors",
+        "metrics.jsonl",
+        "previews",
+        "provenance.json",
+    }
+    assert sorted(path.name for path in (head.folder / "previews").iterdir()) == [
+        "0-geometry-00004.png",
+        "1-texture-00004.png",
+    ]
+    assert len(GLTF2().load(str(head.folder / "head.glb")).meshes) == 1
+
+
+@pytest.mark.parametrize("kind", ["sd15", "embedded"])
+def test_priors_of_other_shapes_do_as_well(tmp_path: Path, tiny_prior_folder: PriorFolder, kind: str):
+    generate(PROMPT, small_config(tiny_prior_folder(kind), steps=2), out=tmp_path / "head", progress=False)
+    assert len(GLTF2().load(str(tmp_path / "head" / "head.glb")).meshes) == 1
+
+
+def test_provenance_says_how_to_make_the_head_again(head: Head):
+    record = json.loads((head.folder / "provenance.json").read_text())
+    assert record == head.provenance
+    assert record["prompt"] == PROMPT
+    assert record["seed"] == 0
+    assert record["device"] == "cpu"
+    assert record["torch"] == torch.__version__
+    assert set(record["prior"]["sha256"]) == {"unet", "vae", "text_encoder", "controlnet"}
+    assert all(len(digest) == 64 for digest in record["prior"]["sha256"].values())
+    assert record["seconds"] > 0
+
+
+def test_a_head_read_back_is_the_head_that_was_made(head: Head):
+    again = load_head(head.folder)
+    assert _equal(again, head)
+    assert again.config == head.config
+    assert again.config.prompt == PROMPT
+
+
+def test_the_same_seed_gives_the_same_head_and_previews_change_nothing(
+    tmp_path: Path, tiny_prior_folder: PriorFolder, head: Head
+):
+    without_previews = small_config(tiny_prior_folder("sd21"))
+    assert _equal(generate(PROMPT, without_previews, out=tmp_path / "same", progress=False), head)
+    other = replace(without_previews, seed=1)
+    assert not _equal(generate(PROMPT, other, out=tmp_path / "other", progress=False), head)
+
+
+def test_the_texture_stage_leaves_the_shape_as_the_geometry_stage_made_it(
+    tmp_path: Path, tiny_prior_folder: PriorFolder, head: Head
+):
+    config = small_config(tiny_prior_folder("sd21"))
+    only_geometry = generate(PROMPT, replace(config, stages=config.stages[:1]), out=tmp_path / "head", progress=False)
+    assert torch.equal(only_geometry.avatar.to_mesh().verts, head.avatar.to_mesh().verts)
+    assert torch.equal(only_geometry.avatar.to_mesh().faces, head.avatar.to_mesh().faces)
+
+
+def test_a_finished_head_is_only_exported_again(head: Head):
+    metrics = (head.folder / "metrics.jsonl").read_bytes()
+    more = replace(head.config, exports=Exports(formats=("ply",), video_views=2, video_size=32))
+    again = generate(PROMPT, more, out=head.folder, progress=False)
+    assert (head.folder / "metrics.jsonl").read_bytes() == metrics
+    assert (head.folder / "head.ply").exists()
+    assert (head.folder / "turntable.mp4").exists()
+    assert _equal(again, head)
+
+
+def test_a_prior_may_be_passed_as_an_object(tmp_path: Path, tiny_prior_folder: PriorFolder, head: Head):
+    from headartist.priors import load_prior
+
+    prior = load_prior(tiny_prior_folder("sd21"))
+    config = replace(head.config, prior=presets.EMBEDDED.prior)
+    assert _equal(generate(PROMPT, config, prior=prior, out=tmp_path / "head", progress=False), head)
+
+
+def test_a_run_that_cannot_start_leaves_nothing_behind(tmp_path: Path, tiny_prior_folder: PriorFolder):
+    config = replace(small_config(tiny_prior_folder("sd21")), template="closed")
+    with pytest.raises(HeadArtistError, match="closed"):
+        generate(PROMPT, config, out=tmp_path / "head", progress=False)
+    assert not (tmp_path / "head").exists()
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, headartist, headartist.cli; sys.exit('torch' in sys.modules or 'warp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_function_generate_is_never_hidden_by_its_module():
+    code = "import headartist.generate; from headartist import generate, load_head; assert callable(generate)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,233 @@
+"""The loop: what is drawn, shown and learned at every step, and how it stops."""
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headartist.checkpoint import Progress, load_checkpoint
+from headartist.conditions import Scene, draw_cameras, latent_of
+from headartist.config import Config, Rates, Regularisers, Run, Sds, Ssd, Stage, Views
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder, open_folder
+from headartist.heads import load_template
+from headartist.prompts import view_word
+from headartist.schedules import Constant, Linear
+from headartist.trainer import train, train_step
+from toys import ToyAvatar, ToyPrior
+
+TEMPLATE = load_template("open")
+GEOMETRY = Stage(
+    name="geometry",
+    trains=("sdf",),
+    draws="normal",
+    loss=Ssd(15.0),
+    steps=6,
+    t_min=Constant(0.1),
+    t_max=Linear(0.9, 0.4, begin=0, end=5),
+    render_size=16,
+    views=2,
+    text="a normal map of {subject}",
+    regularisers=Regularisers(normal_consistency=Constant(1e-3), laplacian=Constant(1e-3)),
+)
+TEXTURE = Stage(
+    name="texture",
+    trains=("colour",),
+    draws="rgb",
+    loss=Ssd(7.5),
+    steps=5,
+    render_size=16,
+    negative="worst quality",
+)
+CONFIG = Config(
+    prompt="a head of a clown",
+    stages=(GEOMETRY, TEXTURE),
+    run=Run(checkpoint_every=1000, preview_every=0, log_every=1),
+)
+
+
+def _scene(config: Config = CONFIG) -> Scene:
+    return Scene(config, ToyAvatar(), TEMPLATE, ToyPrior(), torch.device("cpu"))
+
+
+def _folder(path: Path, config: Config = CONFIG) -> HeadFolder:
+    folder = HeadFolder(path)
+    open_folder(folder, config)
+    return folder
+
+
+def _run(scene: Scene, folder: HeadFolder) -> Progress:
+    return train(scene, folder, torch.Generator().manual_seed(scene.config.seed), progress=False)
+
+
+def _rows(folder: HeadFolder) -> list[tuple[str, int]]:
+    lines = folder.metrics.read_text(encoding="utf-8").splitlines()
+    return [(row["stage"], row["step"]) for row in map(json.loads, lines)]
+
+
+def _interrupt_at(scene: Scene, call: int) -> None:
+    """Ctrl-C in the middle of a step: while the prior thinks."""
+    think = scene.prior.predict_noise
+
+    def predict_noise(*question):
+        if len(scene.prior.asked) == call:
+            signal.raise_signal(signal.SIGINT)
+        return think(*question)
+
+    scene.prior.predict_noise = predict_noise  # type: ignore[method-assign]
+
+
+def test_every_stage_runs_its_steps_and_the_head_is_saved(tmp_path: Path):
+    folder = _folder(tmp_path)
+    done = _run(_scene(), folder)
+    assert (done.stage, done.step) == (2, 0)
+    assert _rows(folder) == [("geometry", step) for step in range(6)] + [("texture", step) for step in range(5)]
+    assert folder.weights.exists()
+
+
+def test_parts_that_a_stage_does_not_train_stay_bit_identical(tmp_path: Path):
+    before = ToyAvatar().state_dict()
+    only_colour = _scene(replace(CONFIG, stages=(TEXTURE,)))
+    _run(only_colour, _folder(tmp_path / "colour"))
+    only_shape = _scene(replace(CONFIG, stages=(GEOMETRY,)))
+    _run(only_shape, _folder(tmp_path / "shape"))
+    assert torch.equal(only_colour.avatar.sdf, before["sdf"])
+    assert torch.equal(only_shape.avatar.colour, before["colour"])
+    assert not torch.equal(only_colour.avatar.colour, before["colour"])
+    assert not torch.equal(only_shape.avatar.sdf, before["sdf"])
+
+
+@settings(max_examples=8, deadline=None)
+@given(call=st.integers(0, 10))
+def test_interrupted_anywhere_and_resumed_equals_the_unbroken_run_bit_for_bit(tmp_path_factory, call: int):
+    unbroken, broken = (_folder(tmp_path_factory.mktemp(name)) for name in ("unbroken", "broken"))
+    straight = _scene()
+    _run(straight, unbroken)
+
+    first = _scene()
+    _interrupt_at(first, call)
+    with pytest.raises(KeyboardInterrupt):
+        _run(first, broken)
+    second = _scene()
+    _run(second, broken)
+
+    for name, tensor in straight.avatar.state_dict().items():
+        assert torch.equal(second.avatar.state_dict()[name], tensor), name
+    assert _rows(broken) == _rows(unbroken)
+    assert broken.weights.read_bytes() == unbroken.weights.read_bytes()
+
+
+def test_an_interrupt_waits_for_the_end_of_the_step_and_the_handler_of_before_comes_back(tmp_path: Path):
+    folder, scene, before = _folder(tmp_path), _scene(), signal.getsignal(signal.SIGINT)
+    _interrupt_at(scene, 3)
+    with pytest.raises(KeyboardInterrupt):
+        _run(scene, folder)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    assert (checkpoint.progress.stage, checkpoint.progress.step) == (0, 4)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_metrics_written_after_the_last_checkpoint_are_not_there_twice(tmp_path: Path):
+    config = replace(CONFIG, run=replace(CONFIG.run, checkpoint_every=4))
+    folder, scene = _folder(tmp_path, config), _scene(config)
+    scene.avatar.sdf.register_hook(lambda grad: grad * (float("nan") if len(scene.prior.asked) == 6 else 1.0))
+    with pytest.raises(HeadArtistError, match=r"Step 5 of geometry gave a gradient that is not finite"):
+        _run(scene, folder)
+    folder.metrics.open("a").write('{"stage": "geometry", "st')  # as a kill leaves it
+    _run(_scene(config), folder)
+    assert _rows(folder) == [("geometry", step) for step in range(6)] + [("texture", step) for step in range(5)]
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path):
+    folder = _folder(tmp_path)
+    _run(_scene(), folder)
+    again = _scene()
+    _run(again, folder)
+    assert not again.prior.asked
+    assert len(_rows(folder)) == 11
+
+
+def test_noise_levels_stay_in_the_schedule(tmp_path: Path):
+    scene = _scene(replace(CONFIG, stages=(replace(GEOMETRY, steps=40, views=4),)))
+    _run(scene, _folder(tmp_path))
+    for step, (_, t, _) in enumerate(scene.prior.asked):
+        assert 100 <= int(t.min()) <= int(t.max()) <= 1000 * GEOMETRY.t_max(step)
+
+
+def test_the_guided_text_says_where_the_camera_stands_and_the_plain_one_does_not(tmp_path: Path):
+    scene = _scene(replace(CONFIG, stages=(replace(GEOMETRY, steps=10), TEXTURE)))
+    _run(scene, _folder(tmp_path))
+    for index, ((_, _, shown), cameras) in enumerate(zip(scene.prior.asked, scene.avatar.seen, strict=True)):
+        plain = "a normal map of a clown" if index < 10 else "a head of a clown"
+        angles = zip(cameras.azimuth_deg.tolist(), cameras.elevation_deg.tolist(), strict=True)
+        assert scene.prior.text_of(shown.text) == [f"{plain}, {view_word(*angle)}" for angle in angles]
+        assert set(scene.prior.text_of(shown.plain)) == {plain}
+        assert set(scene.prior.text_of(shown.negative)) == {"" if index < 10 else "worst quality"}
+        assert shown.landmark_map.shape == (len(cameras), 3, 16, 16)
+    assert scene.prior.freed
+
+
+@pytest.mark.parametrize("changes", [{"view_words": False}, {"stages": (replace(TEXTURE, loss=Sds(50.0)),)}])
+def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
+    scene = _scene(replace(CONFIG, **changes))
+    _run(scene, _folder(tmp_path))
+    assert all(shown.plain is None for _, _, shown in scene.prior.asked)
+
+
+def test_sds_is_ssd_with_anchor_one():
+    results = []
+    for loss in (Sds(20.0), Ssd(20.0, anchor=1.0)):
+        scene, stage = _scene(), replace(TEXTURE, loss=loss)
+        optimiser = torch.optim.SGD([{"params": [scene.avatar.colour], "rate": Constant(1.0)}])
+        scene.prior.embed(("a head of a clown",))
+        train_step(scene, stage, 0, optimiser, torch.Generator().manual_seed(1))
+        results.append(scene.avatar.colour.detach())
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_hash_tables_and_networks_learn_at_their_own_rates(tmp_path: Path):
+    rates = Rates(hash_grid=Constant(0.25), mlp=Constant(0.5))
+    scene = _scene(replace(CONFIG, stages=(replace(TEXTURE, steps=1, rates=rates),)))
+    before = {name: value.clone() for name, value in scene.avatar.state_dict().items()}
+    _run(scene, _folder(tmp_path))
+    # Adam's first step has the size of its rate, whatever the gradient.
+    for name, rate in (("encoding.table", 0.25), ("colour", 0.5)):
+        step = (scene.avatar.state_dict()[name] - before[name]).abs()
+        torch.testing.assert_close(step, torch.full((3,), rate), rtol=1e-4, atol=0)
+
+
+def test_normals_and_opacity_stand_in_the_latents_place():
+    scene = _scene()
+    frame = scene.avatar.render(draw_cameras(Views(), 2, torch.Generator()), 16, torch.zeros(3), colour=False)
+    latent = latent_of(replace(GEOMETRY, draws="normal_opacity_latent"), frame, scene.prior)
+    assert latent.shape == (2, 4, 4, 4)
+    torch.testing.assert_close(latent[:, :3], frame.normal[..., :4, :4])
+    assert torch.equal(latent[:, 3], torch.ones(2, 4, 4))
+
+
+def test_a_latent_that_cannot_hold_four_channels_is_refused():
+    scene = _scene()
+    scene.prior.latent_shape = (3, 4, 4)
+    frame = scene.avatar.render(draw_cameras(Views(), 1, torch.Generator()), 16, torch.zeros(3), colour=False)
+    with pytest.raises(HeadArtistError, match=r"latent has 3: use --set geometry.draws=normal"):
+        latent_of(replace(GEOMETRY, draws="normal_opacity_latent"), frame, scene.prior)
+
+
+def test_a_stage_for_a_part_that_the_head_lacks_is_refused(tmp_path: Path):
+    scene = _scene(replace(CONFIG, stages=(replace(GEOMETRY, trains=("offset",)),)))
+    with pytest.raises(HeadArtistError, match=r"trains offset, but the head has only sdf, colour"):
+        _run(scene, _folder(tmp_path))
+
+
+def test_a_share_of_the_views_looks_at_the_face():
+    count = 4000
+    cameras = draw_cameras(Views(front_share=0.5), count, torch.Generator().manual_seed(0))
+    frontal = float((cameras.azimuth_deg.abs() <= 60).float().mean())
+    assert abs(frontal - (0.5 + 0.5 / 3)) < 0.03
+    assert float(cameras.azimuth_deg.abs().max()) > 170
