@@ -5,8 +5,10 @@ or of an open mesh. It is crossed with the segments that join neighbouring pixel
 Half-edge 3 f + k of a face runs from its corner k to its corner k + 1; the face's third corner tells its covered side.
 """
 
-# Kernels are annotated with Warp's array types, which are no Python types.
+# Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
+
+from typing import no_type_check
 
 import warp as wp
 
@@ -31,6 +33,7 @@ ALPHA_STEPS = wp.constant(wp.float64(1048576.0))
 
 
 @wp.func
+@no_type_check
 def scramble(index: int):
     """A fixed pseudo-random integer for every index (the finaliser of MurmurHash3)."""
     h = wp.uint32(index) + GOLDEN
@@ -40,6 +43,7 @@ def scramble(index: int):
 
 
 @wp.kernel
+@no_type_check
 def mark_vertices(
     verts: wp.array2d(dtype=wp.vec4),
     faces: wp.array(dtype=wp.vec3i),
@@ -79,12 +83,14 @@ def mark_vertices(
 
 
 @wp.func
+@no_type_check
 def may_be_outline(facing: wp.array2d(dtype=wp.int32), fan: wp.array2d(dtype=wp.int32), view: int, vertex: int):
     """Whether an outline may pass through a vertex."""
     return facing[view, vertex] == BOTH or fan[view, vertex] != 0
 
 
 @wp.kernel
+@no_type_check
 def collect_candidates(
     faces: wp.array(dtype=wp.vec3i),
     facing: wp.array2d(dtype=wp.int32),
@@ -111,6 +117,7 @@ def collect_candidates(
 
 
 @wp.struct
+@no_type_check
 class HalfEdge:
     """A half-edge of one view: its ends in ascending order, and the third corner of its face."""
 
@@ -121,6 +128,7 @@ class HalfEdge:
 
 
 @wp.func
+@no_type_check
 def unpack(half_edge: int, faces: wp.array(dtype=wp.vec3i)):
     """Look a half-edge up by its number."""
     edge = HalfEdge()
@@ -137,12 +145,14 @@ def unpack(half_edge: int, faces: wp.array(dtype=wp.vec3i)):
 
 
 @wp.func
+@no_type_check
 def turn(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
     """Positive when c lies to the left of the line from a to b on the screen (y up)."""
     return wp.dot(a, wp.cross(b, c))
 
 
 @wp.kernel
+@no_type_check
 def join_edges(
     candidates: wp.array(dtype=wp.int32),
     verts: wp.array2d(dtype=wp.vec4),
@@ -178,6 +188,7 @@ def join_edges(
 
 
 @wp.func
+@no_type_check
 def seen_along(p: wp.vec3d, axis: int):
     """A homogeneous point as (u, v, w): u along the axis of a pixel pair, v across, both growing like pixel indices."""
     if axis == HORIZONTAL:
@@ -186,12 +197,14 @@ def seen_along(p: wp.vec3d, axis: int):
 
 
 @wp.func
+@no_type_check
 def to_px(ndc: wp.float64, size: int):
     """From -1 .. 1 to 0 .. size."""
     return (ndc + wp.float64(1.0)) * wp.float64(0.5) * wp.float64(size)
 
 
 @wp.func
+@no_type_check
 def crossing(a: wp.vec3d, b: wp.vec3d, line: int, size: int):
     """Where the edge from a to b, as (u, v, w), meets a row or column: (u in pixels, view depth).
 
@@ -205,6 +218,7 @@ def crossing(a: wp.vec3d, b: wp.vec3d, line: int, size: int):
 
 
 @wp.func
+@no_type_check
 def depth_or_inf(depth: wp.array(dtype=wp.float32), pixel: int):
     """View depth of a pixel, infinite where nothing is (stored as 0)."""
     d = depth[pixel]
@@ -214,6 +228,7 @@ def depth_or_inf(depth: wp.array(dtype=wp.float32), pixel: int):
 
 
 @wp.kernel
+@no_type_check
 def cross_lattice(
     candidates: wp.array(dtype=wp.int32),
     slots: wp.array(dtype=wp.int32),
@@ -276,6 +291,7 @@ def cross_lattice(
 
 
 @wp.struct
+@no_type_check
 class Pair:
     """Two neighbouring pixels that an outline edge separates."""
 
@@ -291,6 +307,7 @@ class Pair:
 
 
 @wp.func
+@no_type_check
 def read_pair(
     index: int,
     key: wp.int64,
@@ -326,6 +343,7 @@ def read_pair(
 
 
 @wp.func
+@no_type_check
 def reach_of(pair: Pair, verts: wp.array2d(dtype=wp.vec4), size: int):
     """Distance of the edge from the nearer pixel's centre, in pixels, between 0 and 1."""
     a = seen_along(homogeneous(verts[pair.view, pair.low]), pair.axis)
@@ -335,6 +353,7 @@ def reach_of(pair: Pair, verts: wp.array2d(dtype=wp.vec4), size: int):
 
 
 @wp.kernel
+@no_type_check
 def blend(
     pairs: wp.array(dtype=wp.int64),
     best: wp.array(dtype=wp.int64),
@@ -355,6 +374,7 @@ def blend(
 
 
 @wp.func
+@no_type_check
 def add_along(grad: wp.array2d(dtype=wp.vec4), view: int, vertex: int, g: wp.vec3d, axis: int):
     """Accumulate a gradient given as (u, v, w) at a clip vertex."""
     u = wp.float32(g[0])
@@ -367,6 +387,7 @@ def add_along(grad: wp.array2d(dtype=wp.vec4), view: int, vertex: int, g: wp.vec
 
 
 @wp.kernel
+@no_type_check
 def blend_backward(
     pairs: wp.array(dtype=wp.int64),
     best: wp.array(dtype=wp.int64),

@@ -10,8 +10,10 @@ float64 on float32 input: products are then exact, so the two triangles at an ed
 pixel falls between them.
 """
 
-# Kernels are annotated with Warp's array types, which are no Python types.
+# Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
+
+from typing import no_type_check
 
 import warp as wp
 
@@ -25,18 +27,21 @@ BOX_SLACK_PX = wp.constant(wp.float64(1.0e-6))
 
 
 @wp.func
+@no_type_check
 def is_drawable(p: wp.vec4, near: float):
     """Whether a vertex may be drawn: finite and in front of the near plane."""
     return p[3] > near and wp.isfinite(p[0]) and wp.isfinite(p[1]) and wp.isfinite(p[3])
 
 
 @wp.func
+@no_type_check
 def homogeneous(p: wp.vec4):
     """The part of a clip vertex that decides where it lands: (x, y, w) in float64."""
     return wp.vec3d(wp.float64(p[0]), wp.float64(p[1]), wp.float64(p[3]))
 
 
 @wp.func
+@no_type_check
 def facing_of(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, height: int, width: int):
     """+1 for a triangle that winds counter-clockwise on the screen (y up), -1 for the reverse, 0 for a degenerate one.
 
@@ -50,42 +55,50 @@ def facing_of(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, height: int, width: int)
 
 
 @wp.func
+@no_type_check
 def x_ndc(column: int, width: int):
     """Horizontal position of a column's centres, from -1 to +1."""
-    return wp.float64(2 * column + 1) / wp.float64(width) - wp.float64(1.0)
+    # Times the reciprocal, which leaves the loops over pixels without a division.
+    return wp.float64(2 * column + 1) * (wp.float64(1.0) / wp.float64(width)) - wp.float64(1.0)
 
 
 @wp.func
+@no_type_check
 def y_ndc(row: int, height: int):
     """Vertical position of a row's centres, from +1 at the top to -1."""
-    return wp.float64(1.0) - wp.float64(2 * row + 1) / wp.float64(height)
+    return wp.float64(1.0) - wp.float64(2 * row + 1) * (wp.float64(1.0) / wp.float64(height))
 
 
 @wp.func
+@no_type_check
 def first_centre(low_px: wp.float64, size: int):
     """The first pixel inside the picture whose centre is not before `low_px`; `size` if there is none."""
     return int(wp.clamp(wp.ceil(low_px - wp.float64(0.5) - BOX_SLACK_PX), wp.float64(0.0), wp.float64(size)))
 
 
 @wp.func
+@no_type_check
 def last_centre(high_px: wp.float64, size: int):
     """The last pixel inside the picture whose centre is not beyond `high_px`; -1 if there is none."""
     return int(wp.clamp(wp.floor(high_px - wp.float64(0.5) + BOX_SLACK_PX), wp.float64(-1.0), wp.float64(size - 1)))
 
 
 @wp.func
+@no_type_check
 def column_px(p: wp.vec3d, width: int):
     """Horizontal pixel coordinate of a vertex."""
     return (p[0] / p[2] * wp.float64(0.5) + wp.float64(0.5)) * wp.float64(width)
 
 
 @wp.func
+@no_type_check
 def row_px(p: wp.vec3d, height: int):
     """Vertical pixel coordinate of a vertex, growing downwards."""
     return (wp.float64(0.5) - p[1] / p[2] * wp.float64(0.5)) * wp.float64(height)
 
 
 @wp.kernel
+@no_type_check
 def visibility(
     verts: wp.array2d(dtype=wp.vec4),
     faces: wp.array(dtype=wp.vec3i),
@@ -142,6 +155,7 @@ def visibility(
 
 
 @wp.kernel
+@no_type_check
 def resolve(
     verts: wp.array2d(dtype=wp.vec4),
     faces: wp.array(dtype=wp.vec3i),
@@ -161,13 +175,13 @@ def resolve(
         depth[pixel] = 0.0
         return
     f = int(key & wp.int64(0xFFFFFFFF))
-    view = pixel // (height * width)
-    row = (pixel // width) % height
+    line = pixel // width
+    view = line // height
     face = faces[f]
     p0 = homogeneous(verts[view, face[0]])
     p1 = homogeneous(verts[view, face[1]])
     p2 = homogeneous(verts[view, face[2]])
-    centre = wp.vec3d(x_ndc(pixel % width, width), y_ndc(row, height), wp.float64(1.0))
+    centre = wp.vec3d(x_ndc(pixel - line * width, width), y_ndc(line - view * height, height), wp.float64(1.0))
     e0 = wp.dot(wp.cross(p1, p2), centre)
     e1 = wp.dot(wp.cross(p2, p0), centre)
     e2 = wp.dot(wp.cross(p0, p1), centre)
@@ -178,6 +192,7 @@ def resolve(
 
 
 @wp.func
+@no_type_check
 def add_to_vertex(
     grad: wp.array2d(dtype=wp.vec4), view: int, vertex: int, gx: wp.float64, gy: wp.float64, gw: wp.float64
 ):
@@ -186,6 +201,7 @@ def add_to_vertex(
 
 
 @wp.kernel
+@no_type_check
 def resolve_backward(
     verts: wp.array2d(dtype=wp.vec4),
     faces: wp.array(dtype=wp.vec3i),
@@ -209,9 +225,10 @@ def resolve_backward(
     gd = wp.float64(grad_depth[pixel])
     if gb[0] == 0.0 and gb[1] == 0.0 and gb[2] == 0.0 and gd == wp.float64(0.0):
         return
-    view = pixel // (height * width)
-    y = y_ndc((pixel // width) % height, height)
-    x = x_ndc(pixel % width, width)
+    line = pixel // width
+    view = line // height
+    y = y_ndc(line - view * height, height)
+    x = x_ndc(pixel - line * width, width)
     face = faces[f]
     p0 = homogeneous(verts[view, face[0]])
     p1 = homogeneous(verts[view, face[1]])

@@ -17,8 +17,9 @@ _MIN_AREA_PX = 1e-8
 
 def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], size: int) -> Fragments:
     """Find the nearest triangle under every pixel's centre; see `headartist.render.rasterize.rasterize`."""
-    with torch.no_grad():
-        face = torch.stack([_nearest_face(verts, faces.long(), size) for verts in verts_clip.detach()])
+    face = torch.empty((len(verts_clip), size, size), dtype=torch.long, device=verts_clip.device)
+    for view, verts in enumerate(verts_clip.detach()):
+        face[view] = _nearest_face(verts, faces.long(), size)
     corners = _corners(verts_clip, faces.long(), face)
     edge_values = _edge_values(corners[..., [0, 1, 3]], _centres(size, verts_clip))
     empty = face < 0
@@ -162,8 +163,10 @@ def _nearest_face(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: 
     face = torch.full((size, size), -1, device=verts.device)
     nearest = torch.full((size, size), torch.inf, dtype=torch.float32, device=verts.device)
     facing = _facing(verts, faces, size)
+    drawn = facing.nonzero().view(-1)
     centres = _centres(size, verts).double()
-    for chosen in facing.nonzero().view(-1).split(_FACES_AT_ONCE):
+    for begin in range(0, len(drawn), _FACES_AT_ONCE):
+        chosen = drawn[begin : begin + _FACES_AT_ONCE]
         corners = verts[faces[chosen]][..., [0, 1, 3]].double()[:, None, None]
         values = _edge_values(corners, centres) * facing[chosen, None, None, None]
         total = values.sum(-1)

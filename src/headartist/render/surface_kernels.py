@@ -1,7 +1,9 @@
 """Warp kernels of surface attributes: interpolation over pixels, and vertex normals, with hand-written gradients."""
 
-# Kernels are annotated with Warp's array types, which are no Python types.
+# Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
+
+from typing import no_type_check
 
 import warp as wp
 
@@ -9,6 +11,7 @@ wp.set_module_options({"enable_backward": False})
 
 
 @wp.kernel
+@no_type_check
 def interpolate(
     attributes: wp.array3d(dtype=wp.float32),
     faces: wp.array(dtype=wp.vec3i),
@@ -37,6 +40,7 @@ def interpolate(
 
 
 @wp.kernel
+@no_type_check
 def interpolate_backward(
     attributes: wp.array3d(dtype=wp.float32),
     faces: wp.array(dtype=wp.vec3i),
@@ -72,6 +76,7 @@ def interpolate_backward(
 
 
 @wp.kernel
+@no_type_check
 def sum_area_normals(verts: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.vec3i), sums: wp.array(dtype=wp.vec3)):
     """Add every triangle's (b - a) x (c - a) to its three corners."""
     face = faces[wp.tid()]
@@ -82,6 +87,7 @@ def sum_area_normals(verts: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.ve
 
 
 @wp.kernel
+@no_type_check
 def sum_area_normals_backward(
     verts: wp.array(dtype=wp.vec3),
     faces: wp.array(dtype=wp.vec3i),
@@ -100,6 +106,7 @@ def sum_area_normals_backward(
 
 
 @wp.kernel
+@no_type_check
 def unit_leading(values: wp.array2d(dtype=wp.float32), out: wp.array2d(dtype=wp.float32)):
     """Scale the first three channels to unit length and copy the others; the zero vector stays."""
     pixel = wp.tid()
@@ -112,6 +119,7 @@ def unit_leading(values: wp.array2d(dtype=wp.float32), out: wp.array2d(dtype=wp.
 
 
 @wp.kernel
+@no_type_check
 def unit_leading_backward(
     values: wp.array2d(dtype=wp.float32),
     grad_out: wp.array2d(dtype=wp.float32),
