@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headartist.cameras import NEAR
-from headartist.render import outline_kernels as kernels
+from headartist.render import blend_kernels, outline_kernels
 from headartist.render.fragments import Fragments
 from headartist.render.launch import launch, vec3i, vec4
 from headartist.render.rasterize import narrow
@@ -54,10 +54,10 @@ def outline_pairs(verts_clip: Tensor, faces: Tensor, fragments: Fragments) -> In
     lowest = torch.full_like(owner, torch.iinfo(torch.int32).max)
     slots = torch.empty_like(candidates)
     mesh = vec4(verts_clip), vec3i(faces)
-    launch(kernels.join_edges, len(candidates), device, candidates, *mesh, owner, sides, lowest, slots)
+    launch(outline_kernels.join_edges, len(candidates), device, candidates, *mesh, owner, sides, lowest, slots)
     edges = candidates, slots, sides, lowest
     pixels = fragments.face.view(-1), fragments.depth.detach().view(-1)
-    launch(kernels.cross_lattice, len(candidates), device, *edges, *mesh, *pixels, size, best)
+    launch(outline_kernels.cross_lattice, len(candidates), device, *edges, *mesh, *pixels, size, best)
     return best.view(-1)
 
 
@@ -68,10 +68,10 @@ def _candidates(verts_clip: Tensor, faces: Tensor, size: int) -> Int[Tensor, "n"
     fan = torch.zeros_like(facing)
     drawn = torch.empty((views, len(faces)), dtype=torch.uint8, device=device)
     dim = views, len(faces)
-    launch(kernels.mark_vertices, dim, device, vec4(verts_clip), vec3i(faces), NEAR, size, facing, fan, drawn)
+    launch(outline_kernels.mark_vertices, dim, device, vec4(verts_clip), vec3i(faces), NEAR, size, facing, fan, drawn)
     found = torch.zeros(1, dtype=torch.int32, device=device)
     candidates = torch.empty(3 * drawn.numel(), dtype=torch.int32, device=device)
-    launch(kernels.collect_candidates, dim, device, vec3i(faces), facing, fan, drawn, found, candidates)
+    launch(outline_kernels.collect_candidates, dim, device, vec3i(faces), facing, fan, drawn, found, candidates)
     return candidates[: int(found)]
 
 
@@ -83,7 +83,7 @@ class _Blend(torch.autograd.Function):
         pairs = (best >= 0).nonzero().view(-1)
         inputs = pairs, best, vec4(verts), vec3i(faces), depth.view(-1), size
         images = image.view(-1, channels), out.view(-1, channels)
-        launch(kernels.blend, len(pairs), image.device, *inputs, *images)
+        launch(blend_kernels.blend, len(pairs), image.device, *inputs, *images)
         ctx.save_for_backward(image, verts, faces, depth, best, pairs)
         return out
 
@@ -95,5 +95,5 @@ class _Blend(torch.autograd.Function):
         grad_image, grad_verts = grad_out.clone(), torch.zeros_like(verts)
         inputs = pairs, best, vec4(verts), vec3i(faces), depth.view(-1), image.shape[1]
         images = (tensor.view(-1, channels) for tensor in (image, grad_out, grad_image))
-        launch(kernels.blend_backward, len(pairs), image.device, *inputs, *images, vec4(grad_verts))
+        launch(blend_kernels.blend_backward, len(pairs), image.device, *inputs, *images, vec4(grad_verts))
         return grad_image, grad_verts, None, None, None

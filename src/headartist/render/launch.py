@@ -2,7 +2,6 @@
 
 import functools
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +12,7 @@ from torch import Tensor
 
 @contextmanager
 def _native_stderr_muted() -> Iterator[None]:
-    """Drop what native code writes to file descriptor 2; Python's own messages are not buffered across."""
-    sys.stderr.flush()
+    """Drop what native code writes to file descriptor 2 meanwhile."""
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(sink, 2)
