@@ -1,5 +1,6 @@
 """What the prior is shown of one step: where the cameras stand, the picture of the frame, the words, the landmarks."""
 
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,7 +83,10 @@ def embed_texts(scene: Scene) -> None:
     for stage in scene.config.stages:
         plain = plain_text(stage.text, scene.config.prompt)
         texts += [plain, stage.negative, *(view_text(plain, word) for word in VIEW_WORDS if scene.config.view_words)]
-    scene.prior.embed(tuple(dict.fromkeys(texts)))
+    with warnings.catch_warnings(record=True) as caught:
+        scene.prior.embed(tuple(dict.fromkeys(texts)))
+    for warning in caught[:1]:  # a prompt that is too long is so in every text: say it once
+        warnings.warn(warning.message, stacklevel=2)
     free = getattr(scene.prior, "free_text_encoder", None)
     if free is not None:
         free()

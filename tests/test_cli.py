@@ -1,0 +1,245 @@
+"""The command line: what it says, when it says it, and how it stops."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headartist import cli, trainer
+from headartist.config_text import from_json, to_json
+from headartist.folder import HeadFolder
+from headartist.presets import EMBEDDED, PAPER, PRESETS
+from small_run import PROMPT, small_config
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+PriorFolder = Callable[[str], Path]
+
+
+def _check_snapshot(name: str, text: str) -> None:
+    """Compare with `snapshots/name`; with UPDATE_SNAPSHOTS=1 in the environment, write it instead."""
+    path = SNAPSHOTS / name
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{name} changed: run with UPDATE_SNAPSHOTS=1 if that is wanted"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def config(place: Path, tiny_prior_folder: PriorFolder) -> Path:
+    """A small run's config as a file."""
+    path = place / "config.json"
+    path.write_text(to_json(small_config(tiny_prior_folder("sd21"), steps=2)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("arguments", [(), ("generate",), ("export",), ("video",), ("presets",)])
+def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    with pytest.raises(SystemExit) as ended:
+        cli.run([*arguments, "--help"])
+    assert ended.value.code == 0
+    words = re.sub("[╭╮╰╯│─]+", " ", capsys.readouterr().out)  # how the boxes are laid out is not ours
+    text = "\n".join(textwrap.wrap(" ".join(words.split()), 100, break_on_hyphens=False)) + "\n"
+    _check_snapshot("-".join(["help", *arguments]) + ".txt", text)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["presets"], ["generate", "", "--seed", "3"]]
+)
+def test_help_and_the_first_mistakes_need_no_heavy_library(arguments: list[str]):
+    code = f"""
+import sys
+from headartist import cli
+try:
+    cli.run({arguments!r})
+except SystemExit:
+    pass
+sys.exit(", ".join({{"torch", "warp", "diffusers", "transformers", "scipy", "numpy"}} & set(sys.modules)) or 0)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def _damaged_prior(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    import shutil
+
+    shutil.copytree(tiny_prior_folder("sd21"), place / "prior")
+    weights = place / "prior" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def _half_a_prior(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    _damaged_prior(place, tiny_prior_folder)
+    (place / "prior" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+
+
+def _another_head(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    (place / "head").mkdir()
+    HeadFolder(place / "head").write_config(replace(EMBEDDED, prompt="a clown", seed=4))
+
+
+def _read_only(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    (place / "locked").mkdir()
+
+
+def _a_file(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    (place / "head").write_text("")
+
+
+def _nothing(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    pass
+
+
+MISTAKES = {
+    "empty prompt": (_nothing, "generate ' '"),
+    "unknown preset": (_nothing, "generate clown --preset embeded"),
+    "other settings": (_another_head, "generate 'a clown' --out head --seed 5 --negative ugly --prior ."),
+    "a file in the way": (_a_file, "generate clown --out head --prior ."),
+    "no permission": (_read_only, "generate clown --out locked/head --prior ."),
+    "unknown prior": (_nothing, "generate clown --prior sd12"),
+    "missing weights": (_half_a_prior, "generate clown --prior prior"),
+    "truncated weights": (_damaged_prior, "generate clown --prior prior"),
+    "no CUDA": (_nothing, "generate clown --prior . --device cuda:7"),
+    "unknown device": (_nothing, "generate clown --prior . --device gpu"),
+    "unknown template": (_nothing, "generate clown --prior . --template opne"),
+    "unknown precision": (_nothing, "generate clown --dtype float61"),
+    "unknown setting": (_nothing, "generate clown --set geometry.stepz=3"),
+    "setting of a wrong kind": (_nothing, "generate clown --set geometry.steps=many"),
+    "negative steps": (_nothing, "generate clown --set texture.steps=-5"),
+    "unfinished override": (_nothing, "generate clown --set texture.steps"),
+    "no config": (_nothing, "generate clown --config nowhere.json"),
+    "export of no head": (_nothing, "export nowhere"),
+    "video of no head": (_nothing, "video ."),
+    "export before the first checkpoint": (_another_head, "export head"),
+    "unknown preset to print": (_nothing, "presets qick"),
+}
+
+
+def test_the_commonest_mistakes_are_told_in_one_line(tmp_path_factory, tiny_prior_folder, capsys, monkeypatch):
+    transcript = []
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
+    for name, (prepare, command) in MISTAKES.items():
+        place = tmp_path_factory.mktemp("place")
+        monkeypatch.chdir(place)
+        prepare(place, tiny_prior_folder)
+        before = sorted(place.rglob("*"))
+        assert cli.run(shlex.split(command)) == 2, name
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err.count("\n") == 1, name
+        assert sorted(place.rglob("*")) == before, f"{name} left something behind"
+        told_here = told.err.replace(str(place), "<here>")
+        for varies in (r"(?<=cut short \()[^)]*", r"(?<=devices found: )\d+"):
+            told_here = re.sub(varies, "...", told_here)
+        transcript.append(f"# {name}\n$ headartist {command}\n{told_here}")
+    _check_snapshot("mistakes.txt", "\n".join(transcript))
+
+
+def test_the_embedded_prior_says_when_it_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(Path, "is_file", lambda self: False)
+    assert cli.run(["generate", "clown"]) == 2
+    assert capsys.readouterr().err == (
+        "headartist: The embedded prior's weights are not in this installation: install a release of headartist, or "
+        "use --prior sd21, --prior sd15 or --prior DIR.\n"
+    )
+
+
+def test_options_end_up_in_the_config(place: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = {}
+    monkeypatch.setattr(cli, "generate", lambda prompt, config, **rest: asked.update(rest, config=config) or _Made())
+    line = (
+        "generate clown --preset paper --seed 3 --out x --prior sd15 --controlnet none --dtype bfloat16 --device cuda "
+        "--threads 2 --negative 'ugly, bad' --template open --overwrite --quiet "
+        "--set geometry.steps=30 --set 'texture.loss=Ssd(5, anchor=0.3)'"
+    )
+    assert cli.run(shlex.split(line)) == 0
+    config = asked.pop("config")
+    assert asked == {"out": Path("x"), "overwrite": True, "progress": False}
+    assert (config.seed, config.template, config.run.device, config.run.threads) == (3, "open", "cuda", 2)
+    assert (config.prior.model, config.prior.controlnet, config.prior.dtype) == ("sd15", "none", "bfloat16")
+    assert [stage.negative for stage in config.stages] == ["", "", "ugly, bad"]
+    assert config.stages[1].steps == 30
+    assert config.stages[2].loss.anchor == 0.3
+    assert config.stages[0] == PAPER.stages[0]
+
+
+class _Made:
+    folder = Path("x")
+
+
+def test_presets_are_listed_and_printed(place: Path, capsys):
+    assert cli.run(["presets"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(PRESETS)
+    assert cli.run(["presets", "paper"]) == 0
+    assert from_json(capsys.readouterr().out) == PAPER
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_that_works(
+    place: Path, config: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    line = ["generate", PROMPT, "--config", str(config), "--out", "my heads/one", "--overwrite", "--quiet"]
+    step = trainer.train_step
+
+    def interrupted_step(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return step(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "train_step", interrupted_step)
+        assert cli.run(line) == 130
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"resume: headartist generate '{PROMPT}' --config {config} --out 'my heads/one' --quiet"
+
+    assert cli.run(shlex.split(told.removeprefix("resume: headartist "))) == 0
+    assert capsys.readouterr().out == "my heads/one\n"
+    assert HeadFolder(Path("my heads/one")).weights.exists()
+
+
+def test_a_made_head_is_exported_and_filmed(place: Path, config: Path, capsys):
+    assert cli.run(["generate", PROMPT, "--config", str(config), "--out", "head", "--quiet"]) == 0
+    capsys.readouterr()
+    assert cli.run(["export", "head", "--formats", "ply", "--texture-size", "64"]) == 0
+    assert capsys.readouterr().out == "head/head.ply\n"
+    assert cli.run(["video", "head", "--views", "2", "--size", "32"]) == 0
+    assert capsys.readouterr().out == "head/turntable.mp4\n"
+    # The Head folder is itself a config for the next head.
+    again = ["generate", PROMPT, "--config", "head", "--out", "head", "--quiet"]
+    assert cli.run(again) == 0
+
+
+def test_a_prompt_that_is_too_long_is_a_warning(place: Path, config: Path, capsys):
+    untrained = ["--set", "geometry.steps=0", "--set", "texture.steps=0", "--quiet", "--out", "head"]
+    assert cli.run(["generate", "a very " + "old " * 80 + "man", "--config", str(config), *untrained]) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("headartist: warning: ")
+    assert told.endswith("old man' is cut off")
+
+
+def test_the_entry_point_quiets_openmp_and_takes_sigterm_like_ctrl_c(monkeypatch: pytest.MonkeyPatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(sys, "argv", ["headartist", "presets"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
