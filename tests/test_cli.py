@@ -52,7 +52,7 @@ def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch:
     with pytest.raises(SystemExit) as ended:
         cli.run([*arguments, "--help"])
     assert ended.value.code == 0
-    words = re.sub("[╭╮╰╯│─]+", " ", capsys.readouterr().out)  # how the boxes are laid out is not ours
+    words = re.sub("[╭╮╰╯│─]+|-{3,}", " ", capsys.readouterr().out)  # how the boxes are laid out is not ours
     text = "\n".join(textwrap.wrap(" ".join(words.split()), 100, break_on_hyphens=False)) + "\n"
     _check_snapshot("-".join(["help", *arguments]) + ".txt", text)
 
@@ -151,7 +151,7 @@ def test_the_commonest_mistakes_are_told_in_one_line(tmp_path_factory, tiny_prio
 
 
 def test_the_embedded_prior_says_when_it_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr(Path, "is_file", lambda self: False)
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
     assert cli.run(["generate", "clown"]) == 2
     assert capsys.readouterr().err == (
         "headartist: The embedded prior's weights are not in this installation: install a release of headartist, or "
@@ -161,7 +161,7 @@ def test_the_embedded_prior_says_when_it_is_not_there(place: Path, monkeypatch: 
 
 def test_options_end_up_in_the_config(place: Path, monkeypatch: pytest.MonkeyPatch):
     asked = {}
-    monkeypatch.setattr(cli, "generate", lambda prompt, config, **rest: asked.update(rest, config=config) or _Made())
+    monkeypatch.setattr(cli, "generate", lambda _, config, **rest: asked.update(rest, config=config) or _Made())
     line = (
         "generate clown --preset paper --seed 3 --out x --prior sd15 --controlnet none --dtype bfloat16 --device cuda "
         "--threads 2 --negative 'ugly, bad' --template open --overwrite --quiet "
