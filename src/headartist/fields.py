@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from headartist.field_kernels import HASH_Y, HASH_Z, encode_backward, encode_forward
 from headartist.render.launch import launch, vec3
 
 FEATURES = 2
-_HASH_Y, _HASH_Z = 2654435761, 805459861
-_STEP_Y, _STEP_Z = wp.constant(wp.uint32(_HASH_Y)), wp.constant(wp.uint32(_HASH_Z))
 _INITIAL_FEATURE = 1e-4  # features start uniform in +- this (Instant-NGP)
 
 
@@ -69,90 +67,11 @@ def encode_reference(
         weight = torch.where(corners.bool(), share, 1 - share).prod(dim=-1)
         x, y, z = (cell[:, None] + corners).unbind(-1)
         if level.hashed:
-            entry = (x ^ (y * _HASH_Y) ^ (z * _HASH_Z)) % level.entries
+            entry = (x ^ (y * HASH_Y) ^ (z * HASH_Z)) % level.entries
         else:
             entry = (x * (level.resolution + 1) + y) * (level.resolution + 1) + z
         features.append((weight[..., None] * table[level.start + entry]).sum(dim=1))
     return torch.cat(features, dim=1)
-
-
-@wp.struct
-class _Place:
-    """A point in one level: its cell's two vertex numbers and two weights along each axis."""
-
-    start: wp.int32
-    mask: wp.uint32  # 0 where every vertex has its own entry
-    entry: wp.types.matrix(shape=(3, 2), dtype=wp.uint32)
-    weight: wp.types.matrix(shape=(3, 2), dtype=wp.float32)
-
-
-@wp.func
-def _place(point: wp.vec3, layout: wp.array2d(dtype=wp.int32), level: int):
-    place = _Place()
-    resolution = layout[level, 0]
-    place.start = layout[level, 1]
-    place.mask = wp.uint32(layout[level, 2])
-    side = wp.uint32(resolution + 1)
-    for axis in range(3):
-        scaled = wp.clamp(point[axis], 0.0, 1.0) * float(resolution)
-        cell = wp.min(int(scaled), resolution - 1)
-        share = scaled - float(cell)
-        if place.mask == wp.uint32(0):
-            step = wp.where(axis == 0, side * side, wp.where(axis == 1, side, wp.uint32(1)))
-        else:
-            step = wp.where(axis == 0, wp.uint32(1), wp.where(axis == 1, _STEP_Y, _STEP_Z))
-        place.entry[axis, 0] = wp.uint32(cell) * step
-        place.entry[axis, 1] = wp.uint32(cell + 1) * step
-        place.weight[axis, 0] = 1.0 - share
-        place.weight[axis, 1] = share
-    return place
-
-
-@wp.func
-def _corner_entry(place: _Place, x: int, y: int, z: int) -> int:
-    if place.mask == wp.uint32(0):
-        return place.start + int(place.entry[0, x] + place.entry[1, y] + place.entry[2, z])
-    return place.start + int((place.entry[0, x] ^ place.entry[1, y] ^ place.entry[2, z]) & place.mask)
-
-
-@wp.func
-def _corner_weight(place: _Place, x: int, y: int, z: int) -> float:
-    return place.weight[0, x] * place.weight[1, y] * place.weight[2, z]
-
-
-@wp.kernel(enable_backward=False)
-def _encode_forward(
-    points: wp.array(dtype=wp.vec3),
-    table: wp.array2d(dtype=wp.float32),
-    layout: wp.array2d(dtype=wp.int32),
-    features: wp.array2d(dtype=wp.float32),
-):
-    level, i = wp.tid()
-    place = _place(points[i], layout, level)
-    total = wp.vec2(0.0, 0.0)
-    for corner in range(8):
-        x, y, z = corner >> 2, (corner >> 1) & 1, corner & 1
-        entry = _corner_entry(place, x, y, z)
-        total += _corner_weight(place, x, y, z) * wp.vec2(table[entry, 0], table[entry, 1])
-    features[i, 2 * level] = total[0]
-    features[i, 2 * level + 1] = total[1]
-
-
-@wp.kernel(enable_backward=False)
-def _encode_backward(
-    points: wp.array(dtype=wp.vec3),
-    layout: wp.array2d(dtype=wp.int32),
-    grad_features: wp.array2d(dtype=wp.float32),
-    grad_table: wp.array2d(dtype=wp.float32),
-):
-    level, i = wp.tid()
-    place = _place(points[i], layout, level)
-    for corner in range(8):
-        x, y, z = corner >> 2, (corner >> 1) & 1, corner & 1
-        entry = _corner_entry(place, x, y, z)
-        weight = _corner_weight(place, x, y, z)
-        wp.atomic_add(grad_table, entry, 0, weight * grad_features[i, 2 * level])
-        wp.atomic_add(grad_table, entry, 1, weight * grad_features[i, 2 * level + 1])
 
 
 class _Encode(torch.autograd.Function):
@@ -163,7 +82,7 @@ class _Encode(torch.autograd.Function):
         points = points.contiguous()
         features = torch.empty(len(points), FEATURES * len(layout), device=points.device)
         launch(
-            _encode_forward,
+            encode_forward,
             (len(layout), len(points)),
             points.device,
             vec3(points),
@@ -180,7 +99,7 @@ class _Encode(torch.autograd.Function):
         points, layout = ctx.saved_tensors
         grad_table = torch.zeros(ctx.entries, FEATURES, device=points.device)
         launch(
-            _encode_backward,
+            encode_backward,
             (len(layout), len(points)),
             points.device,
             vec3(points),

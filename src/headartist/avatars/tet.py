@@ -7,7 +7,7 @@ and a band around the last surface in between; what the rest was then is a buffe
 """
 
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -62,7 +62,7 @@ class TetAvatar(nn.Module):
         self.load_state_dict(initial_shape(config, template.mesh(*_SOLID_PARTS)), strict=False)
 
     @classmethod
-    def empty(cls, config: TetConfig) -> Self:
+    def empty(cls, config: TetConfig) -> "TetAvatar":
         """A head of this config that waits for `load_state_dict`."""
         avatar = cls.__new__(cls)
         avatar._build(config, torch.Generator().manual_seed(0))

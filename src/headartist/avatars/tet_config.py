@@ -8,7 +8,7 @@ from headartist.errors import HeadArtistError
 SdfBase = Literal["fit", "template"]
 
 
-def _require_at_least(name: str, value: float, least: float) -> None:
+def _require_at_least(name: str, value: int | float, least: int) -> None:
     if not value >= least:
         raise HeadArtistError(f"{name} must be at least {least} (got {value}).")
 

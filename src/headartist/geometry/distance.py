@@ -12,6 +12,7 @@ import warp as wp
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from headartist.geometry.distance_kernels import nearest_distance, sees_sky
 from headartist.geometry.mesh import Mesh, capped, rims
 from headartist.render.launch import launch, vec3
 
@@ -46,7 +47,9 @@ class SignedDistance:
         """Signed distances of world points, in world units."""
         points = points.detach().float().contiguous()
         distance = torch.empty(len(points), device=self._device)
-        launch(_distance, len(points), self._device, self._outside.id, vec3(points), self._reach(points), distance)
+        launch(
+            nearest_distance, len(points), self._device, self._outside.id, vec3(points), self._reach(points), distance
+        )
         return torch.where(self.sees_sky(points), distance, -distance)
 
     def sees_sky(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
@@ -56,7 +59,7 @@ class SignedDistance:
         reach = self._reach(points)
         least = math.ceil(LEAST_OPENNESS * DIRECTIONS)
         arguments = (self._solid.id, vec3(points), vec3(self._directions), reach, least, seen)
-        launch(_sees_sky, len(points), self._device, *arguments)
+        launch(sees_sky, len(points), self._device, *arguments)
         return seen.bool()
 
     def _reach(self, points: Tensor) -> float:
@@ -109,33 +112,3 @@ def _warp_mesh(mesh: Mesh) -> wp.Mesh:
         points=wp.from_torch(mesh.verts.contiguous(), dtype=wp.vec3),
         indices=wp.from_torch(mesh.faces.reshape(-1).int().contiguous(), dtype=wp.int32),
     )
-
-
-@wp.kernel(enable_backward=False)
-def _distance(
-    mesh: wp.uint64, points: wp.array(dtype=wp.vec3), reach: wp.float32, distance: wp.array(dtype=wp.float32)
-):
-    i = wp.tid()
-    nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
-    distance[i] = reach
-    if nearest.result:
-        distance[i] = wp.length(wp.mesh_eval_position(mesh, nearest.face, nearest.u, nearest.v) - points[i])
-
-
-@wp.kernel(enable_backward=False)
-def _sees_sky(
-    mesh: wp.uint64,
-    points: wp.array(dtype=wp.vec3),
-    directions: wp.array(dtype=wp.vec3),
-    reach: wp.float32,
-    least: wp.int32,
-    seen: wp.array(dtype=wp.int32),
-):
-    i = wp.tid()
-    escaped = wp.int32(0)
-    for k in range(directions.shape[0]):
-        if not wp.mesh_query_ray_anyhit(mesh, points[i], directions[k], reach):
-            escaped += 1
-            if escaped == least:
-                break
-    seen[i] = wp.where(escaped == least, 1, 0)

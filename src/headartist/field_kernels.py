@@ -1,0 +1,92 @@
+"""Warp kernels of the multiresolution hash encoding: features of points, and their gradient to the table."""
+
+# Kernels are annotated with Warp's own array types, which no type checker knows.
+# mypy: ignore-errors
+
+from typing import no_type_check
+
+import warp as wp
+
+wp.set_module_options({"enable_backward": False})
+
+HASH_Y, HASH_Z = 2654435761, 805459861
+_STEP_Y, _STEP_Z = wp.constant(wp.uint32(HASH_Y)), wp.constant(wp.uint32(HASH_Z))
+
+_Entries = wp.types.matrix(shape=(3, 2), dtype=wp.uint32)
+_Weights = wp.types.matrix(shape=(3, 2), dtype=wp.float32)
+
+
+@wp.func
+@no_type_check
+def _cell_of(point: wp.vec3, layout: wp.array2d(dtype=wp.int32), level: int):
+    """The point's cell in one level: along each axis, two shares of an entry's number and two weights."""
+    resolution = layout[level, 0]
+    hashed = layout[level, 2] != 0
+    side = wp.uint32(resolution + 1)
+    entries = _Entries()
+    weights = _Weights()
+    for axis in range(3):
+        scaled = wp.clamp(point[axis], 0.0, 1.0) * float(resolution)
+        cell = wp.min(int(scaled), resolution - 1)
+        if hashed:
+            step = wp.where(axis == 0, wp.uint32(1), wp.where(axis == 1, _STEP_Y, _STEP_Z))
+        else:
+            step = wp.where(axis == 0, side * side, wp.where(axis == 1, side, wp.uint32(1)))
+        share = scaled - float(cell)
+        entries[axis, 0] = wp.uint32(cell) * step
+        entries[axis, 1] = wp.uint32(cell + 1) * step
+        weights[axis, 0] = 1.0 - share
+        weights[axis, 1] = share
+    return entries, weights
+
+
+@wp.func
+@no_type_check
+def _corner_entry(entries: _Entries, start: int, mask: wp.uint32, x: int, y: int, z: int):
+    """A corner's row of the table; a mask of 0 says that every vertex of the level has its own."""
+    if mask == wp.uint32(0):
+        return start + int(entries[0, x] + entries[1, y] + entries[2, z])
+    return start + int((entries[0, x] ^ entries[1, y] ^ entries[2, z]) & mask)
+
+
+@wp.kernel
+@no_type_check
+def encode_forward(
+    points: wp.array(dtype=wp.vec3),
+    table: wp.array2d(dtype=wp.float32),
+    layout: wp.array2d(dtype=wp.int32),
+    features: wp.array2d(dtype=wp.float32),
+):
+    """One thread per level and point; `layout` has a row (resolution, start, mask) for each level."""
+    level, i = wp.tid()
+    entries, weights = _cell_of(points[i], layout, level)
+    start = layout[level, 1]
+    mask = wp.uint32(layout[level, 2])
+    total = wp.vec2(0.0, 0.0)
+    for corner in range(8):
+        x, y, z = corner >> 2, (corner >> 1) & 1, corner & 1
+        entry = _corner_entry(entries, start, mask, x, y, z)
+        total += weights[0, x] * weights[1, y] * weights[2, z] * wp.vec2(table[entry, 0], table[entry, 1])
+    features[i, 2 * level] = total[0]
+    features[i, 2 * level + 1] = total[1]
+
+
+@wp.kernel
+@no_type_check
+def encode_backward(
+    points: wp.array(dtype=wp.vec3),
+    layout: wp.array2d(dtype=wp.int32),
+    grad_features: wp.array2d(dtype=wp.float32),
+    grad_table: wp.array2d(dtype=wp.float32),
+):
+    """Add every feature's gradient to the eight entries it was made of."""
+    level, i = wp.tid()
+    entries, weights = _cell_of(points[i], layout, level)
+    start = layout[level, 1]
+    mask = wp.uint32(layout[level, 2])
+    for corner in range(8):
+        x, y, z = corner >> 2, (corner >> 1) & 1, corner & 1
+        entry = _corner_entry(entries, start, mask, x, y, z)
+        weight = weights[0, x] * weights[1, y] * weights[2, z]
+        wp.atomic_add(grad_table, entry, 0, weight * grad_features[i, 2 * level])
+        wp.atomic_add(grad_table, entry, 1, weight * grad_features[i, 2 * level + 1])
