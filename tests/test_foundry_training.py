@@ -130,6 +130,10 @@ def test_what_is_trained_can_be_shipped_judged_and_sampled(data, tmp_path, token
     figures = gate(prior, held_out, count=4)
     assert all(np.isfinite(value) for value in figures.values())
     assert f"+{figures['colour_wrong_text_percent']} %" in model_card(6, 24, figures)
+    again = Workshop(data, tmp_path / "again", TINY, start=tmp_path / "prior")
+    assert again.models.vae.config.scaling_factor == workshop.models.vae.config.scaling_factor
+    for name, value in average.state_dict().items():
+        torch.testing.assert_close(again.models.denoiser().state_dict()[name], value.half().float(), rtol=0, atol=0)
     marks = torch.zeros(2, 3, 64, 64)
     pictures = sample(prior, ["a head", "a normal map of a head"], marks, steps=2)
     assert pictures.shape == (2, 3, 32, 32)

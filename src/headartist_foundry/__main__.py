@@ -51,6 +51,7 @@ def train(
     device: str = "cpu",
     threads: Annotated[int, tyro.conf.arg(help="CPU threads")] = 1,
     every: int = 1000,
+    start: Path | None = None,
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 
@@ -64,6 +65,7 @@ def train(
         device: cpu or cuda.
         threads: CPU threads.
         every: steps between two evaluations.
+        start: a prior folder to start from, VAE included; its optimiser state is not needed.
     """
     import torch
 
@@ -74,8 +76,9 @@ def train(
     from headartist_foundry.train import DENOISER_PLAN, VAE_PLAN, TrainingPlan, Workshop, train_denoiser, train_vae
 
     torch.set_num_threads(threads)
-    workshop = Workshop(data, run, PriorSize(), device)
-    train_vae(workshop, TrainingPlan(vae_steps, VAE_PLAN.batch, VAE_PLAN.rate, VAE_PLAN.ema))
+    workshop = Workshop(data, run, PriorSize(), device, start)
+    if start is None:
+        train_vae(workshop, TrainingPlan(vae_steps, VAE_PLAN.batch, VAE_PLAN.rate, VAE_PLAN.ema))
     plan = TrainingPlan(steps, batch, DENOISER_PLAN.rate, DENOISER_PLAN.ema)
 
     def evaluate(step: int, average: Any) -> dict[str, float]:

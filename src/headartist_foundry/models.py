@@ -1,11 +1,15 @@
 """Models: the networks of the embedded prior, all of them plain diffusers and transformers classes."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
+
+from headartist.priors.layout import WEIGHTS
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -126,6 +130,19 @@ class PriorModels(nn.Module):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
             with torch.no_grad():
                 convolution.weight.mul_(HEAD_START)
+
+    def start_from(self, folder: Path) -> None:
+        """Take the weights of a prior folder of the same sizes, in half precision as they are there."""
+        for part, file_stem in WEIGHTS.items():
+            module = getattr(self, part)
+            prefix = "text_model." if part == "text_encoder" else ""
+            bare = not any(name.startswith(prefix) for name in module.state_dict())
+            weights = load_file(folder / part / f"{file_stem}.safetensors")
+            module.load_state_dict(
+                {name.removeprefix(prefix) if bare else name: value.float() for name, value in weights.items()}
+            )
+        settings = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        self.vae.register_to_config(scaling_factor=settings["scaling_factor"])
 
     def denoiser(self) -> nn.ModuleDict:
         """The parts that learn together, once the VAE stands."""

@@ -48,9 +48,9 @@ DENOISER_PLAN = TrainingPlan(steps=12_000, batch=32, rate=5e-4)
 
 
 class Workshop:
-    """A run folder with its models, data and device."""
+    """A run folder with its models, data and device; the models start from a prior folder where one is given."""
 
-    def __init__(self, data: Path, run: Path, size: PriorSize, device: str = "cpu", seed: int = 0) -> None:
+    def __init__(self, data: Path, run: Path, size: PriorSize, device: str = "cpu", start: Path | None = None) -> None:
         paths = sorted(data.glob("shard_*.npz"))
         if len(paths) <= HELD_OUT_SHARDS:
             raise HeadArtistError(f"{data} has {len(paths)} shards: render more than {HELD_OUT_SHARDS} first.")
@@ -61,10 +61,13 @@ class Workshop:
         self.held_out = Pictures(paths[:HELD_OUT_SHARDS])
         self._paths: list[Path] = []
         self.refresh()
-        self.tokenizer_folder = run / "tokenizer"
+        self.tokenizer_folder = run / "tokenizer" if start is None else start / "tokenizer"
         if not self.tokenizer_folder.exists():
             write_tokenizer(caption_corpus(), self.tokenizer_folder, length=size.tokens)
-        self.models = PriorModels(size, self.tokenizer_folder, seed).to(self.device)
+        self.models = PriorModels(size, self.tokenizer_folder, seed=0)
+        if start is not None:
+            self.models.start_from(start)
+        self.models.to(self.device)
         for part in (self.models.unet, self.models.controlnet, self.models.vae):
             part.to(memory_format=torch.channels_last)
 

@@ -1,0 +1,69 @@
+"""Laws of the house that no linter states: who may import heavy libraries, sizes, names, and what is never read."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+FILES = sorted(SOURCE.rglob("*.py"))
+HOME = {
+    "anny": {"headartist_foundry/bodies.py"},
+    "cv2": {"headartist/heads/landmarks.py"},
+    "diffusers": {
+        "headartist/priors/stable_diffusion.py",
+        "headartist_foundry/models.py",
+        "headartist_foundry/train.py",
+    },
+    "huggingface_hub": {"headartist/priors/hub.py"},
+    "imageio_ffmpeg": {"headartist/export/video.py"},
+    "tokenizers": {"headartist_foundry/tokens.py"},
+    "transformers": {"headartist/priors/stable_diffusion.py", "headartist_foundry/models.py"},
+    "tyro": {"headartist/cli.py", "headartist_foundry/__main__.py"},
+    "xatlas": {"headartist/export/uv.py"},
+}
+HOMELESS_NAMES = {"utils", "misc", "common", "helpers", "base"}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("library", sorted(HOME))
+def test_heavy_libraries_are_imported_in_their_one_place(library):
+    importers = {path.relative_to(SOURCE).as_posix() for path in FILES if library in imports(path)}
+    assert importers == HOME[library]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_a_file_has_a_name_that_says_something_and_a_readable_length(path):
+    assert path.stem not in HOMELESS_NAMES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 420
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_pickle_is_read(path):
+    text = path.read_text(encoding="utf-8")
+    assert not imports(path) & {"pickle", "joblib", "dill", "cloudpickle"}
+    assert "torch.load(" not in text
+    assert "allow_pickle=True" not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_annotations_are_real_so_that_shapes_can_be_checked(path):
+    assert "from __future__ import annotations" not in path.read_text(encoding="utf-8")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, headartist; print(*sorted({'torch', 'warp', 'diffusers', 'numpy'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
