@@ -125,5 +125,5 @@ def test_importing_the_package_does_not_import_torch():
 
 
 def test_the_function_generate_is_never_hidden_by_its_module():
-    code = "import headartist.generate; from headartist import generate, load_head; assert callable(generate)"
+    code = "import headartist.generate; from headartist import generate; assert callable(generate)"
     subprocess.run([sys.executable, "-c", code], check=True)

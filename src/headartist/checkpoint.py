@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ from headartist.folder import HeadFolder, replacing
 from headartist.geometry.mesh import Mesh
 
 
+@runtime_checkable
 class TrainableAvatar(Avatar, Protocol):
     """An avatar as the trainer and the checkpoint need it: a torch module with a colour at every point."""
 

@@ -148,7 +148,7 @@ def make_optimiser(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
         if id(parameter) in trained:
             groups["hash_grid" if name.endswith("encoding.table") else "mlp"].append(parameter)
     settings = [{"params": params, "rate": getattr(stage.rates, group)} for group, params in groups.items() if params]
-    return torch.optim.AdamW(settings, lr=0.0, betas=BETAS, eps=EPS, weight_decay=stage.weight_decay)
+    return torch.optim.AdamW(settings, lr=0.0, betas=BETAS, eps=EPS, weight_decay=stage.weight_decay, fused=True)
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
