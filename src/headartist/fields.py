@@ -78,7 +78,7 @@ class _Encode(torch.autograd.Function):
     """`encode_reference` as one kernel: a thread per point and level, level by level so that its table stays cached."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, table: Tensor, layout: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx, points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
         points = points.contiguous()
         features = torch.empty(len(points), FEATURES * len(layout), device=points.device)
         launch(
@@ -95,7 +95,7 @@ class _Encode(torch.autograd.Function):
         return features
 
     @staticmethod
-    def backward(ctx, grad_features: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx, grad_features: Tensor) -> tuple[None, Tensor, None]:
         points, layout = ctx.saved_tensors
         grad_table = torch.zeros(ctx.entries, FEATURES, device=points.device)
         launch(
@@ -142,6 +142,11 @@ class Mlp(nn.Sequential):
         for size, following in pairwise(sizes):
             layers += [_linear(size, following, generator), nn.ReLU(inplace=True)]
         super().__init__(*layers, _linear(sizes[-1], outputs, generator))
+
+    def silence(self) -> None:
+        """Make the output zero everywhere, for now: the last layer's weights and bias."""
+        for last in list(self.parameters())[-2:]:
+            nn.init.zeros_(last)
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:

@@ -75,10 +75,10 @@ class TetAvatar(nn.Module):
         self.sdf = make_field(config.shape, 1, config.radius, generator)
         self.offset = make_field(config.shape, 3, config.radius, generator)
         self.colour = make_field(config.colour, 3, config.radius, generator)
-        nn.init.zeros_(self.offset.mlp[-1].weight)
+        self.offset.mlp.silence()
         has_base = config.sdf_base == "template"
         if has_base:
-            nn.init.zeros_(self.sdf.mlp[-1].weight)
+            self.sdf.mlp.silence()
         self.register_buffer("positions", self.grid.positions(), persistent=False)
         self.register_buffer("border", self.grid.border(), persistent=False)
         self.register_buffer("sdf_base", torch.zeros(len(self.grid)) if has_base else None)

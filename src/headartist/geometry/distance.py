@@ -108,7 +108,8 @@ def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
 
 def _warp_mesh(mesh: Mesh) -> wp.Mesh:
     vec3(mesh.verts)  # starts Warp
-    return wp.Mesh(
-        points=wp.from_torch(mesh.verts.contiguous(), dtype=wp.vec3),
-        indices=wp.from_torch(mesh.faces.reshape(-1).int().contiguous(), dtype=wp.int32),
-    )
+    points = wp.from_torch(mesh.verts.contiguous(), dtype=wp.vec3)
+    indices = wp.from_torch(mesh.faces.reshape(-1).int().contiguous(), dtype=wp.int32)
+    assert isinstance(points, wp.array)
+    assert isinstance(indices, wp.array)
+    return wp.Mesh(points=points, indices=indices)
