@@ -110,6 +110,9 @@ def test_a_prior_may_be_passed_as_an_object(tmp_path: Path, tiny_prior_folder: P
     prior = load_prior(tiny_prior_folder("sd21"))
     config = replace(head.config, prior=presets.EMBEDDED.prior)
     assert _equal(generate(PROMPT, config, prior=prior, out=tmp_path / "head", progress=False), head)
+    # and used again, for words it has not seen
+    untrained = replace(config, stages=(replace(config.stages[0], steps=1),))
+    generate("a clown", untrained, prior=prior, out=tmp_path / "clown", progress=False)
 
 
 def test_a_run_that_cannot_start_leaves_nothing_behind(tmp_path: Path, tiny_prior_folder: PriorFolder):

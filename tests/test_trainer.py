@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headartist.checkpoint import Progress, load_checkpoint
-from headartist.conditions import Scene, draw_cameras, latent_of
+from headartist.conditions import Scene, draw_cameras, embed_texts, latent_of
 from headartist.config import Config, Rates, Regularisers, Run, Sds, Ssd, Stage, Views
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
@@ -170,7 +170,15 @@ def test_the_guided_text_says_where_the_camera_stands_and_the_plain_one_does_not
         assert set(scene.prior.text_of(shown.plain)) == {plain}
         assert set(scene.prior.text_of(shown.negative)) == {"" if index < 10 else "worst quality"}
         assert shown.landmark_map.shape == (len(cameras), 3, 16, 16)
-    assert scene.prior.freed
+
+
+@pytest.mark.parametrize("view_words", [True, False])
+def test_no_text_comes_up_that_was_not_embedded_before(tmp_path: Path, view_words: bool):
+    scene = _scene(replace(CONFIG, view_words=view_words))
+    embed_texts(scene.config, scene.prior)
+    scene.prior.freed = True
+    _run(scene, _folder(tmp_path))
+    assert len(scene.prior.asked) == 11
 
 
 @pytest.mark.parametrize("changes", [{"view_words": False}, {"stages": (replace(TEXTURE, loss=Sds(50.0)),)}])

@@ -77,16 +77,13 @@ def conditions_of(scene: Scene, stage: Stage, cameras: Cameras) -> Conditions:
     )
 
 
-def embed_texts(scene: Scene) -> None:
-    """Embed every text that can occur, once, then let go of the text encoder where the prior can."""
+def embed_texts(config: Config, prior: ScorePrior) -> None:
+    """Let the prior embed every text that can occur in a run, so that its text encoder is not needed again."""
     texts: list[str] = []
-    for stage in scene.config.stages:
-        plain = plain_text(stage.text, scene.config.prompt)
-        texts += [plain, stage.negative, *(view_text(plain, word) for word in VIEW_WORDS if scene.config.view_words)]
+    for stage in config.stages:
+        plain = plain_text(stage.text, config.prompt)
+        texts += [plain, stage.negative, *(view_text(plain, word) for word in VIEW_WORDS if config.view_words)]
     with warnings.catch_warnings(record=True) as caught:
-        scene.prior.embed(tuple(dict.fromkeys(texts)))
+        prior.embed(tuple(dict.fromkeys(texts)))
     for warning in caught[:1]:  # a prompt that is too long is so in every text: say it once
         warnings.warn(warning.message, stacklevel=2)
-    free = getattr(scene.prior, "free_text_encoder", None)
-    if free is not None:
-        free()

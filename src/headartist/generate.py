@@ -120,7 +120,6 @@ def _optimise(
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished
     from headartist.heads.template import load_template
-    from headartist.priors import load_prior
     from headartist.provenance import provenance
     from headartist.trainer import Scene, train
 
@@ -130,14 +129,7 @@ def _optimise(
         torch.set_num_threads(config.run.threads)
     device = _device(config.run.device)
     template = load_template(config.template)
-    judge = prior
-    if judge is None:
-        judge = load_prior(
-            config.prior.model,
-            device=device,
-            dtype=None if config.prior.dtype == "auto" else getattr(torch, config.prior.dtype),
-            controlnet=None if config.prior.controlnet == "own" else config.prior.controlnet,
-        )
+    judge = _load_prior(config, device) if prior is None else prior
     generator = torch.Generator().manual_seed(config.seed)
     avatar = TetAvatar(config.avatar, template, generator=generator).to(device)
 
@@ -146,6 +138,25 @@ def _optimise(
     folder.write_provenance(record)
     done = train(Scene(config, avatar, template, judge, device), folder, generator, progress=progress)
     folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
+
+
+def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.prior.ScorePrior":
+    """The config's prior, which has read every text of this run and let go of its text encoder."""
+    import torch
+
+    from headartist.conditions import embed_texts
+    from headartist.priors import load_prior
+
+    asked = config.prior
+    prior = load_prior(
+        asked.model,
+        device=device,
+        dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
+        controlnet=None if asked.controlnet == "own" else asked.controlnet,
+    )
+    embed_texts(config, prior)
+    prior.free_text_encoder()
+    return prior
 
 
 def _device(name: str) -> "torch.device":

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from headartist.checkpoint import Progress, TrainableAvatar, load_checkpoint, save_checkpoint, save_head
-from headartist.conditions import Scene, conditions_of, draw_cameras, embed_texts, latent_of
+from headartist.conditions import Scene, conditions_of, draw_cameras, latent_of
 from headartist.config import Sds, Ssd, Stage
 from headartist.distillation import sds, ssd
 from headartist.errors import HeadArtistError
@@ -46,7 +46,6 @@ def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progr
         checkpoint.restore(scene.avatar, generator)
     names = [stage.name for stage in config.stages]
     folder.trim_metrics(lambda row: (names.index(row["stage"]), row["step"]) < (done.stage, done.step))
-    embed_texts(scene)
 
     # From here on a request to stop waits for the end of a step.
     with deferred_interrupts() as interrupt:
