@@ -49,17 +49,27 @@ class TetAvatar(nn.Module):
     known_sdf: Float[Tensor, "n"]
     steps: Int[Tensor, ""]
 
-    def __init__(self, config: TetConfig, template: HeadTemplate, *, generator: torch.Generator):
+    def __init__(
+        self,
+        config: TetConfig,
+        template: HeadTemplate,
+        *,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+    ):
         """A head with the template's surface.
 
         Args:
             config: its settings.
-            template: whose skin and eyes it starts from; it is made on the template's device.
+            template: whose skin and eyes it starts from.
             generator: draws the first parameters, on the CPU.
+            device: where it is made and lives; a paper-sized fit takes minutes on a CPU.
         """
         self._build(config, generator)
-        self.to(template.verts.device)
-        self.load_state_dict(initial_shape(config, template.mesh(*_SOLID_PARTS)), strict=False)
+        self.to(device)
+        solid = template.mesh(*_SOLID_PARTS)
+        start = initial_shape(config, Mesh(solid.verts.to(device), solid.faces.to(device)))
+        self.load_state_dict(start, strict=False)
 
     @classmethod
     def empty(cls, config: TetConfig) -> "TetAvatar":

@@ -65,7 +65,7 @@ class TetConfig:
     colour: FieldConfig = FieldConfig()
     offset_cells: float = 0.5
     sdf_base: SdfBase = "fit"
-    fit_steps: int = 2_000
+    fit_steps: int = 1_000
     refresh: int = 1
     band: int = 2
 
