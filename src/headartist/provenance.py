@@ -11,11 +11,9 @@ from typing import Any
 import torch
 
 from headartist.config import Config
-from headartist.priors.hub import fetch
+from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
-
-_BASE_PARTS = ("unet", "vae", "text_encoder")
 
 
 def provenance(config: Config, device: torch.device, prior: object | None) -> dict[str, Any]:
@@ -42,27 +40,23 @@ def provenance(config: Config, device: torch.device, prior: object | None) -> di
 
 def prior_record(config: Config) -> dict[str, Any]:
     """The prior's ids and the sha256 of its weights files, which must be on this machine."""
-    asked = config.prior
-    source = resolve(asked.model, None if asked.controlnet == "own" else asked.controlnet)
-    base = _folder(source.bases, tuple(f"{part}/{WEIGHTS[part]}" for part in _BASE_PARTS), "--prior")
-    places = {part: base / part for part in _BASE_PARTS}
-    if source.controlnet is not None:
-        subfolder = source.controlnet_subfolder
-        weights = (f"{subfolder}/{WEIGHTS['controlnet']}" if subfolder else WEIGHTS["controlnet"],)
-        places["controlnet"] = _folder((source.controlnet,), weights, "--controlnet") / subfolder
+    source = resolve(config.prior.model, None if config.prior.controlnet == "own" else config.prior.controlnet)
+    folders = locate(source, half=False, offline=True)
     return {
         "model": source.name,
-        "base": base.name if source.bases[0] == str(base) else str(base),
-        "controlnet": source.controlnet and Path(source.controlnet).name,
-        "sha256": {part: _sha256(_weights(place, part)) for part, place in places.items()},
+        "base": _identity(folders["unet"].parent),
+        "controlnet": _identity(folders["controlnet"]) if "controlnet" in folders else None,
+        "sha256": {part: _sha256(_weights(folder, part)) for part, folder in folders.items() if part in WEIGHTS},
     }
 
 
-def _folder(places: tuple[str, ...], weights: tuple[str, ...], flag: str) -> Path:
-    local = Path(places[0])
-    if local.is_dir():
-        return local
-    return fetch(places, weights=weights, others=(), half=False, offline=True, flag=flag)
+def _identity(folder: Path) -> str:
+    """What a folder is called where others can find it: `owner/name@revision` in the hub's cache, else its name."""
+    parts = folder.resolve().parts
+    if "snapshots" in parts:
+        at = parts.index("snapshots")
+        return f"{parts[at - 1].removeprefix('models--').replace('--', '/')}@{'/'.join(parts[at + 1 :])}"
+    return folder.name
 
 
 def _weights(folder: Path, part: str) -> Path:
