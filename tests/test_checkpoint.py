@@ -9,7 +9,8 @@ import torch
 
 from headartist.checkpoint import Progress, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
 from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, check_folder, default_path, open_folder, replacing
+from headartist.files import replacing
+from headartist.folder import HeadFolder, check_folder, default_path, open_folder
 from headartist.presets import SMOKE
 from toys import ToyAvatar
 

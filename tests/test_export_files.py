@@ -15,7 +15,7 @@ from PIL import Image
 from ball_avatar import Ball, icosphere, linear_colour
 from headartist.errors import HeadArtistError
 from headartist.export import bake, export_head, unwrap, write_glb, write_obj, write_ply
-from headartist.export.files import replacing
+from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
 
 MESH = icosphere(3)

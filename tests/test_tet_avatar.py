@@ -8,13 +8,13 @@ import trimesh
 
 from headartist.avatars import shape_fit
 from headartist.avatars.tet import TetAvatar
-from headartist.avatars.tet_config import FieldConfig, TetConfig
 from headartist.cameras import look
 from headartist.errors import HeadArtistError
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import marching_tets
 from headartist.heads.template import HeadTemplate, load_template
+from headartist.tet_config import FieldConfig, TetConfig
 
 SMALL = FieldConfig(levels=3, base=4, growth=1.7, log2_table=11, width=16, depth=1)
 CONFIG = TetConfig(resolution=14, shape=SMALL, colour=SMALL, sdf_base="template", fit_steps=150)

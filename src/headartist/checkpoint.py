@@ -15,7 +15,8 @@ from headartist.avatars.avatar import Avatar
 from headartist.avatars.tet import TetAvatar
 from headartist.config import Config
 from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, replacing
+from headartist.files import replacing
+from headartist.folder import HeadFolder
 from headartist.geometry.mesh import Mesh
 
 

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from headartist.avatars.tet_config import TetConfig
 from headartist.errors import HeadArtistError
 from headartist.schedules import Constant, Schedule, extremes
+from headartist.tet_config import TetConfig
 
 Part = Literal["sdf", "offset", "colour"]
 Drawing = Literal["normal_opacity_latent", "normal", "rgb"]

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from headartist.field_kernels import HASH_Y, HASH_Z, encode_backward, encode_forward
-from headartist.render.launch import launch, vec3
+from headartist.launch import launch, vec3
 
 FEATURES = 2
 _INITIAL_FEATURE = 1e-4  # features start uniform in +- this (Instant-NGP)

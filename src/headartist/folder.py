@@ -7,8 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from headartist.config import Config
 from headartist.config_text import differences, from_json, to_json
 from headartist.errors import HeadArtistError
+from headartist.files import write_text
 
 DIFFERENCES_SHOWN = 3
 
@@ -150,33 +150,3 @@ def default_path(prompt: str, seed: int) -> Path:
     """`heads/<slug of the prompt>-<seed>`, as in `heads/a-dslr-portrait-of-a-clown-0`."""
     slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")[:60].rstrip("-_")
     return Path("heads") / f"{slug or 'head'}-{seed}"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Lend a draft's path beside `path`; what was written there is moved into place, durably, if nothing was raised."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield draft
-        _flush(draft)
-        os.replace(draft, path)
-        _flush(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file whole."""
-    with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open a folder
-    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

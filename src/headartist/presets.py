@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from headartist.avatars.tet_config import FieldConfig, TetConfig
 from headartist.config import Config, Exports, Part, Rates, Regularisers, Run, Ssd, StableDiffusion, Stage, Views
 from headartist.config_text import did_you_mean
 from headartist.errors import HeadArtistError
 from headartist.prompts import NEGATIVE, NEGATIVE_PHOTO
 from headartist.schedules import Constant, Linear, Step
+from headartist.tet_config import FieldConfig, TetConfig
 
 _SHAPE: tuple[Part, ...] = ("sdf", "offset")
 _COLOUR: tuple[Part, ...] = ("colour",)

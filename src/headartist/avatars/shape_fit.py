@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from headartist.avatars.tet_config import FieldConfig, TetConfig
 from headartist.fields import Field, hash_levels
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid
+from headartist.tet_config import FieldConfig, TetConfig
 
 BATCH = 10_000  # points an iteration (paper, supplement D)
 _NEAR_SHARE = 0.5  # of the batch is drawn near the surface

@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from headartist.avatars.shape_fit import initial_shape, make_field
-from headartist.avatars.tet_config import TetConfig
 from headartist.cameras import Cameras
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import HeadTemplate
 from headartist.render.draw import draw
 from headartist.render.frame import Frame
+from headartist.tet_config import TetConfig
 
 T = TypeVar("T")
 

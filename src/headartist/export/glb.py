@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headartist.export.files import replacing
 from headartist.export.pictures import png_bytes
 from headartist.export.uv import UvAtlas
+from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
 
 # Numbers of the glTF 2.0 specification (and of OpenGL, where they come from).

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headartist.export.files import replacing
 from headartist.export.glb import unit_normals
 from headartist.export.pictures import save_png
 from headartist.export.texture import Colour
 from headartist.export.uv import UvAtlas
+from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
 
 

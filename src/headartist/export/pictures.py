@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from headartist.cameras import Cameras, turntable
-from headartist.export.files import replacing
+from headartist.files import replacing
 from headartist.render.frame import Frame
 
 WHITE = (1.0, 1.0, 1.0)

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from headartist.cameras import turntable
 from headartist.errors import HeadArtistError
-from headartist.export.files import replacing
 from headartist.export.pictures import Drawable, draw_pair, to_bytes
+from headartist.files import replacing
 
 
 def turntable_video(

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headartist.cameras import NEAR
+from headartist.launch import launch, vec3i, vec4
 from headartist.render import blend_kernels, outline_kernels
 from headartist.render.fragments import Fragments
-from headartist.render.launch import launch, vec3i, vec4
 from headartist.render.rasterize import narrow
 
 

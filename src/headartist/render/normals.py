@@ -5,8 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from headartist.launch import launch, vec3, vec3i
 from headartist.render import surface_kernels as kernels
-from headartist.render.launch import launch, vec3, vec3i
 from headartist.render.rasterize import narrow
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headartist.cameras import NEAR
+from headartist.launch import launch, vec3, vec3i, vec4
 from headartist.render import raster_kernels, surface_kernels
 from headartist.render.fragments import Fragments
-from headartist.render.launch import launch, vec3, vec3i, vec4
 
 _EMPTY_KEY = torch.iinfo(torch.int64).max
 
