@@ -1,0 +1,52 @@
+"""A prior of one's own: this one likes everything in one colour, and the head turns to it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headartist import generate, presets
+from headartist.config import Sds
+from headartist.priors import Conditions, Noise
+
+
+class ColourPrior:
+    """Its picture distribution is a single flat picture, so the noise it predicts is known exactly."""
+
+    picture_size, landmark_size, latent_shape = 32, 0, (3, 32, 32)
+
+    def __init__(self, rgb: tuple[float, float, float]) -> None:
+        self.alpha_bar = torch.linspace(0.999, 0.01, 1000)
+        self.target = torch.tensor(rgb).view(1, 3, 1, 1)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Pictures are their own latents, only smaller."""
+        return torch.nn.functional.interpolate(image, (32, 32), mode="area")
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The inverse, as far as there is one."""
+        return latent
+
+    def embed(self, texts: tuple[str, ...]) -> Tensor:
+        """It does not listen."""
+        return torch.zeros(len(texts), 1, 1)
+
+    def predict_noise(self, z_t: Tensor, t: Tensor, conditions: Conditions) -> Noise:  # noqa: ARG002  # it does not look
+        """The noise that leads from the one picture to `z_t`."""
+        signal = self.alpha_bar[t].view(-1, 1, 1, 1)
+        noise = (z_t - signal.sqrt() * self.target) / (1 - signal).sqrt()
+        return Noise(noise, noise, noise)
+
+
+def main(out: Path = Path("heads/examples/teal")) -> None:
+    """Colour the template with it."""
+    texture = replace(presets.SMOKE.stages[1], loss=Sds(cfg_scale=1.0), steps=80, render_size=32)
+    config = replace(presets.SMOKE, stages=(texture,))
+    head = generate("whatever", config, out=out, prior=ColourPrior((0.1, 0.5, 0.5)))
+    colour = head.avatar.colour_at(head.avatar.to_mesh().verts).detach().mean(dim=0)
+    print(f"mean colour of the head: {[round(float(c), 2) for c in colour]}")
+
+
+if __name__ == "__main__":
+    main()
