@@ -55,13 +55,15 @@ def train(
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 
+    On several cores: `torchrun --nproc-per-node CORES -m headartist_foundry train ...`.
+
     Args:
         data: folder of shards.
         run: folder for the training state, log and sample sheets.
         out: folder the prior is written to, in the diffusers layout.
         vae_steps: steps of the VAE.
         steps: steps of text encoder, UNet and ControlNet.
-        batch: pictures a step.
+        batch: pictures a step, of each process.
         device: cpu or cuda.
         threads: CPU threads.
         every: steps between two evaluations.

@@ -1,6 +1,12 @@
-"""Training the embedded prior: first the VAE, then text encoder, UNet and ControlNet together; resumable."""
+"""Training the embedded prior: first the VAE, then text encoder, UNet and ControlNet together; resumable.
 
+Started by `torchrun`, several processes share the work: each takes its own batches and gradients are averaged. On a CPU
+this is how to use its cores, since networks this small gain nothing from threads.
+"""
+
+import copy
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -61,9 +68,12 @@ class Workshop:
         self.held_out = Pictures(paths[:HELD_OUT_SHARDS])
         self._paths: list[Path] = []
         self.refresh()
+        self.rank, self.team = _join_team(self.device)
         self.tokenizer_folder = run / "tokenizer" if start is None else start / "tokenizer"
-        if not self.tokenizer_folder.exists():
+        if self.rank == 0 and not self.tokenizer_folder.exists():
             write_tokenizer(caption_corpus(), self.tokenizer_folder, length=size.tokens)
+        if self.team > 1:
+            dist.barrier()
         self.models = PriorModels(size, self.tokenizer_folder, seed=0)
         if start is not None:
             self.models.start_from(start)
@@ -122,16 +132,18 @@ def train(
     Goes on from the run folder's state when there is one; `every` is called with the average now and then and its
     numbers are logged.
     """
-    import copy
-
     ema = copy.deepcopy(module).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(module.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01)
-    rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
     path, step = workshop.run / f"{name}.safetensors", 0
+    leads = workshop.rank == 0
     modules = {"live": module, "average": ema}
     if path.exists():
         numbers = load_state(path, modules, optimizer)
         step = numbers["step"]
+    # The state keeps the leader's draws; the others begin new ones.
+    rng = np.random.default_rng((1, workshop.rank, step))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    if path.exists() and leads:
         rng.bit_generator.state = numbers["rng"]
         generator.set_state(torch.frombuffer(bytearray.fromhex(numbers["generator"]), dtype=torch.uint8).clone())
     module.train()
@@ -142,6 +154,8 @@ def train(
         loss = loss_of(batch, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if workshop.team > 1:
+            _average_gradients(module, workshop.team)
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = plan.rate_at(step)
@@ -152,17 +166,36 @@ def train(
             torch._foreach_lerp_(list(ema.parameters()), list(module.parameters()), 1 - decay)
         losses.append(float(loss.detach()))
         if step % SAVE_EVERY == 0 or step == plan.steps:
-            state = bytes(generator.get_state().numpy()).hex()
-            numbers = {"step": step, "rng": rng.bit_generator.state, "generator": state}
-            save_state(path, modules, optimizer, numbers)
+            if leads:
+                state = bytes(generator.get_state().numpy()).hex()
+                numbers = {"step": step, "rng": rng.bit_generator.state, "generator": state}
+                save_state(path, modules, optimizer, numbers)
             workshop.refresh()
-        if step % 50 == 0:
+        if leads and step % 50 == 0:
             entry = {"step": step, "loss": round(float(np.mean(losses)), 5), "pictures": len(workshop.pictures)}
             _log(workshop.run / f"{name}.jsonl", entry | {"seconds": round(time.monotonic() - began, 1)})
             losses.clear()
-        if every and (step % every_steps == 0 or step == plan.steps):
+        if leads and every and (step % every_steps == 0 or step == plan.steps):
             _log(workshop.run / f"{name}.jsonl", {"step": step, **every(step, ema)})
     return ema
+
+
+def _join_team(device: torch.device) -> tuple[int, int]:
+    """This process's number and how many there are; `torchrun` says so in the environment."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def _average_gradients(module: nn.Module, team: int) -> None:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    parts = (flat / team).split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def _log(path: Path, entry: dict[str, Any]) -> None:
@@ -196,7 +229,11 @@ def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
         vae.quant_conv.weight[4:].zero_()
         vae.quant_conv.bias[4:].fill_(-12.0)
     vae.register_to_config(scaling_factor=round(1 / float(mean.std()), 4))
-    _log(workshop.run / "vae.jsonl", {"psnr": round(-10 * float(error.log10()), 2), "scale": vae.config.scaling_factor})
+    if workshop.rank == 0:
+        _log(
+            workshop.run / "vae.jsonl",
+            {"psnr": round(-10 * float(error.log10()), 2), "scale": vae.config.scaling_factor},
+        )
 
 
 def train_denoiser(
