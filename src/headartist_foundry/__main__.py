@@ -43,7 +43,7 @@ def render(
 @app.command
 def train(
     data: Path,
-    run: Path,
+    state: Path,
     out: Path,
     vae_steps: int = 1200,
     steps: int = 12_000,
@@ -59,7 +59,7 @@ def train(
 
     Args:
         data: folder of shards.
-        run: folder for the training state, log and sample sheets.
+        state: folder for the training state, log and sample sheets.
         out: folder the prior is written to, in the diffusers layout.
         vae_steps: steps of the VAE.
         steps: steps of text encoder, UNet and ControlNet.
@@ -78,7 +78,7 @@ def train(
     from headartist_foundry.train import DENOISER_PLAN, VAE_PLAN, TrainingPlan, Workshop, train_denoiser, train_vae
 
     torch.set_num_threads(threads)
-    workshop = Workshop(data, run, PriorSize(), device, start)
+    workshop = Workshop(data, state, PriorSize(), device, start)
     if start is None:
         train_vae(workshop, TrainingPlan(vae_steps, VAE_PLAN.batch, VAE_PLAN.rate, VAE_PLAN.ema))
     plan = TrainingPlan(steps, batch, DENOISER_PLAN.rate, DENOISER_PLAN.ema)
@@ -87,7 +87,7 @@ def train(
         workshop.save(out, average)
         prior = load_prior(out, device="cpu")
         figures = judging.gate(prior, workshop.held_out)
-        judging.sample_sheet(prior, run / f"samples_{step:06d}.png")
+        judging.sample_sheet(prior, state / f"samples_{step:06d}.png")
         workshop.save(out, average, {"README.md": model_card(step * batch, len(workshop.pictures), figures)})
         return figures
 
