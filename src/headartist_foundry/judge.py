@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from headartist.cameras import look
-from headartist.distillation import add_noise
+from headartist.distillation import add_noise, x0_estimate
 from headartist.heads.landmarks import landmark_map
 from headartist.heads.template import load_template
 from headartist.priors.prior import Conditions
@@ -41,7 +41,7 @@ def gate(prior: StableDiffusionPrior, pictures: Pictures, *, t: int = 600, count
     # Another head's caption and another view's landmarks: the order is shuffled, so neighbours differ in both.
     result: dict[str, float] = {}
     marks = torch.stack([pictures.landmark_map(i, prior.landmark_size) for i in chosen])
-    steps = torch.full((count,), t)
+    steps = torch.full((len(chosen),), t)
     for domain in ("colour", "normal"):
         normals = domain == "normal"
         z = prior.encode(torch.stack([pictures.picture(i, normals=normals) for i in chosen]))
@@ -80,7 +80,7 @@ def sample(
     for now, then in itertools.pairwise(times):
         noise = prior.predict_noise(z, now.expand(len(texts)), conditions).guided(cfg_scale)
         signal, goal = prior.alpha_bar[now], prior.alpha_bar[then]
-        x0 = ((z - (1 - signal).sqrt() * noise) / signal.sqrt()).clamp(-4, 4)
+        x0 = x0_estimate(z, noise, now.expand(len(texts)), prior.alpha_bar).clamp(-4, 4)
         noise = (z - signal.sqrt() * x0) / (1 - signal).sqrt()
         z = goal.sqrt() * x0 + (1 - goal).sqrt() * noise
     return prior.decode(x0).clamp(0, 1)

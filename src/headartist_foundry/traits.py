@@ -31,9 +31,6 @@ CLOTH_COLOURS = {
 }
 ALIEN_COLOURS = {"green": (0.28, 0.62, 0.16), "blue": (0.18, 0.38, 0.78), "purple": (0.50, 0.26, 0.66)}
 STONE_COLOURS = {"marble": (0.86, 0.85, 0.82), "bronze": (0.46, 0.29, 0.13), "gold": (0.83, 0.62, 0.18)}
-HAIR_STYLES = ("bald", "short", "long", "bob", "braid", "ponytail", "afro", "mohawk", "curly")
-HATS = ("fedora", "cap", "knitted hat", "helmet", "wizard hat")
-BEARDS = ("short beard", "full beard", "goatee", "moustache", "stubble")
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "neutral": {},
     "smiling": {

@@ -1,0 +1,43 @@
+"""Shipping: what is trained so far becomes a prior folder, judged and with its card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from headartist.priors.stable_diffusion import load_prior
+from headartist_foundry.card import model_card
+from headartist_foundry.judge import gate, sample_sheet
+from headartist_foundry.train import Evaluation
+from headartist_foundry.workshop import Workshop
+
+RECORD = "training.json"
+"""Beside the weights: how many samples they have seen, so that a later training can go on counting."""
+
+
+def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Evaluation:
+    """What training calls now and then: write the prior to `out`, judge it, draw a sample sheet, write its card.
+
+    Args:
+        workshop: where it is trained.
+        out: folder of the prior, replaced each time.
+        start: the prior folder that training started from, whose samples count too.
+    """
+    before = json.loads((start / RECORD).read_text(encoding="utf-8"))["samples"] if start else 0
+
+    def evaluate(samples: int, average: nn.Module) -> dict[str, Any]:
+        assert isinstance(average, nn.ModuleDict)
+        total, pictures = before + samples, len(workshop.pictures)
+        workshop.save(out, average, {RECORD: json.dumps({"samples": total}) + "\n"})
+        prior = load_prior(out, device="cpu")
+        figures = gate(prior, workshop.held_out)
+        sample_sheet(prior, workshop.folder / f"samples_{total:08d}.png")
+        documents = {
+            RECORD: json.dumps({"samples": total, "pictures": pictures, **figures}, indent=1) + "\n",
+            "README.md": model_card(total, pictures, figures, workshop.size.picture),
+        }
+        workshop.save(out, average, documents)
+        return figures
+
+    return evaluate

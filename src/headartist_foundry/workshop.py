@@ -1,0 +1,117 @@
+"""Workshop: the folder, data, models and processes of one training."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from headartist.errors import HeadArtistError
+from headartist.priors.layout import save_prior
+from headartist_foundry.captions import NEGATIVE_WORDS, caption
+from headartist_foundry.data import Pictures
+from headartist_foundry.models import SCHEDULER, PriorModels, PriorSize
+from headartist_foundry.tokens import write_tokenizer
+from headartist_foundry.traits import sample_traits
+
+HELD_OUT = ("00000", "00001")
+"""Numbers of the shards that training never sees, however many more there are or will be."""
+
+
+class Workshop:
+    """A folder for training with its models, data and device; the models start from a prior where one is given."""
+
+    def __init__(
+        self, data: Path, folder: Path, size: PriorSize, device: str = "cpu", start: Path | None = None
+    ) -> None:
+        self.data, self.folder, self.size = data, folder, size
+        self.device = torch.device(device)
+        self.mixed = self.device.type == "cuda"
+        self.rank, self.team = _join_team(self.device)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._paths: list[Path] = []
+        self.refresh()
+        self.held_out = held_out_pictures(data)
+        self.tokenizer_folder = folder / "tokenizer" if start is None else start / "tokenizer"
+        if self.leads and not self.tokenizer_folder.exists():
+            write_tokenizer(caption_corpus(), self.tokenizer_folder, length=size.tokens)
+        if self.team > 1:
+            dist.barrier()
+        self.models = PriorModels(size, self.tokenizer_folder, seed=0)
+        if start is not None:
+            self.models.start_from(start)
+        self.models.to(self.device)
+        for part in (self.models.unet, self.models.controlnet, self.models.vae):
+            part.to(memory_format=torch.channels_last)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def refresh(self) -> None:
+        """Take in shards that were rendered since.
+
+        Raises:
+            HeadArtistError: when there are too few to train on, or those to be held out are missing.
+        """
+        paths = sorted(self.data.glob("shard_*.npz"))
+        training = [path for path in paths if not _is_held_out(path)]
+        if not training or len(paths) < len(training) + len(HELD_OUT):
+            raise HeadArtistError(
+                f"{self.data} has {len(paths)} shards: render at least {len(HELD_OUT) + 1}, from the first on."
+            )
+        if training != self._paths:
+            self._paths, self.pictures = training, Pictures(training)
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision where the device has it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    def latents(self, pictures: Tensor) -> Tensor:
+        """Scaled latents of pictures in [0, 1], without gradient."""
+        with torch.no_grad():
+            mean = self.models.vae.encode(pictures * 2 - 1).latent_dist.mean
+        return mean.float() * self.models.vae.config.scaling_factor
+
+    def save(self, folder: Path, denoiser: nn.ModuleDict, documents: dict[str, str] | None = None) -> None:
+        """Write the prior in the diffusers layout, half precision."""
+        save_prior(
+            folder,
+            unet=denoiser["unet"],
+            controlnet=denoiser["controlnet"],
+            text_encoder=denoiser["text_encoder"],
+            vae=self.models.vae,
+            tokenizer_folder=self.tokenizer_folder,
+            scheduler_config=SCHEDULER,
+            documents=documents,
+        )
+
+
+def held_out_pictures(data: Path) -> Pictures:
+    """The pictures of a folder of shards that training never sees."""
+    return Pictures([path for path in sorted(data.glob("shard_*.npz")) if _is_held_out(path)])
+
+
+def caption_corpus(count: int = 20_000) -> list[str]:
+    """Captions to learn the vocabulary from: every word of the grammar, the negative words and the view words."""
+    rng = np.random.default_rng(0)
+    lines = [caption(sample_traits(rng), rng, normals=bool(k % 2), view_words="side view") for k in range(count)]
+    return lines + [", ".join(NEGATIVE_WORDS), "front view, back view, overhead view"] * 50
+
+
+def _is_held_out(path: Path) -> bool:
+    return path.stem.endswith(HELD_OUT)
+
+
+def _join_team(device: torch.device) -> tuple[int, int]:
+    """This process's number and how many there are; `torchrun` says so in the environment."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return dist.get_rank(), dist.get_world_size()
