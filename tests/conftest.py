@@ -1,11 +1,11 @@
-"""Fixtures that several test files share, and a quiet machine: one thread, no network."""
+"""Fixtures that several test files share, and a quiet machine: one thread, no network, nothing of the user's."""
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +13,14 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a run remembers for the next one goes to a folder of this session, not to the user's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HEADARTIST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

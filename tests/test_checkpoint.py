@@ -79,7 +79,7 @@ def test_a_save_that_is_killed_leaves_the_old_checkpoint(folder: HeadFolder, mon
 
 
 def test_half_a_draft_that_a_kill_left_behind_is_not_in_the_way(folder: HeadFolder):
-    folder.checkpoint.with_name(".state.safetensors.1.part").write_bytes(b"half")
+    folder.checkpoint.with_name(".state.1.part.safetensors").write_bytes(b"half")
     assert load_checkpoint(folder) is None
     _save(folder, 2)
     checkpoint = load_checkpoint(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pygltflib import GLTF2
+import trimesh
 
 from headartist import HeadArtistError, generate, load_head, presets
 from headartist.checkpoint import Head
@@ -48,13 +48,13 @@ def test_a_prompt_becomes_a_head_folder(head: Head):
         "0-geometry-00004.png",
         "1-texture-00004.png",
     ]
-    assert len(GLTF2().load(str(head.folder / "head.glb")).meshes) == 1
+    assert len(trimesh.load(head.folder / "head.glb").geometry) == 1
 
 
 @pytest.mark.parametrize("kind", ["sd15", "embedded"])
 def test_priors_of_other_shapes_do_as_well(tmp_path: Path, tiny_prior_folder: PriorFolder, kind: str):
     generate(PROMPT, small_config(tiny_prior_folder(kind), steps=2), out=tmp_path / "head", progress=False)
-    assert len(GLTF2().load(str(tmp_path / "head" / "head.glb")).meshes) == 1
+    assert len(trimesh.load(tmp_path / "head" / "head.glb").geometry) == 1
 
 
 def test_provenance_says_how_to_make_the_head_again(head: Head):

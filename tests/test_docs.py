@@ -1,0 +1,93 @@
+"""README and docs are held to what stands: links, names, file maps, and every command they show."""
+
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from headartist import cli
+from headartist_foundry.__main__ import app as foundry
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+
+
+def found(pattern: str) -> list[tuple[str, str]]:
+    """Every (page, match), once, for a pattern of one group."""
+    return [(page, match) for page, text in TEXTS.items() for match in dict.fromkeys(re.findall(pattern, text))]
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Every (page, words of one command line) of the code blocks marked bash."""
+    return [
+        (page, words)
+        for page, block in found(r"(?s)```bash\n(.*?)```")
+        for line in block.replace("\\\n", " ").splitlines()
+        if (words := shlex.split(line, comments=True))
+    ]
+
+
+def command_id(value: object) -> str:
+    return shlex.join(value) if isinstance(value, list) else str(value)
+
+
+@pytest.mark.parametrize(("page", "link"), found(r"\]\((?!https?:|mailto:|#)([^)#\s]+)"))
+def test_a_relative_link_leads_somewhere(page, link):
+    assert ((ROOT / page).parent / link).exists()
+
+
+@pytest.mark.parametrize(("page", "name"), found(r"`(headartist(?:_foundry)?(?:\.\w+)+)`"))
+def test_a_dotted_name_exists(page, name):
+    assert pkgutil.resolve_name(name) is not None
+
+
+@pytest.mark.parametrize(("page", "file"), found(r"(?<![\w./-])((?:\w+/)*\w+\.py)\b"))
+def test_a_source_file_that_is_named_exists(page, file):
+    assert any((room / file).is_file() for room in (ROOT, ROOT / "src" / "headartist", ROOT / "examples"))
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), [(page, words) for page, words in commands() if words[0] == "headartist"], ids=command_id
+)
+def test_a_command_of_the_docs_is_understood(page, words, monkeypatch: pytest.MonkeyPatch):
+    """It is parsed and its settings are applied; only the work itself is left out."""
+    asked = []
+    monkeypatch.setattr(
+        cli, "generate", lambda prompt, *_, **__: asked.append(prompt) or SimpleNamespace(folder="heads")
+    )
+    monkeypatch.setattr(cli, "_load", asked.append)
+    monkeypatch.setattr(cli, "write_meshes", lambda *_: [])
+    monkeypatch.setattr(cli, "write_video", lambda *_: "turntable.mp4")
+    assert cli.run(words[1:]) == cli.DONE
+    assert asked or words[1] == "presets"
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), [(page, words) for page, words in commands() if "headartist_foundry" in words], ids=command_id
+)
+def test_a_command_of_the_foundry_has_the_options_that_the_docs_give_it(page, words, capsys):
+    command, *arguments = words[words.index("headartist_foundry") + 1 :]
+    with pytest.raises(SystemExit) as ended:
+        foundry.cli(prog="headartist_foundry", args=[command, "--help"])
+    assert ended.value.code == 0
+    known = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    assert {word for word in arguments if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), [(page, words) for page, words in commands() if words[0] == "make"], ids=command_id
+)
+def test_a_target_of_make_exists(page, words):
+    targets = re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    asked = [word for word in words[1:] if "=" not in word]
+    assert asked
+    assert set(asked) <= set(targets)
+
+
+def test_the_docs_show_commands_of_both_doors():
+    shown = {words[0] for _, words in commands()} | {words[2] for _, words in commands() if len(words) > 2}
+    assert {"headartist", "headartist_foundry", "make"} <= shown

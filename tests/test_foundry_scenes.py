@@ -1,0 +1,69 @@
+"""The foundry's characters from the body model on: layers, pictures, shards, all made by formula."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headartist.cameras import look
+from headartist_foundry.draw import Drawing, Light
+from headartist_foundry.render import render_shard
+from headartist_foundry.scenes import make_scene
+from headartist_foundry.traits import Traits
+from test_foundry_data import PERSON
+
+pytest.importorskip("anny", reason="the body model comes with the foundry's extra")
+
+SIZE = 32
+CHARACTERS = {
+    "man with beard, glasses and hat": (replace(PERSON, hat="knitted hat"), {"skin", "eye", "hair", "metal", "cloth"}),
+    "woman with long hair": (
+        replace(PERSON, sex="woman", age="young", hair="long", beard="", glasses=""),
+        {"skin", "eye", "hair"},
+    ),
+    "alien": (replace(PERSON, kind="alien", expression="neutral", beard="", glasses=""), {"skin", "eye"}),
+}
+
+
+@pytest.mark.parametrize(("traits", "materials"), CHARACTERS.values(), ids=CHARACTERS)
+def test_a_character_has_what_its_traits_say_and_fills_its_place_in_the_picture(traits: Traits, materials: set[str]):
+    layers, body = make_scene(traits, None, np.random.default_rng(0))
+    assert {layer.material for layer in layers} == materials
+    for layer in layers:
+        assert np.isfinite(layer.verts).all()
+        assert layer.faces.min() >= 0
+        assert layer.faces.max() < len(layer.verts)
+        assert layer.uv.shape == (len(layer.faces), 3, 2)
+
+    view = look(0.0)
+    light = Light(np.array([0.0, 0.0, 1.0]), 0.4)
+    rgb, normal = Drawing(layers).draw(view, SIZE, light, np.array([0.0, 0.0, 1.0]))
+    assert 0 <= rgb.min() <= rgb.max() <= 1
+    head = np.abs(normal - 0.5).max(axis=-1) > 0.1
+    assert 0.2 < head.mean() < 0.6
+    columns, rows = view.project(body.head.site_positions(), SIZE)[0][0].numpy().astype(int).T
+    assert head[rows, columns].mean() > 0.95
+
+
+def test_the_skin_of_an_alien_is_of_its_colour():
+    means = {}
+    for colour in ("green", "purple"):
+        layers, _ = make_scene(replace(CHARACTERS["alien"][0], alien_colour=colour), None, np.random.default_rng(0))
+        (skin,) = (layer for layer in layers if layer.material == "skin")
+        means[colour] = skin.texture[..., :3].mean(axis=(0, 1))
+    assert means["green"].argmax() == 1
+    assert means["purple"].argmin() == 1
+
+
+def test_a_shard_is_sound_and_follows_from_its_seed():
+    shard, again, other = (render_shard((0, number), 1, 2, SIZE, None) for number in (0, 0, 1))
+    assert shard.rgb.shape == shard.normal.shape == (2, SIZE, SIZE, 3)
+    assert shard.sites.shape == (2, 478, 2)
+    assert np.isfinite(shard.sites).all()
+    assert len(shard.traits) == 1
+    assert shard.head.tolist() == [0, 0]
+    assert not np.array_equal(shard.rgb[0], shard.rgb[1])
+    assert shard.traits == again.traits
+    for name in ("rgb", "normal", "sites", "azimuth_deg", "elevation_deg", "head"):
+        np.testing.assert_array_equal(getattr(shard, name), getattr(again, name))
+    assert not np.array_equal(shard.rgb, other.rgb)
