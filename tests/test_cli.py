@@ -100,6 +100,11 @@ def _a_file(place: Path, tiny_prior_folder: PriorFolder) -> None:
     (place / "head").write_text("")
 
 
+def _bytes_for_a_config(place: Path, tiny_prior_folder: PriorFolder) -> None:
+    (place / "head").mkdir()
+    (place / "head" / "config.json").write_bytes(b"\xff\xfe")
+
+
 def _nothing(place: Path, tiny_prior_folder: PriorFolder) -> None:
     pass
 
@@ -122,6 +127,9 @@ MISTAKES = {
     "negative steps": (_nothing, "generate clown --set texture.steps=-5"),
     "unfinished override": (_nothing, "generate clown --set texture.steps"),
     "no config": (_nothing, "generate clown --config nowhere.json"),
+    "preset and config": (_nothing, "generate clown --preset quick --config x.json"),
+    "an odd video": (_another_head, "video head --size 33"),
+    "a config that is no text": (_bytes_for_a_config, "export head"),
     "export of no head": (_nothing, "export nowhere"),
     "video of no head": (_nothing, "video ."),
     "export before the first checkpoint": (_another_head, "export head"),
@@ -157,6 +165,19 @@ def test_the_embedded_prior_says_when_it_is_not_there(place: Path, monkeypatch: 
         "headartist: The embedded prior's weights are not in this installation: install a release of headartist, or "
         "use --prior sd21, --prior sd15 or --prior DIR.\n"
     )
+
+
+def test_what_the_system_refuses_is_told_in_one_line(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "generate", refuse)
+    error = OSError(28, "No space left on device", "head/config.json")
+    assert cli.run(["generate", "clown"]) == 2
+    assert capsys.readouterr().err == "headartist: head/config.json: No space left on device\n"
+    error = BrokenPipeError(32, "Broken pipe")
+    assert cli.run(["generate", "clown"]) == 2
+    assert capsys.readouterr().err == "headartist: [Errno 32] Broken pipe\n"
 
 
 def test_options_end_up_in_the_config(place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -217,6 +238,10 @@ def test_a_made_head_is_exported_and_filmed(place: Path, config: Path, capsys):
     assert capsys.readouterr().out == "head/head.ply\n"
     assert cli.run(["video", "head", "--views", "2", "--size", "32"]) == 0
     assert capsys.readouterr().out == "head/turntable.mp4\n"
+    assert cli.run(["video", "head", "--views", "0"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith("headartist: A video of 0 views")
     # The Head folder is itself a config for the next head.
     again = ["generate", PROMPT, "--config", "head", "--out", "head", "--quiet"]
     assert cli.run(again) == 0

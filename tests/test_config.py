@@ -1,6 +1,8 @@
 """Configs: values that survive JSON, can be overridden by path, and refuse nonsense in one sentence."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -12,6 +14,7 @@ from headartist.config_text import differences, from_json, override, to_json
 from headartist.errors import HeadArtistError
 from headartist.presets import PAPER, PRESETS, SMOKE, preset
 from headartist.schedules import Constant, Linear, Step
+from headartist.tet_config import TetConfig
 
 values = st.floats(0, 1)
 schedules = st.one_of(
@@ -38,6 +41,34 @@ def test_any_config_survives_json_exactly(schedule, loss, prompt: str, seed: int
     stage = replace(SMOKE.stages[0], loss=loss, t_min=Constant(0.0), t_max=schedule)
     config = replace(SMOKE, prompt=prompt, seed=seed, stages=(stage,))
     assert from_json(to_json(config)) == config
+
+
+TOGETHER = (
+    "texture.t_min=0.72",
+    "texture.t_max=0.74",  # below the t_min of before
+    "texture.loss=Ssd(5)",
+    "texture.loss.anchor=0.3",
+    "views.azimuth_deg=100,200",  # refused beside the front_share of before
+    "views.front_share=0",
+    "seed=3",
+)
+
+
+@given(st.permutations(TOGETHER))
+def test_overrides_are_made_at_once_so_that_their_order_does_not_matter(assignments: list[str]):
+    before = override(SMOKE, ["texture.t_min=0.1", "texture.t_max=0.2"])
+    changed = override(before, assignments)
+    texture = changed.stages[1]
+    assert (texture.t_min, texture.t_max) == (Constant(0.72), Constant(0.74))
+    assert texture.loss == Ssd(5.0, anchor=0.3)
+    assert (changed.views.azimuth_deg, changed.views.front_share, changed.seed) == ((100, 200), 0, 3)
+    assert changed.stages[0] == SMOKE.stages[0]
+
+
+def test_the_last_override_of_a_path_holds():
+    assert override(SMOKE, ["seed=1", "geometry.steps=7", "seed=2", "geometry.steps=8"]) == override(
+        SMOKE, ["seed=2", "geometry.steps=8"]
+    )
 
 
 def test_settings_that_json_leaves_out_have_their_defaults():
@@ -137,6 +168,15 @@ MISTAKES = {
     "geometry.rates.mlp=-1": "The learning rate of mlp must not be negative (got -1).",
     "geometry.regularisers.laplacian=-1": "The weight of laplacian must not be negative (got -1).",
     "views.radius=4,3": "views.radius must be a range within 1.2 and 15, low end first (got 4, 3).",
+    "views.azimuth_deg=90,270": (
+        "views.front_share wants a views.azimuth_deg within -180 and 180 that holds 0 (got 90, 270): "
+        "use such a range, or views.front_share=0."
+    ),
+    "views.azimuth_deg=0,360": (
+        "views.front_share wants a views.azimuth_deg within -180 and 180 that holds 0 (got 0, 360): "
+        "use such a range, or views.front_share=0."
+    ),
+    "exports.video_size=255": "exports.video_size must be even (got 255).",
     "seed.x=3": "--set seed.x goes too deep: seed is 0 and has no settings of its own.",
     "seed=-1": "The seed must be a non-negative whole number (got -1).",
     "run.device=gpu": "run.device must be auto, cpu, cuda or cuda:N (got 'gpu').",
@@ -165,6 +205,13 @@ def test_damaged_json_is_told_in_one_sentence(text: str, sentence: str):
     with pytest.raises(HeadArtistError) as caught:
         from_json(text, source="heads/x/config.json")
     assert str(caught.value).startswith(sentence)
+
+
+def test_an_unknown_mesh_format_suggests_the_nearest():
+    """In a process of its own: here the shape checker would be the first to complain."""
+    code = "from headartist.config import Exports; Exports(formats=('objs',))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    assert told.endswith("HeadArtistError: exports.formats cannot hold 'objs': did you mean 'obj'?\n")
 
 
 def test_differences_name_paths_and_leave_out_what_is_not_the_head():
@@ -214,5 +261,6 @@ def test_the_paper_preset_has_the_papers_constants():
     assert (texture.rates.hash_grid(0), texture.rates.mlp(0)) == (1e-2, 1e-3)
     assert texture.background == (0.58, 0.47, 0.41)
     assert PAPER.views.fov_y_deg == (30, 50)
+    assert PAPER.avatar == TetConfig()
     assert (PAPER.avatar.shape.levels, PAPER.avatar.shape.base, PAPER.avatar.shape.log2_table) == (16, 16, 19)
     assert PAPER.prior.model == "sd21"

@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch
 import trimesh
 from PIL import Image
 
+import headartist.version
 from ball_avatar import Ball, icosphere, linear_colour
 from headartist.errors import HeadArtistError
 from headartist.export import bake, export_head, unwrap, write_glb, write_obj, write_ply
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
+from headartist.version import package_version
 
 MESH = icosphere(3)
 ATLAS = unwrap(MESH, resolution=256)
@@ -76,6 +79,17 @@ def test_a_glb_says_where_it_came_from(tmp_path):
     assert document["asset"]["extras"] == {"prompt": "a bronze büste", "seed": 7}
     assert document["nodes"][0]["name"] == "statue"
     assert document["materials"][0]["pbrMetallicRoughness"]["metallicFactor"] == 0
+
+
+def test_a_glb_names_the_release_that_wrote_it(tmp_path, monkeypatch):
+    def missing(_: str) -> str:
+        raise PackageNotFoundError
+
+    write_glb(tmp_path / "installed.glb", MESH, ATLAS, TEXTURE)
+    assert glb_parts(tmp_path / "installed.glb")[0]["asset"]["generator"] == f"headartist {package_version()}"
+    monkeypatch.setattr(headartist.version, "version", missing)
+    write_glb(tmp_path / "bare.glb", MESH, ATLAS, TEXTURE)
+    assert glb_parts(tmp_path / "bare.glb")[0]["asset"]["generator"] == "headartist 0+unknown"
 
 
 def test_the_files_do_not_change_from_run_to_run(tmp_path):

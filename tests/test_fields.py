@@ -1,10 +1,13 @@
 """Laws of the hash encoding and its networks."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
+import warp as wp
 
+from headartist import launch
 from headartist.fields import Field, HashEncoding, Mlp, encode_reference, hash_levels
 
 # A dense level, a level at the table's edge, hashed levels up to the paper's finest.
@@ -136,3 +139,12 @@ def test_draws_come_from_the_generator_alone():
     torch.manual_seed(1)
     assert all(torch.equal(a, b) for a, b in zip(first, make(5), strict=True))
     assert not torch.equal(first[0], make(6)[0])
+
+
+@pytest.mark.parametrize("has_levels", [True, False])
+def test_warp_is_told_to_be_quiet_in_new_releases_and_old(monkeypatch, has_levels):
+    settings = SimpleNamespace(log_level=wp.LOG_INFO) if has_levels else SimpleNamespace(quiet=False)
+    monkeypatch.setattr(wp, "config", settings)
+    monkeypatch.setattr(wp, "init", lambda: None)
+    launch._start_warp.__wrapped__()
+    assert settings == (SimpleNamespace(log_level=wp.LOG_WARNING) if has_levels else SimpleNamespace(quiet=True))

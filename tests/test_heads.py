@@ -208,7 +208,7 @@ def test_base_mesh_numbers_are_unique_where_the_cut_kept_a_vertex(head):
 def test_an_unknown_expression_is_answered_with_the_nearest_name(head):
     with pytest.raises(HeadArtistError, match=r"no expression 'jawopen': did you mean 'jawOpen'\?"):
         head.shaped(expression={"jawopen": 1.0})
-    with pytest.raises(HeadArtistError, match="choose one of browDownLeft"):
+    with pytest.raises(HeadArtistError, match="choose among browDownLeft"):
         head.shaped(expression={"xyz": 1.0})
 
 

@@ -104,6 +104,8 @@ def test_video_errors_name_the_next_step(tmp_path, monkeypatch):
         turntable_video(Ball(), tmp_path / "turn.mp4", size=63)
     with pytest.raises(HeadArtistError, match=r"must end in \.mp4"):
         turntable_video(Ball(), tmp_path / "turn.gif")
+    with pytest.raises(HeadArtistError, match="video of 0 views has nothing to show: use 1 or more"):
+        turntable_video(Ball(), tmp_path / "turn.mp4", views=0)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "false")
     with pytest.raises(HeadArtistError, match=r"ffmpeg could not write .*no reason given"):
         turntable_video(Ball(), tmp_path / "turn.mp4", views=2, size=64, progress=False)

@@ -184,12 +184,20 @@ def test_names_ids_and_folders_resolve(folder):
         (
             "./no/such",
             "prior './no/such' is no known name, no existing folder and no hub id owner/name: "
-            "use one of embedded, sd21, sd15",
+            "choose among embedded, sd21, sd15.",
         ),
     ],
 )
 def test_an_unknown_prior_is_named(word, message):
     assert error_of(lambda: resolve(word)) == message
+
+
+@pytest.mark.parametrize("word", ["some/mo..del", "some/mo--del", "some/-model", "some/model.git", "../model"])
+def test_an_id_that_the_hub_itself_would_refuse_is_named(word):
+    assert error_of(lambda: resolve(word)).startswith(f"prior {word!r} is no known name, no existing folder and no hub")
+    for place in (word, f"{word}/inner"):
+        assert error_of(lambda place=place: resolve("sd21", place)).startswith(f"controlnet {place!r} is neither an")
+    assert error_of(lambda: resolve("sd21", "some/model/../..")).startswith("controlnet 'some/model/../..' is neither")
 
 
 def test_an_unknown_controlnet_is_named():

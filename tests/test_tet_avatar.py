@@ -7,6 +7,7 @@ import torch
 import trimesh
 
 from headartist.avatars import shape_fit
+from headartist.avatars.avatar import Avatar, TrainableAvatar
 from headartist.avatars.tet import TetAvatar
 from headartist.cameras import look
 from headartist.errors import HeadArtistError
@@ -101,6 +102,16 @@ def test_another_template_or_grid_has_another_start_and_a_damaged_file_is_made_a
     assert not torch.equal(moved, whole)
     assert len(shape_fit.initial_shape(replace(config, resolution=7), mesh)["sdf_base"]) == 8**3
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_start_is_remembered_for_one_kind_of_device_and_one_torch(monkeypatch):
+    here = shape_fit._fingerprint(CONFIG, _ball())
+    elsewhere = Mesh(_ball().verts.to("meta"), _ball().faces)
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: _ball().verts if self.is_meta else self)
+    assert shape_fit._fingerprint(CONFIG, elsewhere) != here
+    assert shape_fit._fingerprint(CONFIG, _ball()) == here
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    assert shape_fit._fingerprint(CONFIG, _ball()) != here
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(monkeypatch, tmp_path):
@@ -239,6 +250,12 @@ def test_offsets_move_vertices_at_most_their_share_of_a_cell(template):
     every = torch.arange(len(avatar.grid))
     moved = (avatar._moved(every) - avatar.positions).detach().abs().max()
     assert moved == pytest.approx(0.25 * avatar.grid.cell, rel=1e-4)
+
+
+def test_a_head_is_a_trainable_avatar_and_anything_else_is_not(template):
+    assert isinstance(_avatar(template), TrainableAvatar)
+    assert isinstance(_avatar(template), Avatar)
+    assert not isinstance(template, Avatar)
 
 
 def test_parts_are_all_parameters_and_share_none(template):

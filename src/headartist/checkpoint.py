@@ -4,45 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from headartist.avatars.avatar import Avatar
+from headartist.avatars.avatar import TrainableAvatar
 from headartist.avatars.tet import TetAvatar
 from headartist.config import Config
 from headartist.errors import HeadArtistError
 from headartist.files import replacing
 from headartist.folder import HeadFolder
-from headartist.geometry.mesh import Mesh
-
-
-@runtime_checkable
-class TrainableAvatar(Avatar, Protocol):
-    """An avatar as the trainer and the checkpoint need it: a torch module with a colour at every point."""
-
-    def named_parameters(self) -> Any:
-        """Parameters with their names, as `torch.nn.Module` has it."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and buffers, as `torch.nn.Module` has it."""
-        ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> Any:
-        """Take over parameters and buffers, as `torch.nn.Module` has it."""
-        ...
-
-    def surface(self) -> Mesh:
-        """The surface as it stands, with gradient to the parts that train."""
-        ...
-
-    def colour_at(self, points: Tensor) -> Tensor:
-        """RGB in [0, 1] at world points, `n 3` each."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import tyro
 
-from headartist.config import Config, Exports
+from headartist.config import Config, Exports, Format
 from headartist.config_text import from_json, override, to_json
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder
@@ -48,7 +48,7 @@ class Generate:
 
     prompt: Prompt
     """whose head, as in "a DSLR portrait of Vincent van Gogh" """
-    preset: str = "embedded"
+    preset: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint="(default: embedded)")] = None
     """settings to start from; `headartist presets` lists them"""
     config: Place = None
     """settings to start from instead of a preset: a JSON file, or the Head folder of an earlier head"""
@@ -69,9 +69,9 @@ class Generate:
     negative: Word = None
     """negative text of the stages that draw colour"""
     template: Word = None
-    """the head to start from: open, or a template's path"""
+    """the head to start from; "open" is the only one so far"""
     overwrite: bool = False
-    """replace a head with other settings in the same folder"""
+    """start again, in place of whatever head is in the folder"""
     quiet: bool = False
     """no progress bars"""
     overrides: Overrides = ()
@@ -85,7 +85,7 @@ class Export:
 
     head: HeadPath
     """the Head folder"""
-    formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
+    formats: tuple[Format, ...] = Exports().formats
     """which files"""
     texture_size: int = 1024
     """pixels of the square texture"""
@@ -145,6 +145,10 @@ def run(arguments: Sequence[str]) -> int:
         except HeadArtistError as error:
             print(f"headartist: {error}", file=sys.stderr)
             return MISTAKE
+        except OSError as error:  # a full disk, a lost permission: the system's words say enough
+            words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            print(f"headartist: {words}", file=sys.stderr)
+            return MISTAKE
         except KeyboardInterrupt:
             print("headartist: interrupted", file=sys.stderr)
             if isinstance(command, Generate):
@@ -192,7 +196,7 @@ def _load(path: Path) -> "headartist.checkpoint.Head":
 
 def _config(command: Generate) -> Config:
     """The preset, or the given config, with the command's options and overrides applied."""
-    config = preset(command.preset) if command.config is None else _read_config(command.config)
+    config = _starting_config(command)
     prior = {"model": command.prior, "controlnet": command.controlnet, "dtype": command.dtype}
     own = {"seed": command.seed, "template": command.template}
     run_settings = {"device": command.device, "threads": command.threads}
@@ -205,6 +209,14 @@ def _config(command: Generate) -> Config:
     if command.negative is not None:
         assignments += [f"{stage.name}.negative={command.negative}" for stage in config.stages if stage.draws == "rgb"]
     return override(config, [*assignments, *command.overrides])
+
+
+def _starting_config(command: Generate) -> Config:
+    if command.config is None:
+        return preset(command.preset or "embedded")
+    if command.preset is not None:
+        raise HeadArtistError(f"--preset {command.preset} and --config {command.config} exclude each other: give one.")
+    return _read_config(command.config)
 
 
 def _read_config(path: Path) -> Config:

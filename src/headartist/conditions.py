@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from headartist.avatars.avatar import TrainableAvatar
 from headartist.cameras import Cameras, sample_cameras
-from headartist.checkpoint import TrainableAvatar
 from headartist.config import Config, Ssd, Stage, Views
 from headartist.errors import HeadArtistError
 from headartist.heads.landmarks import landmark_map

@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, did_you_mean
 from headartist.schedules import Constant, Schedule, extremes
 from headartist.tet_config import TetConfig
 
 Part = Literal["sdf", "offset", "colour"]
 Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
+Format = Literal["glb", "obj", "ply"]
 Range = tuple[float, float]
 
 _OFF = Constant(0.0)
@@ -167,7 +168,8 @@ class Views:
         elevation_deg: positive looks down.
         fov_y_deg: vertical field of view.
         radius: distance from the head's centre, in world units.
-        front_share: share of the views whose azimuth is drawn from the frontal third of the range instead.
+        front_share: share of the views whose azimuth is drawn from a third of the range instead, the range shrunk
+            towards 0: -60 to 60 for all round. Above 0 it wants a range within -180 and 180 that holds 0.
     """
 
     azimuth_deg: Range = (-180.0, 180.0)
@@ -182,6 +184,12 @@ class Views:
         _require_range("views.fov_y_deg", self.fov_y_deg, 1.0, 120.0)
         _require_range("views.radius", self.radius, 1.2, 15.0)
         _require(0 <= self.front_share <= 1, f"views.front_share must be a share in [0, 1] (got {self.front_share:g}).")
+        first, last = self.azimuth_deg
+        _require(
+            self.front_share == 0 or -180 <= first <= 0 <= last <= 180,
+            f"views.front_share wants a views.azimuth_deg within -180 and 180 that holds 0 (got {first:g}, {last:g}): "
+            "use such a range, or views.front_share=0.",
+        )
 
 
 @dataclass(frozen=True)
@@ -234,20 +242,24 @@ class Exports:
         formats: mesh files.
         texture_size: pixels of the square texture.
         video_views: frames of the turntable; 0 makes no video.
-        video_size: pixels of its square frames.
+        video_size: pixels of its square pictures, even.
         video_fps: frames a second.
     """
 
-    formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
+    formats: tuple[Format, ...] = get_args(Format)
     texture_size: int = 1024
     video_views: int = 120
     video_size: int = 512
     video_fps: int = 30
 
     def __post_init__(self) -> None:
+        for wanted in self.formats:
+            hint = did_you_mean(wanted, get_args(Format))
+            _require(wanted in get_args(Format), f"exports.formats cannot hold {wanted!r}: {hint}")
         for name in ("texture_size", "video_size"):
             _require(getattr(self, name) >= 16, f"exports.{name} must be at least 16 (got {getattr(self, name)}).")
         _require(self.video_views >= 0, f"exports.video_views must not be negative (got {self.video_views}).")
+        _require(self.video_size % 2 == 0, f"exports.video_size must be even (got {self.video_size}).")
         _require(self.video_fps >= 1, f"exports.video_fps must be at least 1 (got {self.video_fps}).")
 
 
@@ -260,7 +272,7 @@ class Config:
         prompt: the words; empty in a preset.
         seed: every random draw of the run follows from it.
         prior: the judge.
-        template: "open" or the path of a head template.
+        template: "open", the only head template so far.
         avatar: the shape's representation.
         views: camera ranges.
         landmarks: how the landmark map is drawn.

@@ -4,16 +4,15 @@ All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage
 """
 
 import ast
-import difflib
 import json
 import types
-from collections.abc import Iterable
-from dataclasses import MISSING, fields, is_dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from math import isfinite
 from typing import Any, Literal, Union, get_args, get_origin
 
-from headartist.config import Config
-from headartist.errors import HeadArtistError
+from headartist.config import Config, Stage
+from headartist.errors import HeadArtistError, did_you_mean
 from headartist.schedules import Constant
 
 NOT_THE_HEAD = ("run", "exports")
@@ -43,7 +42,10 @@ def from_json(text: str, source: str = "The config") -> Config:
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """The config with `path=value` assignments applied in turn.
+    """The config with `path=value` assignments, all made at once: only the result must be in range.
+
+    Their order does not matter, but for two of the same path, where the last holds. A setting that is given whole
+    (`texture.loss=Ssd(5)`) is so before its parts (`texture.loss.anchor=0.3`).
 
     A value is a number, a word, a tuple `3,3.5`, or a loss or schedule written as in Python:
     `texture.t_max=Linear(0.98, 0.7, begin=100, end=101)`.
@@ -51,12 +53,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     Raises:
         HeadArtistError: unknown paths, values of the wrong kind or out of range.
     """
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise HeadArtistError(f"--set {assignment!r} has no value: write path=value, as in geometry.steps=300.")
-        config = _assign(config, path.strip().split("."), text.strip(), path.strip())
-    return config
+    return _assigned(config, [_parse_assignment(assignment) for assignment in assignments])
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -132,24 +129,62 @@ def _decode_dataclass(kind: Any, value: Any, path: str) -> Any:
     return kind(**{name: _decode(known[name].type, entry, _join(path, name)) for name, entry in given.items()})
 
 
-def _assign(value: Any, path: list[str], text: str, whole: str) -> Any:
-    """A copy of the dataclass `value` in which the setting at `path` is what `text` says."""
-    head, rest = path[0], path[1:]
+@dataclass(frozen=True)
+class _Assignment:
+    """A value for the setting that lies at `below` in what is being changed; `path` is the whole path as typed."""
+
+    path: str
+    below: tuple[str, ...]
+    text: str
+
+
+def _parse_assignment(assignment: str) -> _Assignment:
+    path, equals, text = (part.strip() for part in assignment.partition("="))
+    if not equals:
+        raise HeadArtistError(f"--set {assignment!r} has no value: write path=value, as in geometry.steps=300.")
+    return _Assignment(path, tuple(path.split(".")), text)
+
+
+def _assigned(value: Any, assignments: Iterable[_Assignment]) -> Any:
+    """A copy of the dataclass `value` with every assignment made."""
     known = {item.name: item.type for item in fields(value) if item.name != "stages"}
     stages = {stage.name: stage for stage in value.stages} if isinstance(value, Config) else {}
-    if head not in known and head not in stages:
-        raise HeadArtistError(f"--set {whole} names no setting: {did_you_mean(head, (*stages, *known))}")
-    if head in stages and rest:
-        changed = _assign(stages[head], rest, text, whole)
-        return replace(value, stages=tuple(changed if stage.name == head else stage for stage in value.stages))
-    if head in stages:
-        raise HeadArtistError(f"--set {whole} is a whole stage: name one of its settings, as in {whole}.steps=300.")
-    if not rest:
-        return replace(value, **{head: _decode(known[head], _parse(known[head], text), whole)})
-    inner = getattr(value, head)
-    if not is_dataclass(inner):
-        raise HeadArtistError(f"--set {whole} goes too deep: {head} is {inner!r} and has no settings of its own.")
-    return replace(value, **{head: _assign(inner, rest, text, whole)})
+    groups: dict[str, list[_Assignment]] = {}
+    for assignment in assignments:
+        groups.setdefault(assignment.below[0], []).append(replace(assignment, below=assignment.below[1:]))
+    changes: dict[str, Any] = {}
+    for name, group in groups.items():
+        if name in stages:
+            stages[name] = _assigned_stage(stages[name], group)
+        elif name in known:
+            changes[name] = _assigned_setting(name, known[name], getattr(value, name), group)
+        else:
+            hint = did_you_mean(name, (*stages, *known))
+            raise HeadArtistError(f"--set {group[0].path} names no setting: {hint}")
+    if stages:
+        changes["stages"] = tuple(stages.values())
+    return replace(value, **changes)
+
+
+def _assigned_stage(stage: Stage, group: Sequence[_Assignment]) -> Stage:
+    for path in (assignment.path for assignment in group if not assignment.below):
+        raise HeadArtistError(f"--set {path} is a whole stage: name one of its settings, as in {path}.steps=300.")
+    return _assigned(stage, group)
+
+
+def _assigned_setting(name: str, kind: Any, value: Any, group: Sequence[_Assignment]) -> Any:
+    """A setting after its group of assignments: the last that gives it whole, then those of its parts."""
+    for assignment in group:
+        if not assignment.below:
+            value = _decode(kind, _parse(kind, assignment.text), assignment.path)
+    parts = [assignment for assignment in group if assignment.below]
+    if not parts:
+        return value
+    if not is_dataclass(value):
+        raise HeadArtistError(
+            f"--set {parts[0].path} goes too deep: {name} is {value!r} and has no settings of its own."
+        )
+    return _assigned(value, parts)
 
 
 def _parse(kind: Any, text: str) -> Any:
@@ -179,13 +214,6 @@ def _literal(kind: Any, node: ast.expr) -> Any:
             given = [*zip(names, arguments, strict=False), *((word.arg or "**", word.value) for word in keywords)]
             return {"type": name, **{setting: _literal(kind, argument) for setting, argument in given}}
     return ast.literal_eval(node)
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of an error about an unknown word: the closest choice, or all of them."""
-    choices = list(choices)
-    close = difflib.get_close_matches(word, choices, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(choices)}."
 
 
 def _one_of(value: Any, choices: tuple[Any, ...], path: str) -> Any:

@@ -25,6 +25,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def drafts(folder: Path) -> list[Path]:
+    """The drafts in a folder: of files that are being written now, or were when their process was killed."""
+    return sorted(folder.glob(".*.part*"))
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file whole."""
     with replacing(path) as draft:

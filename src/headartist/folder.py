@@ -15,7 +15,7 @@ from typing import Any
 from headartist.config import Config
 from headartist.config_text import differences, from_json, to_json
 from headartist.errors import HeadArtistError
-from headartist.files import write_text
+from headartist.files import drafts, write_text
 
 DIFFERENCES_SHOWN = 3
 
@@ -78,6 +78,8 @@ class HeadFolder:
             raise HeadArtistError(
                 f"{self.path} is not a Head folder (it has no config.json): give the --out of `headartist generate`."
             ) from None
+        except UnicodeDecodeError:
+            raise HeadArtistError(f"{self.config} is not UTF-8 text: mend or replace it.") from None
         return from_json(text, source=str(self.config))
 
     def write_config(self, config: Config) -> None:
@@ -85,8 +87,17 @@ class HeadFolder:
         write_text(self.config, to_json(config))
 
     def read_provenance(self) -> dict[str, Any]:
-        """Where the head comes from; nothing when that was not written down."""
-        return json.loads(self.provenance.read_text(encoding="utf-8")) if self.provenance.exists() else {}
+        """Where the head comes from; nothing when that was not written down.
+
+        Raises:
+            HeadArtistError: when the file is damaged.
+        """
+        if not self.provenance.exists():
+            return {}
+        try:
+            return json.loads(self.provenance.read_text(encoding="utf-8"))
+        except ValueError:  # not JSON, or not text
+            raise HeadArtistError(f"{self.provenance} is damaged: remove it, or bring it back.") from None
 
     def write_provenance(self, record: dict[str, Any]) -> None:
         """Replace `provenance.json`."""
@@ -114,7 +125,8 @@ def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> Head
     folder = HeadFolder(path)
     if path.exists() and not path.is_dir():
         raise HeadArtistError(f"{path} is a file: choose another --out.")
-    if path.exists() and not folder.config.exists() and any(path.iterdir()):
+    # A run that was killed before its first file was whole leaves nothing but that file's draft.
+    if path.exists() and not folder.config.exists() and not set(path.iterdir()) <= set(drafts(path)):
         raise HeadArtistError(f"{path} is not empty and not a Head folder: choose another --out.")
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
@@ -133,7 +145,8 @@ def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> Head
 def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) -> None:
     """Make the folder and write its config; with `overwrite`, first remove what an earlier head left.
 
-    Only files that a Head folder is made of are removed.
+    Only files that a Head folder is made of are removed; drafts that a killed run left are so in any case. The config
+    is written first, because it is what makes the folder known as ours.
     """
     if overwrite:
         for name in ("head.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
@@ -141,9 +154,11 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.video.unlink(missing_ok=True)
         folder.contact_sheet.unlink(missing_ok=True)
-    for place in (folder.path, folder.checkpoint.parent, folder.previews):
-        place.mkdir(parents=True, exist_ok=True)
     folder.write_config(config)
+    for place in (folder.path, folder.checkpoint.parent, folder.previews):
+        place.mkdir(exist_ok=True)
+        for draft in drafts(place):
+            draft.unlink()
 
 
 def default_path(prompt: str, seed: int) -> Path:

@@ -26,7 +26,9 @@ def _native_stderr_muted() -> Iterator[None]:
 @functools.cache
 def _start_warp() -> None:
     """Initialise Warp once, without its banner, compile messages, or its complaint that a CPU machine has no GPU."""
-    if wp.config.log_level == wp.LOG_INFO:  # a level that the user chose stands
+    if not hasattr(wp.config, "log_level"):  # older releases have a switch in its place
+        wp.config.quiet = True  # type: ignore[attr-defined]
+    elif wp.config.log_level == wp.LOG_INFO:  # a level that the user chose stands
         wp.config.log_level = wp.LOG_WARNING
     if torch.cuda.is_available():
         wp.init()

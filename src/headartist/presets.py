@@ -5,8 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from headartist.config import Config, Exports, Part, Rates, Regularisers, Run, Ssd, StableDiffusion, Stage, Views
-from headartist.config_text import did_you_mean
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, did_you_mean
 from headartist.prompts import NEGATIVE, NEGATIVE_PHOTO
 from headartist.schedules import Constant, Linear, Step
 from headartist.tet_config import FieldConfig, TetConfig
@@ -31,8 +30,7 @@ _PAPER_WARM_UP = Stage(
 )
 PAPER = Config(
     prior=StableDiffusion(model="sd21"),
-    # 64 cells a side have the 275,000 vertices of the grid file that is known as "128".
-    avatar=TetConfig(resolution=64),
+    avatar=TetConfig(),
     stages=(
         _PAPER_WARM_UP,
         replace(

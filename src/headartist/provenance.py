@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from headartist.config import Config
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
+from headartist.version import package_version
 
 
 def provenance(config: Config, device: torch.device, prior: object | None) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def provenance(config: Config, device: torch.device, prior: object | None) -> di
         prior: a prior that was passed as an object; None for the one that the config names.
     """
     return {
-        "headartist": _version(),
+        "headartist": package_version(),
         "commit": _commit(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
@@ -67,13 +67,6 @@ def _weights(folder: Path, part: str) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _version() -> str:
-    try:
-        return version("headartist")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _commit() -> str | None:

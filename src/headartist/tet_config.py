@@ -43,11 +43,12 @@ class FieldConfig:
 
 @dataclass(frozen=True)
 class TetConfig:
-    """The tetrahedral head (DMTet); the defaults are the paper's.
+    """The tetrahedral head (DMTet); the defaults are the paper's, but for `radius`.
 
     Attributes:
-        resolution: cells along a side of the tetrahedral grid.
-        radius: half the side of the grid, in world units; hair has to fit in it.
+        resolution: cells along a side of the tetrahedral grid, each cut into six; 64 have the 275,000 vertices of the
+            paper's grid file, which is known as "128".
+        radius: half the side of the grid, in world units; the paper's is 1, and the rest is ours, for hair.
         shape: the fields of the signed distance and of the vertex offsets, each with its own parameters.
         colour: the colour field.
         offset_cells: the farthest a grid vertex may move along an axis, in cells.
@@ -59,7 +60,7 @@ class TetConfig:
         band: how many rings of grid vertices around the surface count as near.
     """
 
-    resolution: int = 128
+    resolution: int = 64
     radius: float = 1.1
     shape: FieldConfig = FieldConfig()
     colour: FieldConfig = FieldConfig()

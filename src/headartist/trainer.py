@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from headartist.checkpoint import Progress, TrainableAvatar, load_checkpoint, save_checkpoint, save_head
+from headartist.avatars.avatar import TrainableAvatar
+from headartist.checkpoint import Progress, load_checkpoint, save_checkpoint, save_head
 from headartist.conditions import Scene, conditions_of, draw_cameras, latent_of
 from headartist.config import Sds, Ssd, Stage
 from headartist.distillation import sds, ssd

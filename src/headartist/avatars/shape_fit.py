@@ -38,7 +38,8 @@ def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
 
     With `sdf_base="template"` that is `sdf_base`, the mesh's signed distance at the grid's vertices; with "fit" the
     parameters of `sdf`. Kept in the folder `HEADARTIST_CACHE`, or in the user's cache folder. The computation draws
-    from a generator of its own with a fixed seed, so the result follows from the arguments alone.
+    from a generator of its own with a fixed seed, so the result follows from the arguments and, by rounding, from the
+    kind of device and the release of torch; one is remembered for each.
 
     Args:
         config: of the head.
@@ -105,7 +106,7 @@ def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
     )
     if config.sdf_base == "template":
         relevant = replace(relevant, shape=default.shape, fit_steps=default.fit_steps)
-    digest = hashlib.sha256(f"{_VERSION} {relevant!r}".encode())
+    digest = hashlib.sha256(f"{_VERSION} {torch.__version__} {mesh.verts.device.type} {relevant!r}".encode())
     digest.update(mesh.verts.detach().cpu().float().numpy().tobytes())
     digest.update(mesh.faces.cpu().long().numpy().tobytes())
     return digest.hexdigest()[:32]

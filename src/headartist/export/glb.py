@@ -3,7 +3,6 @@
 import json
 import struct
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from headartist.export.pictures import png_bytes
 from headartist.export.uv import UvAtlas
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
+from headartist.version import package_version
 
 # Numbers of the glTF 2.0 specification (and of OpenGL, where they come from).
 FLOAT, UNSIGNED_INT = 5126, 5125
@@ -54,8 +54,9 @@ def write_glb(
     }
     indices = binary.add_array(atlas.faces.cpu().numpy().astype("<u4").reshape(-1), "SCALAR", ELEMENT_ARRAY_BUFFER)
     image = binary.add_view(png_bytes(texture))
+    asset: dict[str, object] = {"version": "2.0", "generator": f"headartist {package_version()}"}
     document = {
-        "asset": {"version": "2.0", "generator": _generator(), **({"extras": dict(extras)} if extras else {})},
+        "asset": asset | ({"extras": dict(extras)} if extras else {}),
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": name, "mesh": 0}],
@@ -116,13 +117,6 @@ class _Binary:
 
 def _float32(values: Tensor) -> np.ndarray:
     return values.detach().cpu().numpy().astype("<f4")
-
-
-def _generator() -> str:
-    try:
-        return f"headartist {version('headartist')}"
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "headartist"
 
 
 def _container(document: Mapping[str, object], binary: bytes) -> bytes:

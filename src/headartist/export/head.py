@@ -2,37 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import get_args
 
-from jaxtyping import Float
-from torch import Tensor
-
+from headartist.avatars.avatar import Avatar
+from headartist.config import Format
 from headartist.errors import HeadArtistError
 from headartist.export.glb import write_glb
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.surface import tidy
 from headartist.export.texture import bake
 from headartist.export.uv import unwrap
-from headartist.geometry.mesh import Mesh
 
-FORMATS = ("glb", "obj", "ply")
-
-
-@runtime_checkable
-class Coloured(Protocol):
-    """What an export needs of an avatar: its surface, and its colour anywhere on it."""
-
-    def to_mesh(self) -> Mesh:
-        """The surface as it stands, without gradient."""
-        ...
-
-    def colour_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """RGB in [0, 1] at world points."""
-        ...
+FORMATS = get_args(Format)
 
 
 def export_head(
-    avatar: Coloured,
+    avatar: Avatar,
     folder: Path | str,
     *,
     formats: Sequence[str] = FORMATS,

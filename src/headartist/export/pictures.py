@@ -1,35 +1,19 @@
 """Pictures of a head: PNG files, and sheets of views with their normals."""
 
 import io
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.nn import Parameter
 
+from headartist.avatars.avatar import Avatar
 from headartist.cameras import Cameras, turntable
 from headartist.files import replacing
-from headartist.render.frame import Frame
 
 WHITE = (1.0, 1.0, 1.0)
-
-
-@runtime_checkable
-class Drawable(Protocol):
-    """What a picture needs of an avatar: to be drawn, where its parameters are (see `Avatar`)."""
-
-    def render(self, cameras: Cameras, size: int, background: Tensor, *, colour: bool) -> Frame:
-        """Draw square views of `size` pixels over a background colour."""
-        ...
-
-    def parts(self) -> Mapping[str, Iterable[Parameter]]:
-        """Trainable parameters by part; the first one's device is where views are drawn, the CPU without any."""
-        ...
 
 
 def to_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -53,9 +37,10 @@ def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
 
 @torch.no_grad()
 def draw_pair(
-    avatar: Drawable, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
+    avatar: Avatar, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
     """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn one view at a time to bound memory."""
+    # Views are drawn where the parameters are.
     device = next((value.device for values in avatar.parts().values() for value in values), torch.device("cpu"))
     cameras, behind = cameras.to(device), torch.tensor(background, device=device)
     colours, normals = [], []
@@ -67,7 +52,7 @@ def draw_pair(
 
 
 def contact_sheet(
-    avatar: Drawable,
+    avatar: Avatar,
     *,
     views: int = 8,
     size: int = 256,
@@ -94,7 +79,7 @@ def contact_sheet(
     return torch.cat([_row(pictures) for pictures in draw_pair(avatar, cameras, size, background)], dim=1)
 
 
-def preview(avatar: Drawable, *, size: int = 128) -> Float[Tensor, "3 h w"]:
+def preview(avatar: Avatar, *, size: int = 128) -> Float[Tensor, "3 h w"]:
     """A small strip to watch a training run by: face, left side, back and right side over their normals."""
     return contact_sheet(avatar, views=4, size=size)
 

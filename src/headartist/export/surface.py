@@ -22,8 +22,8 @@ def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
     faces = mesh.faces[_has_area(mesh)]
     if len(faces) == 0:
         raise HeadArtistError(
-            "The head has no surface to export (0 faces with area): generate it again, or resume from an earlier "
-            "checkpoint."
+            "The head has no surface to export (0 faces with area): make it again with --overwrite and another --seed, "
+            "or smaller learning rates."
         )
     piece = _piece_of_face(faces, len(mesh.verts))
     share = torch.bincount(piece) / len(piece)

@@ -110,7 +110,8 @@ def _colours(colour_at: Colour, points: Tensor) -> Tensor:
     broken = int((~torch.isfinite(colours)).any(dim=-1).sum())
     if broken:
         raise HeadArtistError(
-            f"The colour field is not finite at {broken} of {len(points)} points: resume from an earlier checkpoint."
+            f"The colour field is not finite at {broken} of {len(points)} points: make the head again with --overwrite "
+            "and smaller learning rates."
         )
     return colours.clamp(0.0, 1.0)
 

@@ -50,11 +50,14 @@ def unwrap(mesh: Mesh, *, resolution: int = 1024, gap_px: int = 4, patch_faces: 
     """
     verts, faces = mesh.verts.detach().cpu().float().numpy(), mesh.faces.cpu().numpy()
     if len(faces) == 0:
-        raise HeadArtistError("A mesh of 0 faces cannot be unwrapped: generate the head again.")
+        raise HeadArtistError(
+            "A mesh of 0 faces cannot be unwrapped: make the head again with --overwrite and another --seed."
+        )
     if not np.isfinite(verts).all():
         broken = int((~np.isfinite(verts)).any(axis=1).sum())
         raise HeadArtistError(
-            f"A mesh with {broken} vertices that are not finite cannot be unwrapped: generate it again."
+            f"A mesh with {broken} vertices that are not finite cannot be unwrapped: make the head again with "
+            "--overwrite and smaller learning rates."
         )
     corners = verts[faces]
     patches = _halve(corners.mean(axis=1), np.arange(len(faces)), patch_faces)

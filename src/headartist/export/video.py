@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from headartist.avatars.avatar import Avatar
 from headartist.cameras import turntable
 from headartist.errors import HeadArtistError
-from headartist.export.pictures import Drawable, draw_pair, to_bytes
+from headartist.export.pictures import draw_pair, to_bytes
 from headartist.files import replacing
 
 
 def turntable_video(
-    avatar: Drawable, path: Path | str, *, views: int = 120, size: int = 512, fps: int = 30, progress: bool = True
+    avatar: Avatar, path: Path | str, *, views: int = 120, size: int = 512, fps: int = 30, progress: bool = True
 ) -> None:
     """Film the evaluation path of the paper (5.3) as an H.264 MP4 that any browser plays.
 
@@ -26,14 +27,16 @@ def turntable_video(
     Args:
         avatar: the head.
         path: the file, ending in `.mp4`, replaced whole.
-        views: frames of one full turn.
+        views: frames of one full turn, at least 1.
         size: height of the video in pixels, even; the width is twice that.
         fps: frames a second.
         progress: whether to show a bar on the terminal.
 
     Raises:
-        HeadArtistError: `size` is odd, the file is not an `.mp4`, or ffmpeg is missing or fails.
+        HeadArtistError: there are no views, `size` is odd, the file is not an `.mp4`, or ffmpeg is missing or fails.
     """
+    if views < 1:
+        raise HeadArtistError(f"A video of {views} views has nothing to show: use 1 or more, such as 120.")
     if size % 2:
         raise HeadArtistError(f"A video of {size} pixels cannot be encoded: use an even size, such as {size + 1}.")
     if Path(path).suffix != ".mp4":
@@ -50,7 +53,7 @@ def turntable_video(
 
 def _encode(frames: Iterable[np.ndarray], path: Path, *, width: int, height: int, fps: int) -> None:
     """Stream 8-bit RGB frames through ffmpeg; colours are tagged BT.709, or players would shift them."""
-    encoder = [_ffmpeg(), "-y", "-loglevel", "error"]
+    encoder = [find_ffmpeg(), "-y", "-loglevel", "error"]
     encoder += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     encoder += ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-pix_fmt", "yuv420p"]
     encoder += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
@@ -76,9 +79,13 @@ def _encode(frames: Iterable[np.ndarray], path: Path, *, width: int, height: int
             raise HeadArtistError(f"ffmpeg could not write {path.name} ({reason[0]}): mend that and run it again.")
 
 
-def _ffmpeg() -> str:
-    """The encoder's path; its package is imported here only, since a head can be exported without it."""
-    try:
+def find_ffmpeg() -> str:
+    """The encoder's path.
+
+    Raises:
+        HeadArtistError: there is none.
+    """
+    try:  # imported here only, since a head can be exported without it
         import imageio_ffmpeg
 
         return imageio_ffmpeg.get_ffmpeg_exe()

@@ -3,7 +3,6 @@
 World units: the head stands near the origin, y up, looking to +z, and fits a ball of radius about 1.05.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, did_you_mean
 from headartist.geometry.mesh import Mesh
 
 
@@ -121,8 +120,7 @@ class HeadTemplate:
     def _expression_index(self, expression_name: str) -> int:
         if expression_name in self.expression_names:
             return self.expression_names.index(expression_name)
-        close = difflib.get_close_matches(expression_name, self.expression_names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(self.expression_names)}."
+        hint = did_you_mean(expression_name, self.expression_names)
         raise HeadArtistError(f"Template {self.name!r} has no expression {expression_name!r}: {hint}")
 
 

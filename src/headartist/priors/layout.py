@@ -72,7 +72,10 @@ def save_prior(
     dtype: torch.dtype = torch.float16,
     documents: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a prior so that `load_prior` gives it back; an older folder of that name is replaced at once or not at all.
+    """Write a prior so that `load_prior` gives it back; an older folder of that name is replaced when all is written.
+
+    The replacement is two renames, the old folder away and the new one into its place: an error before them leaves
+    the old folder as it was, and a kill between them leaves both in a hidden folder beside it.
 
     Args:
         folder: where to; its parent is made when missing.

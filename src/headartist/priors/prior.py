@@ -48,10 +48,13 @@ class Noise:
 class ScorePrior(Protocol):
     """A frozen diffusion model: it knows pictures, text and Conditions, and nothing of cameras or meshes.
 
+    All its tensors, `alpha_bar` and what `embed` returns among them, live on one device, and the tensors it is given
+    are on that device too.
+
     Attributes:
         alpha_bar: the diffusion clock, one value per training step, falling.
         picture_size: pixels of the square pictures it was trained on.
-        landmark_size: pixels of the square landmark map it wants.
+        landmark_size: pixels of the square landmark map it wants; 0 for none.
         latent_shape: channels, height and width of its latent.
     """
 

@@ -1,17 +1,16 @@
 """Where priors come from: every model id of the project, in one place, and how a user's word becomes a source."""
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, did_you_mean
 
 FACE_CONTROLNET = "CrucibleAI/ControlNetMediaPipeFace"
 WITHOUT_CONTROLNET = "none"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_ID_AND_SUBFOLDER = re.compile(r"([\w.-]+/[\w.-]+)/([\w./-]+)")
+# The hub's own rule, so that what passes here is never refused there.
+_HUB_ID = re.compile(r"(?!.*(\.\.|--))(?!.*\.git$)\b[\w.-]+\b/\b[\w.-]{1,96}\b")
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,9 @@ def _base_source(prior: str) -> PriorSource:
     folder = Path(prior).expanduser()
     if folder.is_dir():
         return PriorSource(prior, (str(folder),), str(folder), "controlnet")
-    if _HUB_ID.fullmatch(prior) and not prior.startswith("."):
+    if _HUB_ID.fullmatch(prior):
         return PriorSource(prior, (prior,), prior, "controlnet")
-    close = difflib.get_close_matches(prior.lower(), PRIOR_NAMES, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(PRIOR_NAMES)}"
+    hint = did_you_mean(prior.lower(), PRIOR_NAMES)
     raise HeadArtistError(f"prior {prior!r} is no known name, no existing folder and no hub id owner/name: {hint}")
 
 
@@ -99,10 +97,10 @@ def _controlnet_place(controlnet: str) -> tuple[str | None, str]:
     if folder.is_dir():
         inner = folder / "controlnet"
         return str(folder), "controlnet" if inner.is_dir() else ""
-    if _HUB_ID.fullmatch(controlnet) and not controlnet.startswith("."):
-        return controlnet, ""
-    if (match := _HUB_ID_AND_SUBFOLDER.fullmatch(controlnet)) and not controlnet.startswith("."):
-        return match.group(1), match.group(2)
+    owner, _, rest = controlnet.partition("/")
+    name, _, subfolder = rest.partition("/")
+    if _HUB_ID.fullmatch(f"{owner}/{name}") and ".." not in subfolder:
+        return f"{owner}/{name}", subfolder
     raise HeadArtistError(
         f"controlnet {controlnet!r} is neither an existing folder nor a hub id: "
         f"give a folder, owner/name, owner/name/subfolder, or {WITHOUT_CONTROLNET!r}"
