@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,12 +11,13 @@ from headartist.errors import HeadArtistError
 from headartist.priors.stable_diffusion import load_prior
 from headartist_foundry.judge import sample
 from headartist_foundry.models import PriorModels, PriorSize
+from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
 from headartist_foundry.ship import RECORD, evaluation
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.tokens import write_tokenizer
-from headartist_foundry.train import TrainingPlan, train_denoiser, train_vae
+from headartist_foundry.train import TrainingPlan, train_denoiser, train_reader, train_vae
 from headartist_foundry.workshop import Workshop, caption_corpus
-from test_foundry_data import make_shard
+from test_foundry_data import PERSON, make_shard
 
 TINY = PriorSize(
     picture=32, vae=(8, 8, 8), unet=(32, 32), heads=16, text=32, text_layers=1, landmark_embedding=(8, 8, 8, 8)
@@ -45,7 +47,8 @@ def make_workshop(data, run, tokenizer_folder):
     return Workshop(data, run, TINY)
 
 
-def train_both(workshop, plan=PLAN):
+def train_all(workshop, plan=PLAN):
+    train_reader(workshop, plan)
     train_vae(workshop, plan)
     return train_denoiser(workshop, plan)
 
@@ -81,8 +84,9 @@ def test_rates_warm_up_hold_and_fall():
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):
-    whole = train_both(make_workshop(data, tmp_path / "whole", tokenizer_folder))
+    whole = train_all(make_workshop(data, tmp_path / "whole", tokenizer_folder))
     workshop = make_workshop(data, tmp_path / "parts", tokenizer_folder)
+    train_reader(workshop, PLAN)
     train_vae(workshop, PLAN)
 
     class Stop(Exception):
@@ -93,11 +97,45 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenize
 
     with pytest.raises(Stop):
         train_denoiser(workshop, PLAN, stop, every_steps=2, save_steps=1)  # saved at step 1, stopped at 2
-    resumed = train_both(make_workshop(data, tmp_path / "parts", tokenizer_folder))
+    resumed = train_all(make_workshop(data, tmp_path / "parts", tokenizer_folder))
     assert all(torch.equal(resumed.state_dict()[name], value) for name, value in whole.state_dict().items())
     lines = [json.loads(line) for line in (tmp_path / "parts" / "vae.jsonl").read_text().splitlines()]
     assert len(lines) == 1  # the finished VAE was taken as it was
     assert lines[0]["samples"] == PLAN.steps * PLAN.batch
+
+
+def test_what_cannot_be_seen_is_not_asked_for():
+    bald_statue = replace(PERSON, kind="marble", beard="")
+    shown = visible(bald_statue)
+    assert {name for name, value in shown.items() if value != getattr(bald_statue, name)} == {
+        "origin",
+        "hair_colour",
+        "beard_colour",
+        "hat_colour",
+        "alien_colour",
+    }
+    alien = visible(replace(PERSON, kind="alien"))
+    assert alien["alien_colour"] == "green"
+    assert alien["age"] == alien["sex"] == ""
+
+
+def test_the_reader_learns_to_read(data, tmp_path, tokenizer_folder):
+    workshop = make_workshop(data, tmp_path / "run", tokenizer_folder)
+    before = reading_accuracy(Reader(workshop.models), workshop.models)
+    train_reader(workshop, TrainingPlan(steps=60, batch=32, rate=1e-2, ema=0.9))
+    reader = Reader(workshop.models)
+    training = torch.optim.AdamW(reader.questions.parameters(), lr=0.1)
+    rng = np.random.default_rng(5)
+    for _ in range(30):  # new questions on the frozen text encoder
+        captions, right = reader.lesson(rng, 64)
+        loss = reading_loss(reader(workshop.models.tokens(captions)), right)
+        training.zero_grad()
+        loss.backward()
+        training.step()
+    after = reading_accuracy(reader, workshop.models)
+    assert after["domain"] > max(0.95, before["domain"])
+    assert after["view"] > before["view"]
+    assert not any(p.requires_grad for p in workshop.models.text_encoder.parameters())
 
 
 def test_state_survives_its_file_to_the_bit(tmp_path):
@@ -136,6 +174,10 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert torch.equal(pictures, sample(prior, texts, marks, steps=2))
 
     again = Workshop(data, tmp_path / "again", TINY, start=tmp_path / "prior")
+    for name, value in workshop.models.text_encoder.state_dict().items():
+        torch.testing.assert_close(
+            again.models.text_encoder.state_dict()[name], value.to(torch.float16).to(value.dtype), rtol=0, atol=0
+        )
     assert again.models.vae.config.scaling_factor == workshop.models.vae.config.scaling_factor
     for name, value in average.state_dict().items():
         torch.testing.assert_close(again.models.denoiser().state_dict()[name], value.half().float(), rtol=0, atol=0)

@@ -46,6 +46,7 @@ def train(
     data: Path,
     state: Path,
     out: Path,
+    reader_steps: int = 2500,
     vae_steps: int = 1200,
     steps: int = 12_000,
     batch: int = 32,
@@ -62,24 +63,26 @@ def train(
         data: folder of shards.
         state: folder for the training state, log and sample sheets.
         out: folder the prior is written to, in the diffusers layout.
+        reader_steps: steps of the text encoder, which learns to read captions.
         vae_steps: steps of the VAE.
-        steps: steps of text encoder, UNet and ControlNet.
+        steps: steps of UNet and ControlNet.
         batch: pictures a step, of each process.
         device: cpu or cuda.
         threads: CPU threads.
         every: steps between two evaluations.
-        start: a prior folder to start from, VAE included; its optimiser state is not needed.
+        start: a prior folder to start from, text encoder and VAE included; its optimiser state is not needed.
     """
     import torch
 
     from headartist_foundry.models import PriorSize
     from headartist_foundry.ship import evaluation
-    from headartist_foundry.train import DENOISER_PLAN, VAE_PLAN, train_denoiser, train_vae
+    from headartist_foundry.train import DENOISER_PLAN, READER_PLAN, VAE_PLAN, train_denoiser, train_reader, train_vae
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
     workshop = Workshop(data, state, PriorSize(), device, start)
     if start is None:
+        train_reader(workshop, replace(READER_PLAN, steps=reader_steps))
         train_vae(workshop, replace(VAE_PLAN, steps=vae_steps))
     plan = replace(DENOISER_PLAN, steps=steps, batch=batch)
     train_denoiser(workshop, plan, evaluation(workshop, out, start), every)

@@ -145,8 +145,8 @@ class PriorModels(nn.Module):
         self.vae.register_to_config(scaling_factor=settings["scaling_factor"])
 
     def denoiser(self) -> nn.ModuleDict:
-        """The parts that learn together, once the VAE stands."""
-        return nn.ModuleDict({"unet": self.unet, "controlnet": self.controlnet, "text_encoder": self.text_encoder})
+        """The parts that learn together, once text encoder and VAE stand."""
+        return nn.ModuleDict({"unet": self.unet, "controlnet": self.controlnet})
 
     def tokens(self, captions: list[str]) -> torch.Tensor:
         """Token ids, padded to the longest text, n k."""
@@ -158,7 +158,8 @@ class PriorModels(nn.Module):
         self, z_t: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, landmark_map: torch.Tensor
     ) -> torch.Tensor:
         """The network's output (velocity) for noised latents."""
-        features = self.text_encoder(tokens)[0]
+        with torch.no_grad():
+            features = self.text_encoder(tokens)[0]
         down, middle = self.controlnet(
             z_t, t, encoder_hidden_states=features, controlnet_cond=landmark_map, return_dict=False
         )

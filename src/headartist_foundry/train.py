@@ -1,4 +1,4 @@
-"""Training the embedded prior: first the VAE, then text encoder, UNet and ControlNet together; resumable.
+"""Training the embedded prior: the text encoder, the VAE, then UNet and ControlNet together; resumable.
 
 Started by `torchrun`, several processes share the work: each takes its own batches and gradients are averaged. On a CPU
 this is how to use its cores, since networks this small gain nothing from threads.
@@ -18,8 +18,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headartist_foundry.data import Batch
 from headartist_foundry.models import SCHEDULER
+from headartist_foundry.reading import Reader, reading_accuracy, reading_loss
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.workshop import Workshop
 
@@ -28,7 +28,8 @@ WARM_UP = 100
 LATENT_NOISE = 0.1
 """Standard deviation added to latents while the VAE learns, so that near-by latents decode alike."""
 
-LossOf = Callable[[Batch, torch.Generator], Tensor]
+LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
+"""A loss on a batch that it draws itself."""
 Evaluation = Callable[[int, nn.Module], dict[str, Any]]
 
 
@@ -47,8 +48,9 @@ class TrainingPlan:
         return self.rate * min(1.0, (step + 1) / WARM_UP) * max(0.02, fall)
 
 
+READER_PLAN = TrainingPlan(steps=2500, batch=64, rate=1e-3)
 VAE_PLAN = TrainingPlan(steps=1200, batch=16, rate=2e-3, ema=0.99)
-DENOISER_PLAN = TrainingPlan(steps=12_000, batch=32, rate=1.2e-3)
+DENOISER_PLAN = TrainingPlan(steps=12_000, batch=32, rate=1e-3)
 
 
 class Training:
@@ -91,8 +93,7 @@ class Training:
 
     def advance(self, loss_of: LossOf) -> float:
         """Take one step; returns its loss."""
-        batch = self.workshop.pictures.batch(self.rng, self.plan.batch, self.workshop.size.landmark)
-        loss = loss_of(batch, self.generator)
+        loss = loss_of(self.rng, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.workshop.team > 1:
@@ -158,11 +159,28 @@ def _average_gradients(module: nn.Module, team: int) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
+def train_reader(workshop: Workshop, plan: TrainingPlan = READER_PLAN) -> None:
+    """Teach the text encoder to read captions, and freeze it."""
+    models = workshop.models
+    reader = Reader(models).to(workshop.device)
+
+    def loss_of(rng: np.random.Generator, _generator: torch.Generator) -> Tensor:
+        captions, right = reader.lesson(rng, plan.batch)
+        return reading_loss(reader(models.tokens(captions).to(workshop.device)), right)
+
+    average = train(workshop, "reader", reader, plan, loss_of)
+    reader.load_state_dict(average.state_dict())
+    models.text_encoder.eval().requires_grad_(False)
+    if workshop.leads:
+        print("reading", reading_accuracy(reader, models), flush=True)
+
+
 def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
     """Fit the VAE on clean and spoiled pictures of both domains, and set its scale to unit variance."""
     vae = workshop.models.vae
 
-    def loss_of(batch: Batch, generator: torch.Generator) -> Tensor:
+    def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        batch = workshop.pictures.batch(rng, plan.batch, workshop.size.landmark)
         pictures = batch.pictures.to(workshop.device) * 2 - 1
         with workshop.autocast():
             mean = vae.encode(pictures).latent_dist.mean
@@ -193,13 +211,14 @@ def train_denoiser(
     every_steps: int = 1000,
     save_steps: int = 200,
 ) -> nn.ModuleDict:
-    """Train text encoder, UNet and ControlNet together to predict velocity; returns their average."""
+    """Train UNet and ControlNet together to predict velocity; returns their average."""
     from diffusers import DDIMScheduler
 
     models = workshop.models
     scheduler: Any = DDIMScheduler(**SCHEDULER)
 
-    def loss_of(batch: Batch, generator: torch.Generator) -> Tensor:
+    def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        batch = workshop.pictures.batch(rng, plan.batch, workshop.size.landmark)
         z = workshop.latents(batch.pictures.to(workshop.device, memory_format=torch.channels_last))
         noise = torch.randn(z.shape, generator=generator).to(z)
         t = torch.randint(0, scheduler.config.num_train_timesteps, (len(z),), generator=generator).to(z.device)

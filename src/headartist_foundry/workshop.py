@@ -82,7 +82,7 @@ class Workshop:
             folder,
             unet=denoiser["unet"],
             controlnet=denoiser["controlnet"],
-            text_encoder=denoiser["text_encoder"],
+            text_encoder=self.models.text_encoder,
             vae=self.models.vae,
             tokenizer_folder=self.tokenizer_folder,
             scheduler_config=SCHEDULER,
