@@ -59,7 +59,7 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
     device = torch.device(arguments.device)
     generator = torch.Generator().manual_seed(0)
     config = replace(preset(arguments.preset).avatar, resolution=arguments.resolution)
-    avatar = TetAvatar(config, load_template("open"), generator=generator).to(device)
+    avatar = TetAvatar(config, load_template("open"), generator=generator, device=device)
     avatar.colour.requires_grad_(False)
     trained = [parameter for parameter in avatar.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.99), eps=1e-15, fused=True)

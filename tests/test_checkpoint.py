@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from headartist.checkpoint import Progress, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
 from headartist.errors import HeadArtistError
@@ -117,6 +118,29 @@ def test_something_else_than_a_head_folder_is_told(tmp_path: Path):
         load_head(tmp_path)
 
 
+def test_weights_of_another_head_are_told(folder: HeadFolder):
+    _save(folder, 1)
+    other, _, generator = _trained(0)
+    other.sdf = nn.Parameter(torch.zeros(5))
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    for call in (lambda: load_head(folder.path), lambda: checkpoint.restore(other, generator)):
+        with pytest.raises(HeadArtistError) as caught:
+            call()
+        assert str(caught.value) == (
+            f"The head in {folder.path} does not fit its own config.json: bring the old config.json back, or use "
+            "--overwrite to start again."
+        )
+
+
+def test_a_damaged_provenance_is_told(folder: HeadFolder):
+    assert folder.read_provenance() == {}
+    for content in (b"{", b"\xff"):
+        folder.provenance.write_bytes(content)
+        with pytest.raises(HeadArtistError, match=r"provenance\.json is damaged: remove it"):
+            folder.read_provenance()
+
+
 def test_a_replaced_file_is_seen_old_or_new(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("old")
@@ -125,6 +149,36 @@ def test_a_replaced_file_is_seen_old_or_new(tmp_path: Path):
         assert path.read_text() == "old"
     assert path.read_text() == "half of the n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("moment", ["fsync", "mkdir"])
+def test_a_run_that_was_killed_while_it_made_the_folder_can_be_started_again(tmp_path: Path, monkeypatch, moment: str):
+    folder, call = HeadFolder(tmp_path / "head"), getattr(os, moment)
+
+    def kill(what: int | Path, *rest: object) -> object:
+        if what == folder.path:
+            return call(what, *rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, moment, kill)
+        killed.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is tidied up
+        with pytest.raises(KeyboardInterrupt):
+            open_folder(folder, CONFIG)
+    assert list(folder.path.iterdir())
+    open_folder(check_folder(folder.path, CONFIG), CONFIG)
+    assert {path.name for path in folder.path.iterdir()} == {"config.json", "checkpoint", "previews"}
+
+
+def test_drafts_that_a_kill_left_behind_are_swept(folder: HeadFolder):
+    places = (folder.path, folder.checkpoint.parent, folder.previews)
+    for place in places:
+        (place / ".head.123.part.safetensors").write_bytes(b"half")
+        (place / "mine.part").write_bytes(b"mine")
+    open_folder(folder, CONFIG)
+    for place in places:
+        assert not list(place.glob(".*"))
+        assert (place / "mine.part").exists()
 
 
 def test_the_same_settings_may_go_on_and_running_options_do_not_matter(folder: HeadFolder):

@@ -1,6 +1,8 @@
 """From a prompt to a Head folder, with tiny random priors of every shape."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from headartist import HeadArtistError, generate, load_head, presets
 from headartist.checkpoint import Head
-from headartist.config import Exports
+from headartist.config import Exports, Run
+from headartist.folder import HeadFolder
+from headartist.generate import _device
 from small_run import PROMPT, small_config
+from toys import ToyPrior
 
 PriorFolder = Callable[[str], Path]
 
@@ -130,3 +137,70 @@ def test_importing_the_package_does_not_import_torch():
 def test_the_function_generate_is_never_hidden_by_its_module():
     code = "import headartist.generate; from headartist import generate; assert callable(generate)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class _Elsewhere(ToyPrior):
+    alpha_bar = ToyPrior.alpha_bar.to("meta")
+
+
+def test_a_run_goes_where_the_prior_it_was_given_lives(tmp_path: Path):
+    assert _device("auto", _Elsewhere()) == torch.device("meta")
+    assert _device("auto", ToyPrior()) == _device("cpu", ToyPrior()) == torch.device("cpu")
+    config = replace(presets.SMOKE, run=Run(device="cuda:3"))
+    with pytest.raises(HeadArtistError) as caught:
+        generate(PROMPT, config, prior=ToyPrior(), out=tmp_path / "head", progress=False)
+    assert str(caught.value) == "The prior lives on cpu, not on cuda:3: load it there, or use run.device=auto."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_is_made_where_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Stop(Exception):
+        pass
+
+    def make(*_: object, device: object = None, **__: object) -> None:
+        raise Stop(device)
+
+    monkeypatch.setattr("headartist.avatars.tet.TetAvatar", make)
+    with pytest.raises(Stop) as stopped:
+        generate(PROMPT, replace(presets.SMOKE, run=Run(device="cpu")), prior=ToyPrior(), out=tmp_path / "head")
+    assert stopped.value.args == (torch.device("cpu"),)
+
+
+def test_a_film_that_cannot_be_made_is_found_out_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(HeadArtistError, match="Videos need ffmpeg"):
+        generate(PROMPT, presets.QUICK, prior=ToyPrior(), out=tmp_path / "head", progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_prior_does_not_go_on_with_a_head_that_was_begun(tmp_path: Path, tiny_prior_folder: PriorFolder):
+    """The same path may hold other weights by now."""
+    folder, prior = HeadFolder(tmp_path / "head"), tmp_path / "prior"
+    shutil.copytree(tiny_prior_folder("sd21"), prior)
+    config = small_config(prior, steps=2)
+    first = generate(PROMPT, config, out=folder.path, progress=False).provenance
+    unfinished = {"progress": json.dumps({"stage": 1, "step": 0, "seconds": 0.0})}
+    with safe_open(folder.weights, framework="pt") as file:
+        weights = {f"avatar.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    weights["generator"] = torch.Generator().get_state()
+
+    save_file(weights, folder.checkpoint, unfinished)
+    folder.write_provenance({**first, "started": "long ago"})
+    assert generate(PROMPT, config, out=folder.path, progress=False).provenance["started"] == "long ago"
+
+    save_file(weights, folder.checkpoint, unfinished)
+    bias = prior / "vae" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(bias.read_bytes())
+    content[-1] ^= 1
+    bias.write_bytes(content)
+    with pytest.raises(HeadArtistError) as caught:
+        generate(PROMPT, config, out=folder.path, progress=False)
+    assert str(caught.value) == (
+        f"{folder.path} was begun with another prior (other weights in vae): use --overwrite to start again, "
+        "another --out, or bring that prior back."
+    )
+    with pytest.raises(HeadArtistError, match=re.escape(f"another prior ({prior} -> ToyPrior): use --overwrite")):
+        generate(PROMPT, config, prior=ToyPrior(), out=folder.path, progress=False)
+    again = generate(PROMPT, config, out=folder.path, overwrite=True, progress=False).provenance
+    assert again["prior"]["sha256"]["vae"] != first["prior"]["sha256"]["vae"]
+    assert again["started"] != "long ago"

@@ -223,12 +223,16 @@ def test_sd15_takes_its_controlnet_from_the_subfolder(hub_cache, tiny_prior_fold
     assert torch.equal(predict(load_prior("sd15", offline=True)), predict(load_prior(folder, offline=True)))
 
 
-def test_an_incomplete_cache_counts_as_none(hub_cache, folder):
-    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+@pytest.mark.parametrize(
+    "lost", ["vae/diffusion_pytorch_model.safetensors", "tokenizer", "scheduler", "unet/config.json"]
+)
+def test_an_incomplete_cache_counts_as_none(hub_cache, folder, lost):
+    shutil.rmtree(folder / lost) if (folder / lost).is_dir() else (folder / lost).unlink()
     put_into_cache(hub_cache, "some/model", folder)
     assert error_of(lambda: load_prior("some/model", offline=True)) == (
         "some/model is not in the local cache and no download was allowed: fetch it with `hf download some/model` "
-        "where there is a network and give its folder with --prior DIR, or use --prior embedded"
+        "where there is a network and run this command again, or give a folder with --prior DIR (which holds "
+        "controlnet/, or add --controlnet DIR), or use --prior embedded"
     )
 
 
@@ -253,7 +257,7 @@ def test_a_download_skips_what_is_gone_and_takes_one_precision(hub_cache, monkey
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", list_files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     ids = ("a/gone", "b/mirror")
-    found = fetch(ids, weights=("unet/w",), others=("unet/*.json",), half=half, offline=False, flag="--prior")
+    found = fetch(ids, weights=("unet/w",), others=("unet/*.json",), half=half, offline=False, otherwise="--prior DIR")
     assert found == Path("/downloaded")
     assert downloads == [("b/mirror", ["unet/*.json", f"unet/w{ending}"])]
 
@@ -280,8 +284,9 @@ except HeadArtistError as error:
         "Manojb/stable-diffusion-2-1-base is not in the local cache and the hub cannot be reached ("
     )
     assert message.endswith(
-        "): fetch it with `hf download Manojb/stable-diffusion-2-1-base` where there is a network and give its folder "
-        "with --prior DIR, or use --prior embedded"
+        "): fetch it with `hf download Manojb/stable-diffusion-2-1-base` where there is a network and run this command "
+        "again, or give a folder with --prior DIR (which holds controlnet/, or add --controlnet DIR), or use --prior "
+        "embedded"
     )
 
 

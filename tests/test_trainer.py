@@ -2,6 +2,7 @@
 
 import json
 import signal
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from headartist.conditions import Scene, draw_cameras, embed_texts, latent_of
 from headartist.config import Config, Rates, Regularisers, Run, Sds, Ssd, Stage, Views
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
+from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
+from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import view_word
 from headartist.schedules import Constant, Linear
 from headartist.trainer import train, train_step
@@ -137,7 +140,8 @@ def test_metrics_written_after_the_last_checkpoint_are_not_there_twice(tmp_path:
     config = replace(CONFIG, run=replace(CONFIG.run, checkpoint_every=4))
     folder, scene = _folder(tmp_path, config), _scene(config)
     scene.avatar.sdf.register_hook(lambda grad: grad * (float("nan") if len(scene.prior.asked) == 6 else 1.0))
-    with pytest.raises(HeadArtistError, match=r"Step 5 of geometry gave a gradient that is not finite"):
+    advice = r"not finite: start again with --overwrite --set geometry\.loss\.cfg_scale=7\.5, or"
+    with pytest.raises(HeadArtistError, match=rf"Step 5 of geometry gave a gradient that is {advice}"):
         _run(scene, folder)
     folder.metrics.open("a").write('{"stage": "geometry", "st')  # as a kill leaves it
     _run(_scene(config), folder)
@@ -210,6 +214,59 @@ def test_hash_tables_and_networks_learn_at_their_own_rates(tmp_path: Path):
         torch.testing.assert_close(step, torch.full((3,), rate), rtol=1e-4, atol=0)
 
 
+def test_the_gradient_that_is_written_down_is_of_all_that_learns():
+    scene = _scene()
+    both = [{"params": [scene.avatar.encoding.table, scene.avatar.colour], "rate": Constant(0.0)}]
+    row = train_step(scene, TEXTURE, 0, torch.optim.SGD(both), torch.Generator().manual_seed(1))
+    gradients = torch.cat([scene.avatar.encoding.table.grad, scene.avatar.colour.grad])
+    assert row["grad_norm"] == pytest.approx(float(gradients.norm()), rel=1e-5)
+    assert row["grad_norm"] > 0
+
+
+@pytest.mark.parametrize("stage", [GEOMETRY, TEXTURE])
+def test_a_surface_that_has_vanished_ends_the_run_with_what_to_change(tmp_path: Path, stage: Stage):
+    scene, folder = _scene(), _folder(tmp_path)
+    whole = scene.avatar.to_mesh()
+
+    def surface() -> Mesh:
+        asked = len(scene.prior.asked) - (0 if stage is GEOMETRY else GEOMETRY.steps)
+        return Mesh(whole.verts, whole.faces[:0]) if asked == 3 else whole
+
+    scene.avatar.surface = surface
+    with pytest.raises(HeadArtistError) as caught:
+        _run(scene, folder)
+    assert str(caught.value) == (
+        f"Step 3 of {stage.name} finds no surface left: start again with --overwrite and another --seed, or smaller "
+        "learning rates such as --set geometry.rates.mlp=0.0005."
+    )
+    assert not folder.weights.exists()
+
+
+class _Talkative(ToyPrior):
+    """Reads two words of a text, and has something else to say."""
+
+    def embed(self, texts: tuple[str, ...]) -> torch.Tensor:
+        warnings.warn("the network is slow", ResourceWarning, stacklevel=1)
+        for text in texts:
+            words = text.split()
+            if len(words) > 2:
+                warnings.warn(TextCutOff(text, " ".join(words[2:]), tokens=len(words), read=2), stacklevel=1)
+        return super().embed(texts)
+
+
+def test_what_a_prior_warns_of_is_passed_on_and_a_lost_text_is_named_once():
+    stages = (TEXTURE, replace(TEXTURE, name="again", text="oh {prompt}", negative="not one of those"))
+    config = replace(CONFIG, prompt="an old grey man", stages=stages)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        embed_texts(config, _Talkative())
+    assert [(warning.category, str(warning.message)) for warning in caught] == [
+        (ResourceWarning, "the network is slow"),
+        (TextCutOff, "of 4 tokens of text the prior reads 2: 'grey man' is cut off"),
+        (TextCutOff, "of 4 tokens of text the prior reads 2: 'of those' is cut off"),
+    ]
+
+
 def test_normals_and_opacity_stand_in_the_latents_place():
     scene = _scene()
     frame = scene.avatar.render(draw_cameras(Views(), 2, torch.Generator()), 16, torch.zeros(3), colour=False)
@@ -239,3 +296,10 @@ def test_a_share_of_the_views_looks_at_the_face():
     frontal = float((cameras.azimuth_deg.abs() <= 60).float().mean())
     assert abs(frontal - (0.5 + 0.5 / 3)) < 0.03
     assert float(cameras.azimuth_deg.abs().max()) > 170
+
+
+@settings(deadline=None)
+@given(st.floats(-180, 0), st.floats(0, 180))
+def test_views_of_the_face_keep_to_the_range_that_was_asked(low: float, high: float):
+    cameras = draw_cameras(Views(azimuth_deg=(low, high), front_share=1.0), 20, torch.Generator().manual_seed(0))
+    assert low / 3 - 1e-3 <= float(cameras.azimuth_deg.min()) <= float(cameras.azimuth_deg.max()) <= high / 3 + 1e-3

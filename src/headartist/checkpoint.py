@@ -1,7 +1,8 @@
 """Checkpoints and finished heads: what an avatar, its optimiser and its draws need to go on, bit for bit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,28 @@ class Progress:
 class Checkpoint:
     """A state read back from disk; its tensors go by "avatar.<name>", "optimiser.<index>.<name>" and "generator"."""
 
+    path: Path
     progress: Progress
     tensors: Mapping[str, Tensor]
 
     def restore(self, avatar: TrainableAvatar, generator: torch.Generator) -> None:
         """Put the avatar and the random draws where they were."""
         generator.set_state(self.tensors["generator"])
-        avatar.load_state_dict(_under("avatar.", self.tensors))
+        self.restore_avatar(avatar)
+
+    def restore_avatar(self, avatar: TrainableAvatar) -> None:
+        """Put the avatar where it was.
+
+        Raises:
+            HeadArtistError: when it is another kind of avatar than the one that was saved.
+        """
+        try:
+            avatar.load_state_dict(_under("avatar.", self.tensors))
+        except RuntimeError as error:  # torch's word for tensors that are missing, too many or of another shape
+            raise HeadArtistError(
+                f"The head in {self.path.parent.parent} does not fit its own config.json: bring the old config.json "
+                "back, or use --overwrite to start again."
+            ) from error
 
     def restore_optimiser(self, optimiser: torch.optim.Optimizer) -> None:
         """Give the moments back to an optimiser of the same parameters; before its first step there are none."""
@@ -96,17 +112,15 @@ def load_checkpoint(folder: HeadFolder) -> Checkpoint | None:
     tensors, metadata = _read(folder.checkpoint)
     if not _under("avatar.", tensors):  # finished: the avatar is the head
         tensors |= {f"avatar.{name}": tensor for name, tensor in _read(folder.weights)[0].items()}
-    try:
-        return Checkpoint(Progress(**json.loads(metadata["progress"])), tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder.checkpoint, error) from error
+    return Checkpoint(folder.checkpoint, _progress(folder.checkpoint, metadata), tensors)
 
 
 def load_head(path: Path | str) -> Head:
     """Open a Head folder, finished or not: an unfinished head is as its last checkpoint left it.
 
     Raises:
-        HeadArtistError: when the path is not a Head folder, holds no weights yet, or is damaged.
+        HeadArtistError: when the path is not a Head folder, holds no weights yet or others than its config wants, or
+            is damaged.
     """
     folder = HeadFolder(Path(path))
     config = folder.read_config()
@@ -114,14 +128,16 @@ def load_head(path: Path | str) -> Head:
     if checkpoint is None:
         raise HeadArtistError(f"{path} holds no head yet: run `headartist generate` with its settings first.")
     avatar = TetAvatar.empty(config.avatar)
-    avatar.load_state_dict(_under("avatar.", checkpoint.tensors))
+    checkpoint.restore_avatar(avatar)
     return Head(folder.path, config, folder.read_provenance(), avatar)
 
 
 def is_finished(folder: HeadFolder, config: Config) -> bool:
     """Whether all stages of the config are done in this folder."""
-    checkpoint = load_checkpoint(folder)
-    return checkpoint is not None and checkpoint.progress.stage == len(config.stages)
+    if not folder.checkpoint.exists():
+        return False
+    with _opened(folder.checkpoint) as file:  # the header alone: weights may be large
+        return _progress(folder.checkpoint, file.metadata()).stage == len(config.stages)
 
 
 def _as_metadata(progress: Progress) -> dict[str, str]:
@@ -134,11 +150,24 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
         draft.write_bytes(save(plain, metadata))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def _progress(path: Path, metadata: Mapping[str, str]) -> Progress:
+    try:
+        return Progress(**json.loads(metadata["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import torch
 from jaxtyping import Float
@@ -10,11 +11,12 @@ from torch.nn.functional import interpolate
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.cameras import Cameras, sample_cameras
-from headartist.config import Config, Ssd, Stage, Views
+from headartist.config import Config, Loss, Sds, Ssd, Stage, Views
 from headartist.errors import HeadArtistError
 from headartist.heads.landmarks import landmark_map
 from headartist.heads.template import HeadTemplate
 from headartist.priors.prior import Conditions, ScorePrior
+from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import VIEW_WORDS, plain_text, view_text, view_word
 from headartist.render.frame import Frame
 
@@ -31,7 +33,7 @@ class Scene:
 
 
 def draw_cameras(views: Views, count: int, generator: torch.Generator) -> Cameras:
-    """Random cameras within the config's ranges; a share of them sees the frontal third of the azimuths."""
+    """Random cameras within the config's ranges; a share of them keeps to a third of the azimuths, towards the face."""
     cameras = sample_cameras(count, generator, views.azimuth_deg, views.elevation_deg, views.fov_y_deg, views.radius)
     frontal = torch.rand(count, generator=generator) < views.front_share
     return replace(cameras, azimuth_deg=torch.where(frontal, cameras.azimuth_deg / 3, cameras.azimuth_deg))
@@ -48,6 +50,13 @@ def latent_of(stage: Stage, frame: Frame, prior: ScorePrior) -> Float[Tensor, "b
             return prior.encode(frame.rgb)
         case "normal":
             return prior.encode(frame.normal_picture)
+        case "normal_opacity_latent":
+            return _normals_as_latent(stage, frame, prior)
+        case _:
+            assert_never(stage.draws)
+
+
+def _normals_as_latent(stage: Stage, frame: Frame, prior: ScorePrior) -> Float[Tensor, "b c y x"]:
     picture = torch.cat([frame.normal, frame.opacity], dim=1)
     if prior.latent_shape[0] != picture.shape[1]:
         raise HeadArtistError(
@@ -63,7 +72,7 @@ def conditions_of(scene: Scene, stage: Stage, cameras: Cameras) -> Conditions:
     plain = plain_text(stage.text, config.prompt)
     angles = zip(cameras.azimuth_deg.tolist(), cameras.elevation_deg.tolist(), strict=True)
     texts = tuple(view_text(plain, view_word(*angle)) if config.view_words else plain for angle in angles)
-    wants_plain = config.view_words and isinstance(stage.loss, Ssd)
+    wants_plain = config.view_words and _asks_for_plain(stage.loss)
     landmarks = None
     if prior.landmark_size:
         back, hide = config.landmarks.back_view_deg, config.landmarks.hide_occluded
@@ -77,13 +86,37 @@ def conditions_of(scene: Scene, stage: Stage, cameras: Cameras) -> Conditions:
     )
 
 
+def _asks_for_plain(loss: Loss) -> bool:
+    match loss:
+        case Ssd():
+            return True
+        case Sds():
+            return False
+        case _:
+            assert_never(loss)
+
+
 def embed_texts(config: Config, prior: ScorePrior) -> None:
-    """Let the prior embed every text that can occur in a run, so that its text encoder is not needed again."""
+    """Let the prior embed every text that can occur in a run, so that its text encoder is not needed again.
+
+    A prompt that is too long is so in every text: of those that are cut off, one is named for each end that is lost.
+    """
     texts: list[str] = []
     for stage in config.stages:
         plain = plain_text(stage.text, config.prompt)
         texts += [plain, stage.negative, *(view_text(plain, word) for word in VIEW_WORDS if config.view_words)]
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         prior.embed(tuple(dict.fromkeys(texts)))
-    for warning in caught[:1]:  # a prompt that is too long is so in every text: say it once
-        warnings.warn(warning.message, stacklevel=2)
+    cut: list[TextCutOff] = []
+    for warning in caught:
+        if isinstance(warning.message, TextCutOff):
+            cut.append(warning.message)
+            if any(_lose_the_same(before, warning.message) for before in cut[:-1]):
+                continue
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:
+    """Whether the later text only adds words, such as the view's, to the earlier one, or their ends are one."""
+    return after.text.startswith(before.text) or after.lost in before.lost or before.lost in after.lost

@@ -37,7 +37,7 @@ def generate(
         config: a preset's name or a config; its own prompt is replaced.
         out: the Head folder; `heads/<prompt>-<seed>` by default.
         prior: a judge to use instead of the config's.
-        overwrite: replace a head with other settings in the same folder.
+        overwrite: start again, in place of whatever head is in the folder.
         progress: whether to show bars on the terminal.
 
     Raises:
@@ -50,6 +50,10 @@ def generate(
     )
     if prior is None:
         check_prior(config)
+    if config.exports.video_views:
+        from headartist.export.video import find_ffmpeg
+
+        find_ffmpeg()  # now rather than after the training
 
     _optimise(folder, config, prior, overwrite=overwrite, progress=progress)
 
@@ -120,21 +124,23 @@ def _optimise(
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished
     from headartist.heads.template import load_template
-    from headartist.provenance import provenance
+    from headartist.provenance import continued, provenance
     from headartist.trainer import Scene, train
 
     if not overwrite and is_finished(folder, config):
         return
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    device = _device(config.run.device)
+    device = _device(config.run.device, prior)
     template = load_template(config.template)
     judge = _load_prior(config, device) if prior is None else prior
     generator = torch.Generator().manual_seed(config.seed)
-    avatar = TetAvatar(config.avatar, template, generator=generator).to(device)
+    avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
 
-    open_folder(folder, config, overwrite=overwrite)
     record = provenance(config, device, prior)
+    if not overwrite:
+        record = continued(record, folder.read_provenance(), folder.path)
+    open_folder(folder, config, overwrite=overwrite)
     folder.write_provenance(record)
     done = train(Scene(config, avatar, template, judge, device), folder, generator, progress=progress)
     folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
@@ -159,9 +165,16 @@ def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.pr
     return prior
 
 
-def _device(name: str) -> "torch.device":
+def _device(name: str, prior: "headartist.priors.prior.ScorePrior | None") -> "torch.device":
+    """Where to work: where a given prior lives, else where the user says or a GPU is."""
     import torch
 
+    if prior is not None:
+        home = prior.alpha_bar.device
+        wanted = home if name == "auto" else torch.device(name)
+        if wanted.type != home.type or wanted.index not in (None, home.index):
+            raise HeadArtistError(f"The prior lives on {home}, not on {name}: load it there, or use run.device=auto.")
+        return home
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from headartist.config import Config
+from headartist.errors import HeadArtistError
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
@@ -36,6 +38,37 @@ def provenance(config: Config, device: torch.device, prior: object | None) -> di
         "prior": prior_record(config) if prior is None else {"object": type(prior).__qualname__},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def continued(record: dict[str, Any], before: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The record of a run that goes on where `before` stopped: it began when that began.
+
+    Args:
+        record: of this run.
+        before: the folder's; empty where there is none.
+        folder: the Head folder.
+
+    Raises:
+        HeadArtistError: when another prior is at work; the same weights under another name are the same prior.
+    """
+    if not before:
+        return record
+    old, new = (made.get("prior", {}) for made in (before, record))
+    if changed := _changes(old, new):
+        raise HeadArtistError(
+            f"{folder} was begun with another prior ({changed}): use --overwrite to start again, another --out, or "
+            "bring that prior back."
+        )
+    return record | {"started": before.get("started", record["started"])}
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What tells two records of a prior apart; nothing where they are of the same weights."""
+    if "sha256" in old and "sha256" in new:
+        parts = {part for part, _ in {*old["sha256"].items()} ^ {*new["sha256"].items()}}
+        return f"other weights in {', '.join(sorted(parts))}" if parts else ""
+    names = [str(record.get("model") or record.get("object")) for record in (old, new)]
+    return "" if old == new else " -> ".join(names)
 
 
 def prior_record(config: Config) -> dict[str, Any]:

@@ -5,9 +5,9 @@ resumed equals the unbroken run, bit for bit on the CPU.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from math import isfinite
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -22,8 +22,9 @@ from headartist.errors import HeadArtistError
 from headartist.export.pictures import preview, save_png
 from headartist.folder import HeadFolder
 from headartist.geometry.mesh import laplacian_energy, normal_consistency
-from headartist.interrupts import deferred_interrupts
+from headartist.interrupts import Interrupt, deferred_interrupts
 
+_SHAPE = frozenset({"sdf", "offset"})
 BETAS, EPS = (0.9, 0.99), 1e-15  # of the released code
 
 
@@ -37,10 +38,10 @@ def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progr
         progress: whether to show a bar on the terminal.
 
     Raises:
-        HeadArtistError: when a gradient is not finite; the last checkpoint stays.
+        HeadArtistError: when the surface vanishes or a gradient is not finite; the last checkpoint stays.
         KeyboardInterrupt: at the end of a step, after saving, when the user asked to stop.
     """
-    config, run = scene.config, scene.config.run
+    config = scene.config
     checkpoint = load_checkpoint(folder)
     done = checkpoint.progress if checkpoint else Progress()
     if checkpoint:
@@ -51,28 +52,11 @@ def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progr
     # From here on a request to stop waits for the end of a step.
     with deferred_interrupts() as interrupt:
         for index in range(done.stage, len(config.stages)):
-            stage = config.stages[index]
-            optimiser = make_optimiser(scene.avatar, stage)
+            optimiser = make_optimiser(scene.avatar, config.stages[index])
             if checkpoint and index == checkpoint.progress.stage:
                 checkpoint.restore_optimiser(optimiser)
             done = replace(done, stage=index, step=done.step if index == done.stage else 0)
-            bar = tqdm(total=stage.steps, initial=done.step, desc=stage.name, unit="step", disable=not progress)
-            for step in range(done.step, stage.steps):
-                started = time.perf_counter()
-                row = train_step(scene, stage, step, optimiser, generator)
-                done = Progress(index, step + 1, done.seconds + time.perf_counter() - started)
-
-                if step % run.log_every == 0:
-                    folder.append_metrics({"stage": stage.name, "step": step, **row, "seconds": done.seconds})
-                if run.preview_every and done.step % run.preview_every == 0:
-                    save_png(folder.previews / f"{index}-{stage.name}-{done.step:05d}.png", preview(scene.avatar))
-                if done.step % run.checkpoint_every == 0 or interrupt.asked:
-                    save_checkpoint(folder, done, scene.avatar, optimiser, generator)
-                if interrupt.asked:
-                    raise KeyboardInterrupt
-                bar.update()
-                bar.set_postfix(loss=f"{row['loss']:.3g}", refresh=False)
-            bar.close()
+            done = _train_stage(scene, folder, optimiser, generator, done, interrupt, progress=progress)
         done = replace(done, stage=len(config.stages), step=0)
         save_head(folder, done, scene.avatar, generator)
         if interrupt.asked:
@@ -80,10 +64,46 @@ def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progr
     return done
 
 
+def _train_stage(
+    scene: Scene,
+    folder: HeadFolder,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    done: Progress,
+    interrupt: Interrupt,
+    *,
+    progress: bool,
+) -> Progress:
+    """Carry out what is left of the stage that `done` stands in; returns how far that has come."""
+    stage, run = scene.config.stages[done.stage], scene.config.run
+    with tqdm(total=stage.steps, initial=done.step, desc=stage.name, unit="step", disable=not progress) as bar:
+        for step in range(done.step, stage.steps):
+            started = time.perf_counter()
+            row = train_step(scene, stage, step, optimiser, generator)
+            done = Progress(done.stage, step + 1, done.seconds + time.perf_counter() - started)
+
+            if step % run.log_every == 0:
+                folder.append_metrics({"stage": stage.name, "step": step, **row, "seconds": done.seconds})
+            if run.preview_every and done.step % run.preview_every == 0:
+                save_png(folder.previews / f"{done.stage}-{stage.name}-{done.step:05d}.png", preview(scene.avatar))
+            if done.step % run.checkpoint_every == 0 or interrupt.asked:
+                save_checkpoint(folder, done, scene.avatar, optimiser, generator)
+            if interrupt.asked:
+                raise KeyboardInterrupt
+            bar.update()
+            bar.set_postfix(loss=f"{row['loss']:.3g}", refresh=False)
+    return done
+
+
 def train_step(
     scene: Scene, stage: Stage, step: int, optimiser: torch.optim.Optimizer, generator: torch.Generator
 ) -> dict[str, float]:
-    """One step of a stage; returns what is worth writing down."""
+    """One step of a stage; returns what is worth writing down.
+
+    Raises:
+        HeadArtistError: when there is no surface left, or a gradient is not finite.
+    """
+    _require_surface(scene, stage, step)
     # Draws, in this order always: views, noise levels, noise.
     cameras = draw_cameras(scene.config.views, stage.views, generator)
     clock = len(scene.prior.alpha_bar)
@@ -101,15 +121,17 @@ def train_step(
             distilled = ssd(scene.prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
         case Sds(cfg_scale):
             distilled = sds(scene.prior, z, conditions, t, noise, cfg_scale=cfg_scale)
+        case _:
+            assert_never(stage.loss)
     roughness, energies = smoothness(scene.avatar, stage, step)
 
     optimiser.zero_grad(set_to_none=True)
     (distilled + roughness).backward()
-    norm = float(torch.nn.utils.get_total_norm([p.grad for p in _parameters(optimiser) if p.grad is not None]))
+    norm = _gradient_norm(optimiser)
     if not isfinite(norm):
         raise HeadArtistError(
-            f"Step {step} of {stage.name} gave a gradient that is not finite: the last checkpoint is kept; try "
-            f"--set {stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or smaller {stage.name}.rates."
+            f"Step {step} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
+            f"{stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
         )
     for group in optimiser.param_groups:
         group["lr"] = group["rate"](step)
@@ -151,5 +173,20 @@ def make_optimiser(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
     return torch.optim.AdamW(settings, lr=0.0, betas=BETAS, eps=EPS, weight_decay=stage.weight_decay, fused=True)
 
 
-def _parameters(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
-    return (parameter for group in optimiser.param_groups for parameter in group["params"])
+def _gradient_norm(optimiser: torch.optim.Optimizer) -> float:
+    """The length of all gradients as one vector."""
+    parameters = (parameter for group in optimiser.param_groups for parameter in group["params"])
+    norms = [torch.linalg.vector_norm(parameter.grad) for parameter in parameters if parameter.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(norms)))
+
+
+def _require_surface(scene: Scene, stage: Stage, step: int) -> None:
+    """Refuse to draw nothing: without a surface no gradient ever brings one back."""
+    if len(scene.avatar.surface().faces):
+        return
+    # Where this stage is not the one that moves the surface, a stage before it was.
+    shaping = next((each for each in (stage, *reversed(scene.config.stages)) if _SHAPE & set(each.trains)), stage)
+    raise HeadArtistError(
+        f"Step {step} of {stage.name} finds no surface left: start again with --overwrite and another --seed, or "
+        f"smaller learning rates such as --set {shaping.name}.rates.mlp={shaping.rates.mlp(step) / 2:g}."
+    )

@@ -1,6 +1,7 @@
 """The folders of a prior's parts: local ones, the hub's cache, and last one quick try of the network."""
 
 from collections.abc import Set
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from headartist.errors import HeadArtistError
@@ -29,7 +30,7 @@ def locate(source: PriorSource, *, half: bool, offline: bool) -> dict[str, Path]
         others=(*(f"{part}/*" for part in _SETTINGS), *(f"{part}/config.json" for part in _NETWORKS)),
         half=half,
         offline=offline,
-        flag="--prior",
+        otherwise="--prior DIR (which holds controlnet/, or add --controlnet DIR)",
     )
     folders = {part: base / part for part in (*_NETWORKS, *_SETTINGS)}
     if source.controlnet is not None:
@@ -52,7 +53,7 @@ def _controlnet_folder(place: str, subfolder: str, half: bool, offline: bool) ->
         others=(f"{prefix}config.json",),
         half=half,
         offline=offline,
-        flag="--controlnet",
+        otherwise="--controlnet DIR",
     )
     return found / subfolder
 
@@ -63,7 +64,13 @@ def _local(place: str) -> Path | None:
 
 
 def fetch(
-    ids: tuple[str, ...], *, weights: tuple[str, ...], others: tuple[str, ...], half: bool, offline: bool, flag: str
+    ids: tuple[str, ...],
+    *,
+    weights: tuple[str, ...],
+    others: tuple[str, ...],
+    half: bool,
+    offline: bool,
+    otherwise: str,
 ) -> Path:
     """The local folder of the first of several equal repositories that can be had.
 
@@ -73,14 +80,14 @@ def fetch(
         others: patterns of the other files wanted: "scheduler/*".
         half: whether half-precision files are preferred, where the repository has both.
         offline: look into the cache only.
-        flag: the option by which the user can give a folder instead.
+        otherwise: the option by which the user can give a folder instead.
 
     Raises:
         HeadArtistError: none of the repositories is cached, reachable and complete.
     """
     for repository in ids:
         cached = _cached(repository)
-        if cached is not None and _choose(weights, half, _file_names(cached)) is not None:
+        if cached is not None and _is_whole(_file_names(cached), weights, others):
             return cached
     why = "no download was allowed"
     for repository in () if offline else ids:
@@ -95,8 +102,14 @@ def fetch(
         why = "the hub has it no more, or not in safetensors"
     raise HeadArtistError(
         f"{' or '.join(ids)} is not in the local cache and {why}: fetch it with `hf download {ids[-1]}` where there is "
-        f"a network and give its folder with {flag} DIR, or use --prior embedded"
+        f"a network and run this command again, or give a folder with {otherwise}, or use --prior embedded"
     )
+
+
+def _is_whole(listing: Set[str], weights: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether all weights are there, and something for each pattern of the other files."""
+    found = (any(fnmatchcase(name, pattern) for name in listing) for pattern in others)
+    return _choose(weights, False, listing) is not None and all(found)
 
 
 def _choose(weights: tuple[str, ...], half: bool, listing: Set[str]) -> list[str] | None:

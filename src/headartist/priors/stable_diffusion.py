@@ -18,6 +18,19 @@ from headartist.priors.prior import Conditions, Noise
 from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
 
 
+class TextCutOff(UserWarning):
+    """A text is longer than the prior reads.
+
+    Attributes:
+        text: the whole of it.
+        lost: its end, which is not read.
+    """
+
+    def __init__(self, text: str, lost: str, *, tokens: int, read: int) -> None:
+        super().__init__(f"of {tokens} tokens of text the prior reads {read}: {lost!r} is cut off")
+        self.text, self.lost = text, lost
+
+
 class StableDiffusionPrior:
     """A frozen latent diffusion model, guided by landmarks, as a `ScorePrior`.
 
@@ -169,10 +182,7 @@ class StableDiffusionPrior:
         tokens = self._tokenizer(text, verbose=False)["input_ids"]
         if len(tokens) > limit:
             lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip()
-            warnings.warn(
-                f"of {len(tokens) - 2} tokens of text the prior reads {limit - 2}: {lost!r} is cut off",
-                stacklevel=3,
-            )
+            warnings.warn(TextCutOff(text, lost, tokens=len(tokens) - 2, read=limit - 2), stacklevel=3)
         padded = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True, verbose=False)
         return self._text_encoder(torch.tensor([padded["input_ids"]], device=self.device))[0][0].float()
 
