@@ -157,6 +157,7 @@ MISTAKES = {
     "geometry.loss.cfg_scale=abc": "geometry.loss.cfg_scale must be a finite number (got 'abc').",
     "geometry.loss.cfg_scale=1e999": "geometry.loss.cfg_scale must be a finite number (got inf).",
     "geometry.draws=normals": "geometry.draws cannot be 'normals': did you mean 'normal'?",
+    "texture.draws=normal": ("Stage texture trains colour but draws normal, where no colour is seen: use draws=rgb."),
     "geometry.background=1,2": "geometry.background takes 3 values (got 2).",
     "geometry.background=1,2,3": "Stage geometry: background must be three numbers in [0, 1] (got (1.0, 2.0, 3.0)).",
     "geometry.t_max=2": "Stage geometry: t_min and t_max are fractions in [0, 1] (got 0.02 and 2).",

@@ -123,6 +123,10 @@ class Stage:
         name = f"Stage {self.name}"
         _require(self.name.isidentifier(), f"A stage's name must be one word of letters and _ (got {self.name!r}).")
         _require(bool(self.trains), f"{name} trains nothing: name at least one of {', '.join(get_args(Part))}.")
+        _require(
+            self.draws == "rgb" or set(self.trains) != {"colour"},
+            f"{name} trains colour but draws {self.draws}, where no colour is seen: use draws=rgb.",
+        )
         _require(self.steps >= 0, f"{name}: steps must not be negative (got {self.steps}).")
         _require(self.views >= 1, f"{name}: views must be at least 1 (got {self.views}).")
         _require(self.render_size >= 8, f"{name}: render_size must be at least 8 pixels (got {self.render_size}).")
