@@ -1,5 +1,6 @@
 """The open head, smiling, as normals beside the landmark map that the prior would see. No training."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -23,4 +24,4 @@ def main(out: Path = Path("heads/examples")) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))
