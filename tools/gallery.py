@@ -1,4 +1,4 @@
-"""Make the heads of the README and their picture: `python tools/gallery.py`.
+"""Make four heads and one picture of them: `python tools/gallery.py`.
 
 Each head takes minutes on a CPU; heads that are already there are only drawn again.
 """

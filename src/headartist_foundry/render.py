@@ -1,7 +1,6 @@
 """Rendering the training set: shards of captioned views with their landmark sites, restartable."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 
 from headartist.cameras import Cameras, look
+from headartist.files import replacing
 from headartist.heads.landmarks import draw_landmarks
 from headartist_foundry.captions import caption
 from headartist_foundry.draw import Drawing, Light
@@ -54,10 +54,8 @@ class Shard:
     def save(self, path: Path) -> None:
         """Write atomically."""
         arrays = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "traits"}
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as stream:
+        with replacing(path) as draft, draft.open("wb") as stream:
             np.savez(stream, **arrays, traits=json.dumps([asdict(t) for t in self.traits]))
-        os.replace(partial, path)
 
 
 def sample_view(rng: np.random.Generator) -> Cameras:

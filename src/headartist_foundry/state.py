@@ -1,14 +1,16 @@
 """State: everything a training run needs to go on, in safetensors and JSON, replaced atomically."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from headartist.files import replacing
 
 
 def save_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer, numbers: dict[str, Any]) -> None:
@@ -20,15 +22,12 @@ def save_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer, 
     for index, moments in optimizer.state_dict()["state"].items():
         for key, value in moments.items():
             tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).detach().contiguous().clone()
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"numbers": json.dumps(numbers)})
-    os.replace(partial, path)
+    with replacing(path) as draft:
+        save_file(tensors, draft, metadata={"numbers": json.dumps(numbers)})
 
 
 def load_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer) -> dict[str, Any]:
     """Read what `save_state` wrote; returns its numbers."""
-    from safetensors import safe_open
-
     tensors = load_file(path)
     for name, module in modules.items():
         prefix = f"{name}/"

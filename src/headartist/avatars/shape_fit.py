@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from headartist.fields import Field, hash_levels
+from headartist.files import replacing
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid
@@ -114,7 +114,5 @@ def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     """Save in one move, so that a killed or a second process never leaves half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as draft:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, Path(draft) / path.name)
-        os.replace(Path(draft) / path.name, path)
+    with replacing(path) as draft:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, draft)
