@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headartist.config import Config, Sds, Ssd
+from headartist.config import Config, Refine, Sds, Ssd
 from headartist.config_text import differences, from_json, override, to_json
 from headartist.errors import HeadArtistError
 from headartist.presets import PAPER, PRESETS, SMOKE, preset
@@ -28,7 +28,11 @@ schedules = st.one_of(
         st.integers(1, 10**6),
     ),
 )
-losses = st.one_of(st.builds(Ssd, st.floats(0, 200), values), st.builds(Sds, st.floats(0, 200)))
+losses = st.one_of(
+    st.builds(Ssd, st.floats(0, 200), values),
+    st.builds(Sds, st.floats(0, 200)),
+    st.builds(Refine, st.floats(0, 200), values, st.integers(1, 50)),
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -130,7 +134,7 @@ def test_every_setting_can_be_overridden(path: str):
         ("exports.formats=glb,ply", "exports.formats", ("glb", "ply")),
         ("views.radius=3, 3.5", "views.radius", (3.0, 3.5)),
         ("texture.negative=a=b, c", "texture.negative", "a=b, c"),
-        ("view_words=False", "view_words", False),
+        ("view_text=none", "view_text", "none"),
         ("avatar.colour.levels=4", "avatar.colour.levels", 4),
         ("prior.controlnet=none", "prior.controlnet", "none"),
     ],
@@ -151,11 +155,13 @@ MISTAKES = {
     "geometry.steps=-1": "Stage geometry: steps must not be negative (got -1).",
     "geometry.steps=True": "geometry.steps must be a whole number (got True).",
     "geometry.loss=Sdd(3)": "geometry.loss cannot be 'Sdd': did you mean 'Ssd'?",
-    "geometry.loss=3": "geometry.loss must be one of Ssd, Sds (got 3).",
+    "geometry.loss=3": "geometry.loss must be one of Ssd, Sds, Refine (got 3).",
     "geometry.loss=Ssd(foo=3)": "geometry.loss has no setting 'foo': choose among cfg_scale, anchor.",
     "geometry.loss=Ssd(1, 2, 3)": "geometry.loss has no setting '(3. argument)': choose among cfg_scale, anchor.",
     "geometry.loss.cfg_scale=abc": "geometry.loss.cfg_scale must be a finite number (got 'abc').",
     "geometry.loss.cfg_scale=1e999": "geometry.loss.cfg_scale must be a finite number (got inf).",
+    "texture.loss=Refine(7.5, -1)": "The weight perceptual must not be negative (got -1).",
+    "texture.loss=Refine(7.5, x0_steps=0)": "x0_steps must be at least 1 (got 0).",
     "geometry.draws=normals": "geometry.draws cannot be 'normals': did you mean 'normal'?",
     "texture.draws=normal": ("Stage texture trains colour but draws normal, where no colour is seen: use draws=rgb."),
     "geometry.background=1,2": "geometry.background takes 3 values (got 2).",
@@ -240,6 +246,14 @@ def test_stage_names_must_differ_from_each_other_and_from_settings():
         replace(geometry, name="two words")
 
 
+def test_what_is_refined_is_a_picture():
+    with pytest.raises(HeadArtistError) as caught:
+        replace(PAPER.stages[0], loss=Refine())
+    assert str(caught.value) == (
+        "Stage warm_up refines pictures but draws a latent: use draws=rgb or draws=normal, or another loss."
+    )
+
+
 def test_an_unknown_preset_suggests_the_nearest():
     with pytest.raises(HeadArtistError) as caught:
         preset("papper")
@@ -247,11 +261,13 @@ def test_an_unknown_preset_suggests_the_nearest():
 
 
 def test_the_paper_preset_has_the_papers_constants():
-    warm_up, geometry, texture = PAPER.stages
+    warm_up, geometry, texture, refinement = PAPER.stages
     assert (warm_up.steps, warm_up.steps + geometry.steps, texture.steps) == (1_000, 15_000, 20_000)
     assert (warm_up.draws, geometry.draws, texture.draws) == ("normal_opacity_latent", "normal", "rgb")
     assert {stage.loss for stage in (warm_up, geometry)} == {Ssd(100.0, anchor=0.0)}
     assert texture.loss == Ssd(7.5, anchor=0.0)
+    assert (type(refinement.loss), refinement.loss.cfg_scale, refinement.steps) == (Refine, 7.5, 900)
+    assert (refinement.trains, refinement.draws) == (texture.trains, texture.draws)
     assert {stage.render_size for stage in PAPER.stages} == {512}
     assert {stage.views for stage in PAPER.stages} == {1}
     assert (geometry.t_min(0), geometry.t_max(0)) == (0.02, 0.5)

@@ -1,52 +1,15 @@
 """The laws of score distillation, on priors whose predictions can be written down."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
-from headartist.distillation import add_noise, sds, ssd, vsd, x0_estimate
-from headartist.priors import Conditions, Noise, load_prior
-
-CLOCK = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
-
-
-@dataclass(frozen=True)
-class LinearPrior:
-    """Predicts `scale z_t + text`, and encodes by averaging 2 x 2 pixels: everything is known in closed form."""
-
-    alpha_bar: Tensor = CLOCK
-    scale: float = 0.7
-    picture_size: int = 8
-    landmark_size: int = 0
-    latent_shape: tuple[int, int, int] = (3, 4, 4)
-
-    def encode(self, image: Tensor) -> Tensor:
-        return torch.nn.functional.avg_pool2d(image, 2)
-
-    def decode(self, latent: Tensor) -> Tensor:
-        return latent.repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-    def embed(self, texts: tuple[str, ...]) -> Tensor:
-        return torch.tensor([[[float(len(text))]] for text in texts])
-
-    def predict_noise(self, z_t: Tensor, _t: Tensor, conditions: Conditions) -> Noise:
-        plain = conditions.text if conditions.plain is None else conditions.plain
-        texts = (conditions.text, conditions.negative, plain)
-        return Noise(*(self.scale * z_t + text.mean((1, 2)).view(-1, 1, 1, 1) for text in texts))
-
-
-@dataclass(frozen=True)
-class GaussianPrior(LinearPrior):
-    """The exact noise predictor of latents drawn from `Normal(mean, 0.5^2)`."""
-
-    mean: Tensor = field(default_factory=lambda: torch.zeros(3, 4, 4))
-
-    def predict_noise(self, z_t: Tensor, t: Tensor, _conditions: Conditions) -> Noise:
-        signal = self.alpha_bar[t].view(-1, 1, 1, 1)
-        noise = (1 - signal).sqrt() * (z_t - signal.sqrt() * self.mean) / (signal * 0.25 + 1 - signal)
-        return Noise(noise, noise, noise)
+from headartist.distillation import add_noise, perp_neg, predict, sds, ssd, vsd, x0_estimate
+from headartist.errors import HeadArtistError
+from headartist.priors import Conditions, Noise, OtherViews, load_prior
+from known_priors import CLOCK, GaussianPrior, LinearPrior, draws, image_gradient
 
 
 @dataclass(frozen=True)
@@ -57,20 +20,6 @@ class BrokenPrior(LinearPrior):
         noise = super().predict_noise(z_t, t, conditions)
         noise.cond[:, 0, 0], noise.cond[:, 0, 1], noise.cond[:, 0, 2] = torch.inf, -torch.inf, torch.nan
         return noise
-
-
-def draws(views: int = 2, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Conditions]:
-    """Random pictures, steps, noise and texts, in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    image = torch.rand(views, 3, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
-    t = torch.randint(20, 980, (views,), generator=generator)
-    noise = torch.randn(views, 3, 4, 4, generator=generator, dtype=torch.float64)
-    view, negative, plain = torch.randn(3, views, 5, 6, generator=generator, dtype=torch.float64)
-    return image, t, noise, Conditions(view, negative, plain, None)
-
-
-def image_gradient(loss, image: Tensor) -> Tensor:
-    return torch.autograd.grad(loss, image)[0]
 
 
 @pytest.mark.parametrize("anchor", [0.0, 0.3, 1.0])
@@ -178,3 +127,91 @@ def test_no_gradient_reaches_a_diffusion_prior(tiny_prior_folder):
     assert image.grad.any()
     networks = [value for value in vars(prior).values() if isinstance(value, torch.nn.Module)]
     assert all(weight.grad is None for network in networks for weight in network.parameters())
+
+
+def noises(seed: int = 6) -> Noise:
+    """Random predictions for two views, with two other views each."""
+    cond, uncond, plain, *others = torch.randn(
+        5, 2, 3, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    return Noise(cond, uncond, plain, torch.stack(others))
+
+
+WEIGHT = torch.tensor([[-1.5, -0.2], [-0.4, -2.0]], dtype=torch.float64)
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((-3, -2, -1))
+
+
+def test_perp_neg_without_weight_is_classifier_free_guidance():
+    predicted = noises()
+    for cfg_scale in (0.0, 1.0, 7.5):
+        found = perp_neg(predicted, torch.zeros(2, 2, dtype=torch.float64)).guided(cfg_scale)
+        assert torch.equal(found, predicted.guided(cfg_scale))
+
+
+def test_perp_neg_takes_nothing_from_the_text_and_leaves_the_other_predictions():
+    predicted = noises()
+    found = perp_neg(predicted, WEIGHT)
+    text, change = predicted.cond - predicted.uncond, found.cond - predicted.cond
+    torch.testing.assert_close(inner(change, text), torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert (inner(change, change) > 1).all()
+    assert torch.equal(found.uncond, predicted.uncond)
+    assert torch.equal(found.plain, predicted.plain)
+
+
+def test_perp_neg_moves_away_from_what_is_not_the_text():
+    """Its weights are negative, so along what another view adds at right angles to the text it goes backwards."""
+    predicted = noises()
+    one = Noise(predicted.cond, predicted.uncond, predicted.plain, predicted.others[:1])
+    change = perp_neg(one, WEIGHT[:1]).cond - one.cond
+    assert (inner(change, one.others[0] - one.uncond) < 0).all()
+
+
+def test_another_view_that_says_the_same_as_the_text_changes_nothing():
+    predicted = noises()
+    same = predicted.uncond + 3 * (predicted.cond - predicted.uncond)
+    found = perp_neg(Noise(predicted.cond, predicted.uncond, predicted.plain, same[None]), WEIGHT[:1])
+    torch.testing.assert_close(found.cond, predicted.cond)
+
+
+def test_where_the_text_says_nothing_perp_neg_is_finite():
+    predicted = noises()
+    silent = Noise(predicted.uncond, predicted.uncond, predicted.plain, predicted.others)
+    away = (WEIGHT[..., None, None, None] * (predicted.others - predicted.uncond)).sum(0)
+    torch.testing.assert_close(perp_neg(silent, WEIGHT).cond, predicted.uncond + away)
+
+
+def test_an_entry_that_is_not_finite_spoils_no_other_under_perp_neg():
+    predicted = noises()
+    broken = predicted.cond.clone()
+    broken[:, 0, 0, 0] = torch.inf
+    found = perp_neg(Noise(broken, predicted.uncond, predicted.plain, predicted.others), WEIGHT).cond
+    assert found[:, 1:].isfinite().all()
+
+
+def test_a_prior_that_knows_no_other_views_says_so():
+    prior, (image, t, _, conditions) = LinearPrior(), draws()
+    others = OtherViews(conditions.text[None], WEIGHT[:1])
+    asked = Conditions(conditions.text, conditions.negative, conditions.plain, None, others)
+    with pytest.raises(HeadArtistError) as caught:
+        predict(prior, prior.encode(image), t, asked)
+    assert str(caught.value) == "The prior does not answer for other views: use view_text=append."
+
+
+@pytest.mark.parametrize("with_plain", [True, False])
+def test_a_diffusion_prior_answers_for_other_views_in_the_same_call(tiny_prior_folder, with_plain: bool):
+    prior = load_prior(tiny_prior_folder("sd21"), offline=True)
+    generator = torch.Generator().manual_seed(8)
+    z_t, t = torch.randn(2, *prior.latent_shape, generator=generator), torch.tensor([300, 600])
+    front, side, back, negative, plain = prior.embed(("a hat, front view", "a hat, side view", "back view", "", "hat"))
+    pair = [text.expand(2, -1, -1) for text in (front, side, back, negative, plain)]
+    shown = torch.rand(2, 3, prior.landmark_size, prior.landmark_size, generator=generator)
+    others = OtherViews(torch.stack(pair[1:3]), torch.zeros(2, 2))
+    last = pair[4] if with_plain else None
+    found = prior.predict_noise(z_t, t, Conditions(pair[0], pair[3], last, shown, others))
+    for k, text in enumerate(pair[1:3]):
+        alone = prior.predict_noise(z_t, t, Conditions(text, pair[3], last, shown))
+        torch.testing.assert_close(found.others[k], alone.cond, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.plain, alone.plain if with_plain else found.cond, rtol=1e-4, atol=1e-5)

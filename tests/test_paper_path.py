@@ -1,4 +1,4 @@
-"""The paper's own path, small: warm-up in the latent's place, geometry, texture, judged by both Stable Diffusions."""
+"""The paper's own path, small, judged by both Stable Diffusions: warm-up, geometry, texture, refinement."""
 
 import json
 from collections.abc import Callable
@@ -69,14 +69,20 @@ def _changed_parts(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[s
 
 
 def test_the_papers_stages_are_these():
-    assert STAGES == ["warm_up", "geometry", "texture"]
-    assert [stage.draws for stage in PAPER.stages] == ["normal_opacity_latent", "normal", "rgb"]
+    assert STAGES == ["warm_up", "geometry", "texture", "refinement"]
+    assert [stage.draws for stage in PAPER.stages] == ["normal_opacity_latent", "normal", "rgb", "rgb"]
     assert PAPER.avatar.sdf_base == "fit"
 
 
 @pytest.mark.parametrize("kind", ["sd21", "sd15"])
 @pytest.mark.parametrize(
-    ("stage", "moved"), [("warm_up", {"sdf", "offset"}), ("geometry", {"sdf", "offset"}), ("texture", {"colour"})]
+    ("stage", "moved"),
+    [
+        ("warm_up", {"sdf", "offset"}),
+        ("geometry", {"sdf", "offset"}),
+        ("texture", {"colour"}),
+        ("refinement", {"colour"}),
+    ],
 )
 def test_each_stage_moves_its_parts_and_leaves_the_others_bit_for_bit(made, kind, stage, moved):
     before, after = made[kind].states[STAGES.index(stage) :][:2]

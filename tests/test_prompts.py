@@ -5,7 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headartist.errors import HeadArtistError
-from headartist.prompts import PREFIXES, VIEW_WORDS, check_prompt, plain_text, subject, view_text, view_word
+from headartist.prompts import (
+    BACK,
+    FRONT,
+    NEGATIVE,
+    OVERHEAD,
+    PREFIXES,
+    SIDE,
+    VIEW_WORDS,
+    check_prompt,
+    default_negative,
+    edited_prompt,
+    negative_text,
+    plain_text,
+    subject,
+    view_mix,
+    view_text,
+    view_word,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +80,76 @@ def test_an_empty_prompt_is_refused(prompt: str):
 
 def test_blanks_do_not_matter():
     assert check_prompt("  a   head of\na clown ") == "a head of a clown"
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "towards"),
+    [
+        (0.0, {FRONT: 1, SIDE: 0}),
+        (-45.0, {FRONT: 0.5, SIDE: 0.5}),
+        (90.0, {SIDE: 1, BACK: 0}),
+        (225.0, {SIDE: 0.5, BACK: 0.5}),
+        (180.0, {SIDE: 0, BACK: 1}),
+    ],
+)
+def test_perp_neg_mixes_view_words_by_angle(azimuth: float, towards: dict[str, float]):
+    assert dict(view_mix(azimuth, 0.0).towards) == pytest.approx(towards)
+
+
+@given(st.floats(-720, 720), st.floats(-90, 90))
+def test_a_view_mix_is_a_mixture_even_in_azimuth_that_moves_away_only(azimuth: float, elevation: float):
+    mix = view_mix(azimuth, elevation)
+    assert mix == view_mix(-azimuth, elevation)
+    assert sum(share for _, share in mix.towards) == pytest.approx(1)
+    assert all(share >= 0 for _, share in mix.towards)
+    assert all(weight <= 0 for _, weight in mix.away)
+
+
+@given(st.floats(0, 180), st.floats(-1e-6, 1e-6))
+def test_a_view_mix_has_no_jumps_on_the_way_round(azimuth: float, further: float):
+    """At the side too, where the words change: those that come and go have no share there."""
+
+    def strengths(angle: float) -> list[float]:
+        mix = view_mix(angle, 0.0)
+        return [dict(words).get(word, 0.0) for words in (mix.towards, mix.away) for word in VIEW_WORDS]
+
+    assert strengths(azimuth) == pytest.approx(strengths(azimuth + further), abs=2e-3)
+
+
+def test_the_back_moves_away_from_the_face_and_the_front_from_the_side():
+    front, back = dict(view_mix(0.0, 0.0).away), dict(view_mix(180.0, 0.0).away)
+    assert front[SIDE] < -1.5 < -0.01 < front[FRONT]
+    assert back[FRONT] < back[SIDE] < 0
+    assert view_mix(30.0, 61.0).towards == ((OVERHEAD, 1.0),)
+
+
+DRAWN = ("sketch", "cartoon", "drawing")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a DSLR portrait of a clown", "a clown", "a photo of a headmaster", "a header of x"]
+)
+def test_a_photograph_is_kept_from_drawings(prompt: str):
+    assert all(word in default_negative(prompt) for word in (NEGATIVE, *DRAWN))
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a head of Stormtrooper", "A Head of Elsa", "a portrait of a fox, cartoon", "Sketch of a man"]
+)
+def test_an_unreal_character_may_be_drawn(prompt: str):
+    negative = default_negative(prompt)
+    assert negative.startswith(NEGATIVE)
+    assert not any(word in negative for word in DRAWN)
+
+
+def test_a_negative_text_is_taken_as_it_is_but_for_its_placeholder():
+    assert negative_text("cartoon", "a head of a fox") == "cartoon"
+    assert negative_text("", "a head of a fox") == ""
+    assert negative_text("hat, {negative}", "a clown") == f"hat, {default_negative('a clown')}"
+
+
+def test_an_instruction_is_appended_or_says_all_by_itself():
+    assert (
+        edited_prompt("a DSLR portrait of an old man", "with a beard") == "a DSLR portrait of an old man, with a beard"
+    )
+    assert edited_prompt("a DSLR portrait of an old man", "a photo of a clown") == "a photo of a clown"

@@ -5,6 +5,7 @@ import signal
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from headartist.checkpoint import Progress, load_checkpoint
 from headartist.conditions import Scene, draw_cameras, embed_texts, latent_of
-from headartist.config import Config, Rates, Regularisers, Run, Sds, Ssd, Stage, Views
+from headartist.config import Config, Rates, Refine, Regularisers, Run, Sds, Ssd, Stage, Views, ViewText
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
 from headartist.geometry.mesh import Mesh
@@ -176,16 +177,23 @@ def test_the_guided_text_says_where_the_camera_stands_and_the_plain_one_does_not
         assert shown.landmark_map.shape == (len(cameras), 3, 16, 16)
 
 
-@pytest.mark.parametrize("view_words", [True, False])
-def test_no_text_comes_up_that_was_not_embedded_before(tmp_path: Path, view_words: bool):
-    scene = _scene(replace(CONFIG, view_words=view_words))
+@pytest.mark.parametrize("view_text", get_args(ViewText))
+def test_no_text_comes_up_that_was_not_embedded_before(tmp_path: Path, view_text: ViewText):
+    scene = _scene(replace(CONFIG, view_text=view_text))
     embed_texts(scene.config, scene.prior)
     scene.prior.freed = True
     _run(scene, _folder(tmp_path))
     assert len(scene.prior.asked) == 11
 
 
-@pytest.mark.parametrize("changes", [{"view_words": False}, {"stages": (replace(TEXTURE, loss=Sds(50.0)),)}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"view_text": "none"},
+        {"stages": (replace(TEXTURE, loss=Sds(50.0)),)},
+        {"stages": (replace(TEXTURE, loss=Refine(perceptual=0.0)),)},
+    ],
+)
 def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
     scene = _scene(replace(CONFIG, **changes))
     _run(scene, _folder(tmp_path))

@@ -74,7 +74,7 @@ class ToyPrior:
         return torch.cat([small, small.mean(dim=1, keepdim=True)], dim=1)
 
     def decode(self, latent: Tensor) -> Tensor:
-        return latent[:, :3]
+        return nn.functional.interpolate(latent[:, :3], scale_factor=2)
 
     def embed(self, texts: tuple[str, ...]) -> Tensor:
         for text in texts:
@@ -94,4 +94,7 @@ class ToyPrior:
             return (z_t - signal.sqrt() * shade.view(-1, 1, 1, 1)) / (1 - signal).sqrt()
 
         plain = conditions.text if conditions.plain is None else conditions.plain
-        return Noise(towards(conditions.text), towards(conditions.negative), towards(plain))
+        others = None
+        if conditions.others is not None:
+            others = torch.stack([towards(text) for text in conditions.others.text])
+        return Noise(towards(conditions.text), towards(conditions.negative), towards(plain), others)

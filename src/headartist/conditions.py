@@ -11,13 +11,13 @@ from torch.nn.functional import interpolate
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.cameras import Cameras, sample_cameras
-from headartist.config import Config, Loss, Sds, Ssd, Stage, Views
+from headartist.config import Config, Loss, Refine, Sds, Ssd, Stage, Views
 from headartist.errors import HeadArtistError
 from headartist.heads.landmarks import landmark_map
 from headartist.heads.template import HeadTemplate
-from headartist.priors.prior import Conditions, ScorePrior
+from headartist.priors.prior import Conditions, OtherViews, ScorePrior
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import VIEW_WORDS, plain_text, view_text, view_word
+from headartist.prompts import VIEW_WORDS, negative_text, plain_text, view_mix, view_text, view_word
 from headartist.render.frame import Frame
 
 
@@ -45,13 +45,18 @@ def latent_of(stage: Stage, frame: Frame, prior: ScorePrior) -> Float[Tensor, "b
     Raises:
         HeadArtistError: when the prior's latent has not the four channels that the latter takes.
     """
+    if stage.draws == "normal_opacity_latent":
+        return _normals_as_latent(stage, frame, prior)
+    return prior.encode(picture_of(stage, frame))
+
+
+def picture_of(stage: Stage, frame: Frame) -> Float[Tensor, "b 3 h w"]:
+    """What the stage draws, as a picture in [0, 1]."""
     match stage.draws:
         case "rgb":
-            return prior.encode(frame.rgb)
-        case "normal":
-            return prior.encode(frame.normal_picture)
-        case "normal_opacity_latent":
-            return _normals_as_latent(stage, frame, prior)
+            return frame.rgb
+        case "normal" | "normal_opacity_latent":
+            return frame.normal_picture
         case _:
             assert_never(stage.draws)
 
@@ -69,28 +74,52 @@ def _normals_as_latent(stage: Stage, frame: Frame, prior: ScorePrior) -> Float[T
 def conditions_of(scene: Scene, stage: Stage, cameras: Cameras) -> Conditions:
     """Texts and landmark map of every view; the plain text is left out where it is the view's own, or not needed."""
     prior, config = scene.prior, scene.config
-    plain = plain_text(stage.text, config.prompt)
-    angles = zip(cameras.azimuth_deg.tolist(), cameras.elevation_deg.tolist(), strict=True)
-    texts = tuple(view_text(plain, view_word(*angle)) if config.view_words else plain for angle in angles)
-    wants_plain = config.view_words and _asks_for_plain(stage.loss)
+    plain = prior.embed((plain_text(stage.text, config.prompt),) * len(cameras))
+    text, others = _view_features(scene, stage, cameras)
+    wants_plain = config.view_text != "none" and _asks_for_plain(stage.loss)
     landmarks = None
     if prior.landmark_size:
         back, hide = config.landmarks.back_view_deg, config.landmarks.hide_occluded
         drawn = landmark_map(scene.template, cameras, prior.landmark_size, back_view_deg=back, hide_occluded=hide)
         landmarks = drawn.to(scene.device)
     return Conditions(
-        text=prior.embed(texts),
-        negative=prior.embed((stage.negative,) * len(texts)),
-        plain=prior.embed((plain,) * len(texts)) if wants_plain else None,
+        text=text,
+        negative=prior.embed((negative_text(stage.negative, config.prompt),) * len(cameras)),
+        plain=plain if wants_plain else None,
         landmark_map=landmarks,
+        others=others,
     )
+
+
+def _view_features(scene: Scene, stage: Stage, cameras: Cameras) -> tuple[Float[Tensor, "b k d"], OtherViews | None]:
+    """Features of every view's text as `Config.view_text` wants it, and what Perp-Neg moves away from."""
+    plain = plain_text(stage.text, scene.config.prompt)
+    angles = list(zip(cameras.azimuth_deg.tolist(), cameras.elevation_deg.tolist(), strict=True))
+    match scene.config.view_text:
+        case "none":
+            return scene.prior.embed((plain,) * len(angles)), None
+        case "append":
+            return scene.prior.embed(tuple(view_text(plain, view_word(*angle)) for angle in angles)), None
+        case "perp_neg":
+            embedded = dict(zip(VIEW_WORDS, scene.prior.embed(_view_texts(plain)), strict=True))
+            mixes = [view_mix(*angle) for angle in angles]
+            text = torch.stack([torch.stack([share * embedded[w] for w, share in mix.towards]).sum(0) for mix in mixes])
+            away = [torch.stack([embedded[word] for word, _ in mix.away]) for mix in mixes]
+            weight = torch.tensor([[weight for _, weight in mix.away] for mix in mixes], device=text.device)
+            return text, OtherViews(torch.stack(away, dim=1), weight.T)
+        case _:
+            assert_never(scene.config.view_text)
+
+
+def _view_texts(plain: str) -> tuple[str, ...]:
+    return tuple(view_text(plain, word) for word in VIEW_WORDS)
 
 
 def _asks_for_plain(loss: Loss) -> bool:
     match loss:
         case Ssd():
             return True
-        case Sds():
+        case Sds() | Refine():
             return False
         case _:
             assert_never(loss)
@@ -104,7 +133,9 @@ def embed_texts(config: Config, prior: ScorePrior) -> None:
     texts: list[str] = []
     for stage in config.stages:
         plain = plain_text(stage.text, config.prompt)
-        texts += [plain, stage.negative, *(view_text(plain, word) for word in VIEW_WORDS if config.view_words)]
+        texts += [plain, negative_text(stage.negative, config.prompt)]
+        if config.view_text != "none":
+            texts += _view_texts(plain)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         prior.embed(tuple(dict.fromkeys(texts)))

@@ -16,6 +16,7 @@ from headartist.tet_config import TetConfig
 Part = Literal["sdf", "offset", "colour"]
 Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
 Format = Literal["glb", "obj", "ply"]
+ViewText = Literal["append", "perp_neg", "none"]
 Range = tuple[float, float]
 
 _OFF = Constant(0.0)
@@ -51,7 +52,26 @@ class Sds:
     cfg_scale: float = 100.0
 
 
-Loss = Ssd | Sds
+@dataclass(frozen=True)
+class Refine:
+    """Image-space refinement (supplement D, after HiFA): the picture is compared with the decoded clean estimate.
+
+    Attributes:
+        cfg_scale: W of the estimate.
+        perceptual: weight of the distance between features of the prior's own encoder, beside that of pixels.
+        x0_steps: denoising steps that the estimate takes.
+    """
+
+    cfg_scale: float = 7.5
+    perceptual: float = 0.1
+    x0_steps: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.perceptual >= 0, f"The weight perceptual must not be negative (got {self.perceptual:g}).")
+        _require(self.x0_steps >= 1, f"x0_steps must be at least 1 (got {self.x0_steps}).")
+
+
+Loss = Ssd | Sds | Refine
 
 
 @dataclass(frozen=True)
@@ -96,7 +116,7 @@ class Stage:
         render_size: pixels of the square render; it is brought to the prior's size afterwards.
         views: cameras a step.
         text: the stage's text; `{prompt}` is the prompt as typed, `{subject}` the prompt without its prefix.
-        negative: the negative text.
+        negative: the negative text; `{negative}` is the prompt's own, by `prompts.default_negative`.
         rates: learning rates.
         weight_decay: AdamW's decoupled decay.
         regularisers: smoothness weights.
@@ -126,6 +146,10 @@ class Stage:
         _require(
             self.draws == "rgb" or set(self.trains) != {"colour"},
             f"{name} trains colour but draws {self.draws}, where no colour is seen: use draws=rgb.",
+        )
+        _require(
+            not (isinstance(self.loss, Refine) and self.draws == "normal_opacity_latent"),
+            f"{name} refines pictures but draws a latent: use draws=rgb or draws=normal, or another loss.",
         )
         _require(self.steps >= 0, f"{name}: steps must not be negative (got {self.steps}).")
         _require(self.views >= 1, f"{name}: views must be at least 1 (got {self.views}).")
@@ -280,7 +304,9 @@ class Config:
         avatar: the shape's representation.
         views: camera ranges.
         landmarks: how the landmark map is drawn.
-        view_words: whether "front view" and its like are appended for the guided prediction.
+        view_text: how the guided prediction hears of the camera: "append" adds "front view" and its like to the
+            text, "perp_neg" mixes the words by angle and moves away from those of other views, "none" is silent.
+        parent: sha256 of the head that this one is edited from; empty for a head that begins as the template.
         run: how it is carried out.
         exports: what is written at the end.
     """
@@ -293,7 +319,8 @@ class Config:
     avatar: TetConfig = field(default_factory=TetConfig)
     views: Views = Views()
     landmarks: Landmarks = Landmarks()
-    view_words: bool = True
+    view_text: ViewText = "append"
+    parent: str = ""
     run: Run = Run()
     exports: Exports = Exports()
 

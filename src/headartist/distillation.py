@@ -9,11 +9,14 @@ pixel of one step is harmless, and a single NaN in the optimiser's moments would
 finite the prior is broken, and the gradient says so.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.priors.prior import Conditions, ScorePrior
+from headartist.errors import HeadArtistError
+from headartist.priors.prior import Conditions, Noise, ScorePrior
 
 
 def ssd(
@@ -31,7 +34,7 @@ def ssd(
     With W = `cfg_scale` the first two terms are `(W - 1)(e_view - e_neg) + (e_view - e_plain)`. Anchor 0 is the paper's
     SSD, and anchor 1 is SDS.
     """
-    predicted = prior.predict_noise(add_noise(z.detach(), noise, t, prior.alpha_bar), t, conditions)
+    predicted = predict(prior, add_noise(z.detach(), noise, t, prior.alpha_bar), t, conditions)
     direction = predicted.guided(cfg_scale) - predicted.plain + anchor * (predicted.plain - noise)
     return _loss(z, direction, t, prior.alpha_bar)
 
@@ -46,7 +49,7 @@ def sds(
     cfg_scale: float,
 ) -> Float[Tensor, ""]:
     """Score distillation sampling (Eq. 1): direction `guided(W) - noise`; `conditions.plain` is not needed."""
-    predicted = prior.predict_noise(add_noise(z.detach(), noise, t, prior.alpha_bar), t, conditions)
+    predicted = predict(prior, add_noise(z.detach(), noise, t, prior.alpha_bar), t, conditions)
     return _loss(z, predicted.guided(cfg_scale) - noise, t, prior.alpha_bar)
 
 
@@ -71,8 +74,35 @@ def vsd(
         cfg_scale: W.
         eps_lora: what the model of the drawn pictures predicts for `add_noise(z, noise, t, prior.alpha_bar)`.
     """
-    predicted = prior.predict_noise(add_noise(z.detach(), noise, t, prior.alpha_bar), t, conditions)
+    predicted = predict(prior, add_noise(z.detach(), noise, t, prior.alpha_bar), t, conditions)
     return _loss(z, predicted.guided(cfg_scale) - eps_lora, t, prior.alpha_bar)
+
+
+def predict(prior: ScorePrior, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
+    """What the prior predicts, moved away from other views by `perp_neg` where the conditions name some."""
+    predicted = prior.predict_noise(z_t, t, conditions)
+    return predicted if conditions.others is None else perp_neg(predicted, conditions.others.weight)
+
+
+def perp_neg(predicted: Noise, weight: Float[Tensor, "n b"]) -> Noise:
+    """Perp-Neg (Armandpour et al. 2023): `cond + sum over i of w_i perp(other_i - uncond; cond - uncond)` as `cond`.
+
+    `perp(a; b)` is what of `a` stands at right angles to `b`, so that moving away from another view (w_i < 0) takes
+    nothing from the text. `guided(W)` of the result is the method's `uncond + W (cond - uncond + sum)`; all weights 0
+    leave classifier-free guidance.
+
+    Raises:
+        HeadArtistError: when the prior said nothing of other views.
+    """
+    if predicted.others is None:
+        raise HeadArtistError("The prior does not answer for other views: use view_text=append.")
+    # An entry that is not finite must not spoil the inner products, and with them every other entry.
+    text = (predicted.cond - predicted.uncond).nan_to_num(0.0, 0.0, 0.0)
+    away = (predicted.others - predicted.uncond).nan_to_num(0.0, 0.0, 0.0)
+    everywhere = (-3, -2, -1)
+    length = text.square().sum(everywhere, keepdim=True).clamp(min=torch.finfo(text.dtype).tiny)
+    away = away - (away * text).sum(everywhere, keepdim=True) / length * text
+    return replace(predicted, cond=predicted.cond + (weight[..., None, None, None] * away).sum(0))
 
 
 def add_noise(

@@ -1,24 +1,29 @@
 """The words of one view: what the user typed, where the camera stands, and what is to be avoided.
 
 View words follow DreamFusion (appendix A.2): they are appended for the guided prediction of Eq. 6 only, never for the
-plain one.
+plain one. Or they follow Perp-Neg (Armandpour et al. 2023): mixed by angle, and moved away from those of other views.
 """
 
 import math
 import re
+from dataclasses import dataclass
 
 from headartist.errors import HeadArtistError
 
-VIEW_WORDS = ("front view", "side view", "back view", "overhead view")
+FRONT, SIDE, BACK, OVERHEAD = VIEW_WORDS = ("front view", "side view", "back view", "overhead view")
 NEGATIVE = "worst quality, low quality, semi-realistic"
 """The negative text of the paper (4.2.2)."""
-NEGATIVE_PHOTO = f"{NEGATIVE}, overexposed, underexposed, over saturation, sketch, cartoon, drawing"
+NEGATIVE_LIGHT = f"{NEGATIVE}, overexposed, underexposed, over saturation"
+NEGATIVE_PHOTO = f"{NEGATIVE_LIGHT}, sketch, cartoon, drawing"
 """The negative text of the released code; its last three words are wrong for a drawn or cartoon character."""
+UNREAL_PREFIX = "a head of"
+"""What the paper's prompts for characters that were never photographed begin with (its figure 7)."""
 
+OVERHEAD_DEG = 60.0
 PREFIXES = (
     "a DSLR portrait of",
     "a DSLR photo of",
-    "a head of",
+    UNREAL_PREFIX,
     "a portrait of",
     "a photo of",
     "a normal map of",
@@ -30,12 +35,50 @@ def view_word(azimuth_deg: float, elevation_deg: float) -> str:
 
     Any azimuth is accepted; it is taken modulo a full turn.
     """
-    if elevation_deg > 60:
-        return "overhead view"
+    if elevation_deg > OVERHEAD_DEG:
+        return OVERHEAD
     away = abs(math.remainder(azimuth_deg, 360))
     if away < 45:
-        return "front view"
-    return "back view" if away > 135 else "side view"
+        return FRONT
+    return BACK if away > 135 else SIDE
+
+
+@dataclass(frozen=True)
+class ViewMix:
+    """How one view is told by Perp-Neg.
+
+    Attributes:
+        towards: words and their shares, which sum to 1: the text's features are mixed so.
+        away: words of other views and their weights, 0 or below.
+    """
+
+    towards: tuple[tuple[str, float], ...]
+    away: tuple[tuple[str, float], tuple[str, float]]
+
+
+def view_mix(azimuth_deg: float, elevation_deg: float) -> ViewMix:
+    """Front, side and back mixed by the angle from the face, and what to move away from; overhead stands alone.
+
+    The weights are shifted exponential decays `a exp(-b r) + c` of the mixture r, with threestudio's constants.
+    """
+    if elevation_deg > OVERHEAD_DEG:
+        return ViewMix(towards=((OVERHEAD, 1.0),), away=((FRONT, 0.0), (SIDE, 0.0)))
+    quarters = abs(math.remainder(azimuth_deg, 360)) / 90
+    if quarters < 1:
+        front = 1 - quarters
+        return ViewMix(
+            towards=((FRONT, front), (SIDE, 1 - front)),
+            away=((FRONT, -_decay(4.0, -2.426, front)), (SIDE, -_decay(4.0, -2.426, 1 - front))),
+        )
+    side = 2 - quarters
+    return ViewMix(
+        towards=((SIDE, side), (BACK, 1 - side)),
+        away=((FRONT, -_decay(1.0, 0.967, side)), (SIDE, -_decay(1.0, -0.606, side))),
+    )
+
+
+def _decay(height: float, shift: float, share: float) -> float:
+    return height * math.exp(-0.5 * share) + shift
 
 
 def subject(prompt: str) -> str:
@@ -55,6 +98,30 @@ def plain_text(template: str, prompt: str) -> str:
     """
     words = {"{prompt}": prompt, "{subject}": subject(prompt)}
     return re.sub(r"\{(?:prompt|subject)\}", lambda match: words[match.group()], template)
+
+
+def negative_text(template: str, prompt: str) -> str:
+    """The stage's negative text, with `default_negative` in the place of `{negative}`."""
+    return template.replace("{negative}", default_negative(prompt))
+
+
+def default_negative(prompt: str) -> str:
+    """What to avoid for a prompt: for one that wants no photograph, drawings are left out of it.
+
+    Those are prompts that begin with "a head of", as the paper's unreal characters do, and prompts that ask for a
+    sketch, a cartoon or a drawing.
+    """
+    drawn = re.search(r"\b(?:sketch|cartoon|drawing)", prompt, re.IGNORECASE)
+    return NEGATIVE_LIGHT if drawn or prompt.lower().startswith(f"{UNREAL_PREFIX} ") else NEGATIVE_PHOTO
+
+
+def edited_prompt(prompt: str, instruction: str) -> str:
+    """The text of an edited head: the instruction appended to its parent's prompt, or in its place.
+
+    "a DSLR portrait of an old man" and "with a beard" become "a DSLR portrait of an old man, with a beard". An
+    instruction that begins with a known prefix, as in "a DSLR portrait of a young man", says all by itself.
+    """
+    return instruction if subject(instruction) != instruction else f"{prompt}, {instruction}"
 
 
 def view_text(plain: str, word: str) -> str:

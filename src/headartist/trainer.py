@@ -10,19 +10,23 @@ from math import isfinite
 from typing import assert_never
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.checkpoint import Progress, load_checkpoint, save_checkpoint, save_head
-from headartist.conditions import Scene, conditions_of, draw_cameras, latent_of
-from headartist.config import Sds, Ssd, Stage
+from headartist.conditions import Scene, conditions_of, draw_cameras, latent_of, picture_of
+from headartist.config import Refine, Sds, Ssd, Stage
 from headartist.distillation import sds, ssd
 from headartist.errors import HeadArtistError
 from headartist.export.pictures import preview, save_png
 from headartist.folder import HeadFolder
 from headartist.geometry.mesh import laplacian_energy, normal_consistency
 from headartist.interrupts import Interrupt, deferred_interrupts
+from headartist.priors.prior import Conditions
+from headartist.refinement import refine
+from headartist.render.frame import Frame
 
 _SHAPE = frozenset({"sdf", "offset"})
 BETAS, EPS = (0.9, 0.99), 1e-15  # of the released code
@@ -114,15 +118,7 @@ def train_step(
 
     background = torch.tensor(stage.background, device=scene.device)
     frame = scene.avatar.render(cameras.to(scene.device), stage.render_size, background, colour=stage.draws == "rgb")
-    z = latent_of(stage, frame, scene.prior)
-    conditions = conditions_of(scene, stage, cameras)
-    match stage.loss:
-        case Ssd(cfg_scale, anchor):
-            distilled = ssd(scene.prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
-        case Sds(cfg_scale):
-            distilled = sds(scene.prior, z, conditions, t, noise, cfg_scale=cfg_scale)
-        case _:
-            assert_never(stage.loss)
+    distilled = _judged(scene, stage, frame, conditions_of(scene, stage, cameras), t, noise)
     roughness, energies = smoothness(scene.avatar, stage, step)
 
     optimiser.zero_grad(set_to_none=True)
@@ -137,6 +133,32 @@ def train_step(
         group["lr"] = group["rate"](step)
     optimiser.step()
     return {"loss": float(distilled.detach()), "grad_norm": norm, **energies}
+
+
+def _judged(
+    scene: Scene, stage: Stage, frame: Frame, conditions: Conditions, t: Tensor, noise: Tensor
+) -> Float[Tensor, ""]:
+    """The stage's loss of a frame."""
+    prior = scene.prior
+    match stage.loss:
+        case Ssd(cfg_scale, anchor):
+            z = latent_of(stage, frame, prior)
+            return ssd(prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
+        case Sds(cfg_scale):
+            return sds(prior, latent_of(stage, frame, prior), conditions, t, noise, cfg_scale=cfg_scale)
+        case Refine(cfg_scale, perceptual, x0_steps):
+            return refine(
+                prior,
+                picture_of(stage, frame),
+                conditions,
+                t,
+                noise,
+                cfg_scale=cfg_scale,
+                perceptual=perceptual,
+                x0_steps=x0_steps,
+            )
+        case _:
+            assert_never(stage.loss)
 
 
 def smoothness(avatar: TrainableAvatar, stage: Stage, step: int) -> tuple[Tensor | float, dict[str, float]]:

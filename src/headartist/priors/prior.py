@@ -5,6 +5,28 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import interpolate
+
+
+def resized(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c y x"]:
+    """Pictures at `size` pixels a side, differentiably, without aliasing; those that have it are handed back as is."""
+    if image.shape[-2:] == (size, size):
+        return image
+    shrinks = image.shape[-1] > size
+    return interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=shrinks)
+
+
+@dataclass(frozen=True)
+class OtherViews:
+    """Texts of views that a picture is to be kept from, `n` for each of `b` views (Perp-Neg).
+
+    Attributes:
+        text: their features, from `ScorePrior.embed`.
+        weight: how strongly; 0 or below.
+    """
+
+    text: Float[Tensor, "n b k d"]
+    weight: Float[Tensor, "n b"]
 
 
 @dataclass(frozen=True)
@@ -19,21 +41,24 @@ class Conditions:
         plain: the text without view words, for the second prediction of Eq. 6; None where it equals `text` or is
             not wanted, and then it costs nothing.
         landmark_map: the landmark picture c_L in [0, 1]; None for a prior without landmarks.
+        others: texts of other views, whose predictions are wanted too.
     """
 
     text: Float[Tensor, "b k d"]
     negative: Float[Tensor, "b k d"]
     plain: Float[Tensor, "b k d"] | None
     landmark_map: Float[Tensor, "b 3 h w"] | None
+    others: OtherViews | None = None
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise predictions for one noised latent: under the text, the negative text and the plain text."""
+    """The noise predictions for one noised latent: under the text, the negative, the plain and the others' texts."""
 
     cond: Float[Tensor, "b c h w"]
     uncond: Float[Tensor, "b c h w"]
     plain: Float[Tensor, "b c h w"]
+    others: Float[Tensor, "n b c h w"] | None = None
 
     def guided(self, cfg_scale: float) -> Float[Tensor, "b c h w"]:
         """Classifier-free guidance `uncond + cfg_scale (cond - uncond)`; 1 is `cond` and 0 is `uncond`, exactly."""
@@ -77,4 +102,13 @@ class ScorePrior(Protocol):
 
     def predict_noise(self, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
         """The predicted noise under each text of `conditions`, in one batched call and without gradient."""
+        ...
+
+
+@runtime_checkable
+class PerceptivePrior(ScorePrior, Protocol):
+    """A prior that can also say what it sees in a picture; image-space refinement compares pictures by that."""
+
+    def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], ...]:
+        """Features of pictures in [0, 1], fine to coarse, differentiably; resized to `picture_size` when needed."""
         ...

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from headartist.errors import HeadArtistError
 from headartist.priors.hub import locate
 from headartist.priors.layout import weights_variant
-from headartist.priors.prior import Conditions, Noise
+from headartist.priors.prior import Conditions, Noise, resized
 from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
 
 
@@ -95,16 +94,24 @@ class StableDiffusionPrior:
         The latent is the mean of the VAE's posterior, so that equal pictures have equal latents; given a (CPU)
         generator it is a sample of the posterior, as in the paper's code.
         """
-        shrinks = image.shape[-1] > self.picture_size
-        if image.shape[-2:] != (self.picture_size, self.picture_size):
-            size = (self.picture_size, self.picture_size)
-            image = functional.interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
-        posterior = self._vae.encode((image * 2 - 1).to(self.dtype)).latent_dist
+        posterior = self._vae.encode(self._as_input(image)).latent_dist
         latent = posterior.mean.float()
         if generator is not None:
             draw = torch.randn(latent.shape, generator=generator).to(self.device)
             latent = latent + posterior.std.float() * draw
         return latent * self._vae.config.scaling_factor
+
+    def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], ...]:
+        """What the VAE's encoder holds of pictures in [0, 1] after each of its levels, fine to coarse."""
+        encoder = self._vae.encoder
+        levels = [encoder.conv_in(self._as_input(image))]
+        for block in encoder.down_blocks:
+            levels.append(block(levels[-1]))
+        return tuple(level.float() for level in levels[1:])
+
+    def _as_input(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 y x"]:
+        """Pictures in [0, 1] as the VAE wants them: in [-1, 1], of its size and dtype."""
+        return (resized(image, self.picture_size) * 2 - 1).to(self.dtype)
 
     def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Latents to pictures in [0, 1], differentiably (where they are not clipped)."""
@@ -138,6 +145,8 @@ class StableDiffusionPrior:
         texts = [conditions.text, conditions.negative]
         if conditions.plain is not None:
             texts.append(conditions.plain)
+        if conditions.others is not None:
+            texts += conditions.others.text
         copies = len(texts)
         inputs = z_t.to(self.dtype).repeat(copies, 1, 1, 1), t.repeat(copies)
         features = torch.cat(texts).to(self.dtype)
@@ -148,7 +157,9 @@ class StableDiffusionPrior:
             **self._residuals(inputs, features, conditions.landmark_map, copies),
         )[0]
         noises = [self._as_noise(part.float(), z_t.float(), t) for part in predicted.chunk(copies)]
-        return Noise(cond=noises[0], uncond=noises[1], plain=noises[2] if copies == 3 else noises[0])
+        cond, uncond, *rest = noises
+        plain = cond if conditions.plain is None else rest.pop(0)
+        return Noise(cond, uncond, plain, others=torch.stack(rest) if rest else None)
 
     def _residuals(
         self, inputs: tuple[Tensor, Tensor], features: Tensor, landmark_map: Tensor | None, copies: int

@@ -1,0 +1,94 @@
+"""Image-space refinement (supplement D): pictures against what the prior makes of them, after HiFA (Zhu et al. 2023).
+
+Distillation in the latent leaves what the latent cannot hold: speckles of the colour field that the encoder averages
+away are never seen. Here the noised picture is denoised, decoded, and compared pixel by pixel, so that they are.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from headartist.distillation import add_noise, predict, x0_estimate
+from headartist.errors import HeadArtistError
+from headartist.priors.prior import Conditions, PerceptivePrior, ScorePrior, resized
+
+LEAST_SIGNAL = 1e-3  # of alpha_bar: below it an estimate of the clean latent is the prior's error, hugely enlarged
+
+
+def refine(
+    prior: ScorePrior,
+    image: Float[Tensor, "b 3 h w"],
+    conditions: Conditions,
+    t: Int[Tensor, "b"],
+    noise: Float[Tensor, "b c y x"],
+    *,
+    cfg_scale: float,
+    perceptual: float = 0.0,
+    x0_steps: int = 1,
+) -> Float[Tensor, ""]:
+    """`mean((x - x_hat)^2) + perceptual * d(x, x_hat)` with `x_hat = decode(x0_hat)`, which carries no gradient.
+
+    Pictures are compared at the prior's own size; `d` is `feature_distance`.
+
+    Args:
+        prior: the frozen prior.
+        image: the pictures x, in [0, 1].
+        conditions: texts and landmarks; `plain` is not needed.
+        t: the diffusion step of each view; steps that leave no signal count as the last that does.
+        noise: the standard normal draw that noises the latent of x.
+        cfg_scale: W.
+        perceptual: weight of the distance of features; 0 costs nothing.
+        x0_steps: denoising steps of the estimate.
+
+    Raises:
+        HeadArtistError: when features are wanted of a prior that has none.
+    """
+    picture = resized(image, prior.picture_size)
+    with torch.no_grad():
+        t = t.clamp(max=int((prior.alpha_bar >= LEAST_SIGNAL).sum()) - 1)
+        z = prior.encode(picture)
+        x0 = denoised(prior, add_noise(z, noise, t, prior.alpha_bar), t, conditions, cfg_scale, x0_steps)
+        # As in distillation: an entry that a half-precision prior lost moves nothing.
+        finite = x0.isfinite()
+        target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
+    loss = (picture - target).square().mean()
+    return loss + perceptual * feature_distance(prior, picture, target) if perceptual else loss
+
+
+def denoised(
+    prior: ScorePrior,
+    z_t: Float[Tensor, "b c y x"],
+    t: Int[Tensor, "b"],
+    conditions: Conditions,
+    cfg_scale: float,
+    steps: int = 1,
+) -> Float[Tensor, "b c y x"]:
+    """The clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
+    x0 = z_t
+    for k in range(steps):
+        now = t * (steps - k) // steps
+        eps = predict(prior, z_t, now, conditions).guided(cfg_scale)
+        x0 = x0_estimate(z_t, eps, now, prior.alpha_bar)
+        z_t = add_noise(x0, eps, t * (steps - k - 1) // steps, prior.alpha_bar)
+    return x0
+
+
+def feature_distance(
+    prior: ScorePrior, image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, ""]:
+    """How differently two pictures look to the prior's own encoder: LPIPS's form with its features.
+
+    At every level features are normalised along their channels, and their squared difference is averaged over places;
+    the levels' mean is returned: 0 for equal pictures, 4 at most.
+
+    Raises:
+        HeadArtistError: when the prior has no features.
+    """
+    if not isinstance(prior, PerceptivePrior):
+        raise HeadArtistError(f"{type(prior).__name__} has no features to compare pictures by: use perceptual=0.")
+    with torch.no_grad():
+        wanted = prior.features(target)
+    pairs = zip(prior.features(image), wanted, strict=True)
+    levels = [(normalize(seen) - normalize(aim)).square().sum(dim=1).mean() for seen, aim in pairs]
+    return torch.stack(levels).mean()

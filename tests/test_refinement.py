@@ -1,0 +1,183 @@
+"""The laws of image-space refinement, on priors whose clean estimate can be written down."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from headartist.config import Refine
+from headartist.distillation import add_noise
+from headartist.errors import HeadArtistError
+from headartist.presets import PAPER
+from headartist.priors import Conditions, Noise, load_prior
+from headartist.refinement import LEAST_SIGNAL, denoised, feature_distance, refine
+from headartist.schedules import Constant, Linear
+from known_priors import CLOCK, GaussianPrior, LinearPrior, draws, image_gradient
+from test_trainer import TEXTURE, _folder, _run, _scene
+
+
+@dataclass(frozen=True)
+class KnowingPrior(LinearPrior):
+    """Knows the one latent there is: whatever it is shown, it finds the noise that leads there, guidance or not."""
+
+    known: Tensor | None = None
+
+    def predict_noise(self, z_t: Tensor, t: Tensor, _conditions: Conditions) -> Noise:
+        signal = self.alpha_bar[t].view(-1, 1, 1, 1)
+        noise = (z_t - signal.sqrt() * self.known) / (1 - signal).sqrt()
+        return Noise(noise, noise, noise)
+
+
+@dataclass(frozen=True)
+class SeeingPrior(KnowingPrior):
+    """Its features are the picture, and the picture halved in size."""
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        return image, self.encode(image)
+
+
+def pictures(prior: LinearPrior, seed: int = 3) -> Tensor:
+    """Random pictures that its decoder can make, in float64."""
+    latent = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return prior.decode(latent)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_gradient_leads_straight_to_what_the_prior_knows(steps: int):
+    known = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    prior, (image, t, noise, conditions) = KnowingPrior(known=known), draws()
+    loss = refine(prior, image, conditions, t, noise, cfg_scale=7.5, x0_steps=steps)
+    missing = image.detach() - prior.decode(known)
+    torch.testing.assert_close(loss, missing.square().mean())
+    torch.testing.assert_close(image_gradient(loss, image), 2 * missing / missing.numel())
+
+
+def test_a_picture_that_the_prior_believes_in_stays():
+    prior, (_, t, noise, conditions) = SeeingPrior(), draws()
+    image = pictures(prior).requires_grad_()
+    prior = replace(prior, known=prior.encode(image.detach()))
+    loss = refine(prior, image, conditions, t, noise, cfg_scale=7.5, perceptual=0.5)
+    torch.testing.assert_close(loss, torch.zeros_like(loss), rtol=0, atol=1e-20)
+    assert image_gradient(loss, image).abs().max() < 1e-10
+
+
+def test_what_the_latent_cannot_hold_is_seen_in_the_picture():
+    """A speckle that the encoder averages away has no gradient in the latent, and one here."""
+    prior, (_, t, noise, conditions) = KnowingPrior(), draws()
+    clean = pictures(prior)
+    speckled = clean.clone()
+    speckled[..., 0, 0] += 0.1
+    speckled[..., 1, 1] -= 0.1
+    assert torch.allclose(prior.encode(speckled), prior.encode(clean))
+    prior, image = replace(prior, known=prior.encode(clean)), speckled.requires_grad_()
+    gradient = image_gradient(refine(prior, image, conditions, t, noise, cfg_scale=7.5), image)
+    assert (gradient[..., 0, 0] > 0).all()
+    assert (gradient[..., 1, 1] < 0).all()
+    assert gradient[..., 2:, 2:].abs().max() < 1e-10
+
+
+def test_pictures_are_compared_at_the_priors_size():
+    known = torch.full((1, 3, 4, 4), 0.25, dtype=torch.float64)
+    prior, (_, t, noise, conditions) = KnowingPrior(known=known), draws()
+    large = torch.full((2, 3, 24, 24), 0.75, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(
+        refine(prior, large, conditions, t, noise, cfg_scale=1.0), torch.tensor(0.25, dtype=torch.float64)
+    )
+
+
+def test_a_clock_that_ends_in_pure_noise_is_read_where_there_is_signal():
+    clock = CLOCK * (1 - torch.linspace(0, 1, len(CLOCK), dtype=torch.float64))
+    assert clock[-1] == 0
+    prior, (image, _, noise, conditions) = LinearPrior(alpha_bar=clock), draws()
+    last = int((clock >= LEAST_SIGNAL).sum()) - 1
+    found, expected = (
+        image_gradient(refine(prior, image, conditions, torch.tensor([t, t]), noise, cfg_scale=7.5), image)
+        for t in (999, last)
+    )
+    assert found.isfinite().all()
+    assert torch.equal(found, expected)
+
+
+def test_one_step_is_the_estimate_of_one_prediction_and_more_steps_come_closer():
+    """On a Gaussian of spread 0.5 the flow that DDIM follows keeps a point's place among all points."""
+    mean = torch.full((3, 4, 4), 0.4, dtype=torch.float64)
+    prior, (_, _, noise, conditions) = GaussianPrior(mean=mean), draws()
+    z = mean + 0.5 * torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    t = torch.tensor([700, 700])
+    z_t, signal = add_noise(z, noise, t, CLOCK), CLOCK[700]
+    conditional_mean = mean + 0.25 * signal.sqrt() / (0.25 * signal + 1 - signal) * (z_t - signal.sqrt() * mean)
+    torch.testing.assert_close(denoised(prior, z_t, t, conditions, 7.5), conditional_mean)
+    flowed = mean + 0.5 * (z_t - signal.sqrt() * mean) / (0.25 * signal + 1 - signal).sqrt()
+    errors = [float((denoised(prior, z_t, t, conditions, 7.5, steps) - flowed).norm()) for steps in (1, 4, 16, 64)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.1 * errors[0]
+
+
+def test_an_entry_that_the_prior_loses_moves_nothing():
+    class Losing(KnowingPrior):
+        def predict_noise(self, z_t: Tensor, t: Tensor, conditions: Conditions) -> Noise:
+            noise = super().predict_noise(z_t, t, conditions)
+            noise.cond[:, 0, 0, 0] = torch.nan
+            return noise
+
+    (_, t, noise, conditions) = draws()
+    image = pictures(LinearPrior()).requires_grad_()
+    known = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    gradient = image_gradient(refine(Losing(known=known), image, conditions, t, noise, cfg_scale=1.0), image)
+    assert not gradient[:, 0, :2, :2].any()
+    assert gradient[:, 1:].abs().min() > 0
+
+
+def test_the_feature_distance_is_nothing_for_equal_pictures_and_blind_to_the_strength_of_features():
+    prior = SeeingPrior()
+    image, other = pictures(prior, 4), pictures(prior, 5)
+    assert feature_distance(prior, image, image) == 0
+    assert 0 < float(feature_distance(prior, image, other)) <= 4
+    torch.testing.assert_close(feature_distance(prior, 0.5 * image, other), feature_distance(prior, image, other))
+    torch.testing.assert_close(feature_distance(prior, other, image), feature_distance(prior, image, other))
+
+
+def test_features_are_not_asked_of_a_prior_that_has_none():
+    prior, (image, t, noise, conditions) = LinearPrior(), draws()
+    with pytest.raises(HeadArtistError) as caught:
+        refine(prior, image, conditions, t, noise, cfg_scale=7.5, perceptual=0.1)
+    assert str(caught.value) == "LinearPrior has no features to compare pictures by: use perceptual=0."
+
+
+@pytest.mark.parametrize("kind", ["sd21", "embedded"])
+def test_a_diffusion_prior_refines_pictures_and_keeps_its_weights(tiny_prior_folder, kind: str):
+    prior = load_prior(tiny_prior_folder(kind), offline=True)
+    generator = torch.Generator().manual_seed(5)
+    image = torch.rand(1, 3, 48, 48, generator=generator, requires_grad=True)
+    noise = torch.randn(1, *prior.latent_shape, generator=generator)
+    view, negative = prior.embed(("a hat, front view", ""))[:, None]
+    shown = torch.rand(1, 3, prior.landmark_size, prior.landmark_size, generator=generator)
+    conditions = Conditions(view, negative, None, shown)
+    refine(prior, image, conditions, torch.tensor([999]), noise, cfg_scale=7.5, perceptual=0.5).backward()
+    assert image.grad is not None
+    assert image.grad.isfinite().all()
+    assert image.grad.abs().max() > 0
+    sizes = [level.shape[-1] for level in prior.features(image)]
+    assert sizes == sorted(sizes, reverse=True)
+    networks = [value for value in vars(prior).values() if isinstance(value, torch.nn.Module)]
+    assert all(weight.grad is None for network in networks for weight in network.parameters())
+
+
+def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
+    loss = Refine(cfg_scale=1.0, perceptual=0.0)
+    stage = replace(TEXTURE, name="refinement", loss=loss, steps=60, t_max=Linear(0.5, 0.2, begin=0, end=60))
+    stage = replace(stage, rates=replace(stage.rates, mlp=Constant(0.1), hash_grid=Constant(0.0)))
+    scene = _scene()
+    scene = replace(scene, config=replace(scene.config, stages=(stage,), view_text="none"))
+    _run(scene, _folder(tmp_path, scene.config))
+    wanted = scene.prior.texts["a head of a clown"].mean()
+    torch.testing.assert_close(
+        scene.avatar.colour_at(torch.zeros(1, 3))[0].detach(), wanted.expand(3), rtol=0, atol=0.02
+    )
+
+
+def test_the_papers_refinement_never_asks_where_there_is_no_signal():
+    *_, refinement = PAPER.stages
+    assert isinstance(refinement.loss, Refine)
+    assert all(refinement.t_max(step) <= 0.5 for step in range(refinement.steps))
