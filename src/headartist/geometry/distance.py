@@ -39,9 +39,9 @@ class SignedDistance:
         self._device = closed.verts.device
         self._extent = float((closed.verts.amax(0) - closed.verts.amin(0)).norm())
         self._directions = fibonacci_sphere(DIRECTIONS).to(self._device)
-        self._solid = _warp_mesh(closed)
+        self._solid = warp_mesh(closed)
         seen = self._seen_faces(closed)
-        self._outside = _warp_mesh(Mesh(closed.verts, closed.faces[seen]))
+        self._outside = warp_mesh(Mesh(closed.verts, closed.faces[seen]))
 
     def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         """Signed distances of world points, in world units."""
@@ -106,7 +106,8 @@ def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
     return torch.stack([ring * angle.cos(), height, ring * angle.sin()], dim=1)
 
 
-def _warp_mesh(mesh: Mesh) -> wp.Mesh:
+def warp_mesh(mesh: Mesh) -> wp.Mesh:
+    """The triangles with a tree over them, for the kernels' queries; they must live on as long as the result."""
     vec3(mesh.verts)  # starts Warp
     points = wp.from_torch(mesh.verts.contiguous(), dtype=wp.vec3)
     indices = wp.from_torch(mesh.faces.reshape(-1).int().contiguous(), dtype=wp.int32)

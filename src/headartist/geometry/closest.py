@@ -1,0 +1,51 @@
+"""The closest point of a mesh for as many points as wanted, as a triangle and weights of its corners."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headartist.geometry.closest_kernels import closest_point
+from headartist.geometry.distance import warp_mesh
+from headartist.geometry.mesh import Mesh
+from headartist.launch import launch, vec3
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points of a mesh's surface.
+
+    Attributes:
+        face: the triangle of each point.
+        barycentric: weights of its three corners, summing to 1.
+    """
+
+    face: Int[Tensor, "n"]
+    barycentric: Float[Tensor, "n 3"]
+
+    def of(self, values: Float[Tensor, "v c"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "n c"]:
+        """Values given at the mesh's vertices (positions, normals, displacements), interpolated at the points."""
+        return (self.barycentric[..., None].to(values) * values[faces[self.face]]).sum(dim=1)
+
+
+class ClosestPoint:
+    """The closest point of a mesh; the tree over its triangles is built once."""
+
+    def __init__(self, mesh: Mesh):
+        self._mesh = Mesh(mesh.verts.detach().float().contiguous(), mesh.faces)
+        self._tree = warp_mesh(self._mesh)
+
+    def __call__(self, points: Float[Tensor, "n 3"]) -> SurfacePoints:
+        """For each world point the nearest point of the mesh."""
+        points = points.detach().float().contiguous()
+        device, count = points.device, len(points)
+        face = torch.empty(count, dtype=torch.int32, device=device)
+        barycentric = torch.zeros(count, 3, device=device)
+        launch(closest_point, count, device, self._tree.id, vec3(points), self._reach(points), face, vec3(barycentric))
+        return SurfacePoints(face.long(), barycentric)
+
+    def _reach(self, points: Tensor) -> float:
+        """A length within which every point has the whole mesh."""
+        farthest = float(points.norm(dim=1).max()) if len(points) else 0.0
+        return 2 * (farthest + float(self._mesh.verts.norm(dim=1).max()))
