@@ -46,7 +46,7 @@ def config(place: Path, tiny_prior_folder: PriorFolder) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [(), ("generate",), ("export",), ("video",), ("presets",)])
+@pytest.mark.parametrize("arguments", [(), ("generate",), ("edit",), ("export",), ("video",), ("presets",)])
 def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
     with pytest.raises(SystemExit) as ended:

@@ -3,12 +3,14 @@
 import pkgutil
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from headartist import cli
+from headartist.presets import EMBEDDED
 from headartist_foundry.__main__ import app as foundry
 
 ROOT = Path(__file__).parents[1]
@@ -56,9 +58,12 @@ def test_a_source_file_that_is_named_exists(page, file):
 def test_a_command_of_the_docs_is_understood(page, words, monkeypatch: pytest.MonkeyPatch):
     """It is parsed and its settings are applied; only the work itself is left out."""
     asked = []
-    monkeypatch.setattr(
-        cli, "generate", lambda prompt, *_, **__: asked.append(prompt) or SimpleNamespace(folder="heads")
-    )
+    likeness = {"landmark_shift": 0.0, "untouched": 1.0, "colour_difference": 0.0}
+    made = SimpleNamespace(folder=Path("heads"), provenance={"likeness": likeness})
+    monkeypatch.setattr(cli, "generate", lambda prompt, *_, **__: asked.append(prompt) or made)
+    monkeypatch.setattr(cli, "generate_seeds", lambda prompt, *_, **__: asked.append(prompt) or made.folder)
+    monkeypatch.setattr(cli, "edit_config", lambda *_, **__: replace(EMBEDDED, parent="0"))
+    monkeypatch.setattr(cli, "edit", lambda head, *_, **__: asked.append(head) or made)
     monkeypatch.setattr(cli, "_load", asked.append)
     monkeypatch.setattr(cli, "write_meshes", lambda *_: [])
     monkeypatch.setattr(cli, "write_video", lambda *_: "turntable.mp4")

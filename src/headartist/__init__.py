@@ -2,16 +2,26 @@
 
 from typing import TYPE_CHECKING, Any
 
+# The functions are imported now, not on demand: submodules of the same names would otherwise take their places.
 from headartist import presets
+from headartist.edit import edit, edit_config
 from headartist.errors import HeadArtistError
-
-# Imported now, not on demand: the submodule of the same name would otherwise take the function's place.
 from headartist.generate import generate
+from headartist.seeds import generate_seeds
 
 if TYPE_CHECKING:  # torch comes with them
     from headartist.checkpoint import Head, load_head
 
-__all__ = ["Head", "HeadArtistError", "generate", "load_head", "presets"]
+__all__ = [
+    "Head",
+    "HeadArtistError",
+    "edit",
+    "edit_config",
+    "generate",
+    "generate_seeds",
+    "load_head",
+    "presets",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,10 +18,12 @@ import tyro
 
 from headartist.config import Config, Exports, Format
 from headartist.config_text import from_json, override, to_json
+from headartist.edit import edit, edit_config
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder
 from headartist.generate import generate, write_meshes, write_video
 from headartist.presets import PRESETS, preset
+from headartist.seeds import generate_seeds
 
 if TYPE_CHECKING:  # torch comes with it
     import headartist.checkpoint
@@ -34,6 +36,7 @@ Number = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint=_UN
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 Prompt = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT", help_behavior_hint="")]
 HeadPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="HEAD", help_behavior_hint="")]
+Instruction = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INSTRUCTION", help_behavior_hint="")]
 Overrides = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="PATH=VALUE", help_behavior_hint="")
 ]
@@ -54,8 +57,10 @@ class Generate:
     """settings to start from instead of a preset: a JSON file, or the Head folder of an earlier head"""
     seed: Number = None
     """every random draw follows from it"""
+    seeds: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """make N heads, of this seed and the next ones, and a sheet of them all; those that are done stay as they are"""
     out: Place = None
-    """the Head folder; heads/<prompt>-<seed> by default"""
+    """the Head folder, heads/<prompt>-<seed> by default; with --seeds the folder of them all, heads by default"""
     prior: Word = None
     """the judge: embedded, sd21, sd15, a diffusers folder or a hub id"""
     controlnet: Word = None
@@ -77,6 +82,47 @@ class Generate:
     overrides: Overrides = ()
     """any other setting by its path, as in geometry.steps=300, "texture.loss=Ssd(7.5, anchor=0.3)" or
     "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)"; `headartist presets NAME` prints all paths"""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Change a finished head by a sentence: its shape moves, then its colours; the head itself stays as it is.
+
+    Started again with the same settings, it goes on where it was stopped.
+    """
+
+    head: HeadPath
+    """the Head folder to start from"""
+    instruction: Instruction
+    """what is new, as in "with a beard"; or a whole new prompt, as in "a DSLR portrait of a young man" """
+    preset: Word = None
+    """by whose stages and prior; by default the head's own"""
+    geometry_steps: Number = None
+    """steps of moving the shape"""
+    texture_steps: Number = None
+    """steps of colouring"""
+    keep_geometry: bool = False
+    """leave the shape as it is"""
+    keep_texture: bool = False
+    """leave the colours as they are"""
+    reshape: bool = False
+    """let hair and hats grow farther than vertices move; less of the head is sure to stay"""
+    seed: Number = None
+    """every random draw follows from it"""
+    out: Place = None
+    """the new Head folder; beside the old one by default"""
+    prior: Word = None
+    """the judge: embedded, sd21, sd15, a diffusers folder or a hub id"""
+    device: Word = None
+    """auto, cpu, cuda or cuda:N"""
+    threads: Number = None
+    """CPU threads; 0 leaves the choice to torch"""
+    overwrite: bool = False
+    """start again, in place of whatever head is in the new folder"""
+    quiet: bool = False
+    """no progress bars"""
+    overrides: Overrides = ()
+    """any other setting by its path, as in edit_geometry.loss.cfg_scale=20"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +161,7 @@ class Presets:
 
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Video, tyro.conf.subcommand("video")]
     | Annotated[Presets, tyro.conf.subcommand("presets")]
@@ -151,24 +198,19 @@ def run(arguments: Sequence[str]) -> int:
             return MISTAKE
         except KeyboardInterrupt:
             print("headartist: interrupted", file=sys.stderr)
-            if isinstance(command, Generate):
+            if isinstance(command, Generate | Edit):
                 again = ["headartist", *(argument for argument in arguments if argument != "--overwrite")]
                 print(f"resume: {shlex.join(again)}", file=sys.stderr)
             return INTERRUPTED
     return DONE
 
 
-def _carry_out(command: Generate | Export | Video | Presets) -> None:
+def _carry_out(command: Generate | Edit | Export | Video | Presets) -> None:
     match command:
         case Generate():
-            head = generate(
-                command.prompt,
-                _config(command),
-                out=command.out,
-                overwrite=command.overwrite,
-                progress=not command.quiet,
-            )
-            print(head.folder)
+            print(_generate(command))
+        case Edit():
+            _edit(command)
         case Export(path, formats, texture_size):
             exports = Exports(formats=formats, texture_size=texture_size)
             for written in write_meshes(_load(path), exports):
@@ -184,6 +226,28 @@ def _carry_out(command: Generate | Export | Video | Presets) -> None:
             print(to_json(preset(name)), end="")
         case _:
             assert_never(command)
+
+
+def _generate(command: Generate) -> Path:
+    """Make the head or the heads; returns the Head folder or the sheet."""
+    config, progress = _config(command), not command.quiet
+    if command.seeds is None:
+        return generate(command.prompt, config, out=command.out, overwrite=command.overwrite, progress=progress).folder
+    out = Path("heads") if command.out is None else command.out
+    return generate_seeds(
+        command.prompt, config, command.seeds, out=out, overwrite=command.overwrite, progress=progress
+    )
+
+
+def _edit(command: Edit) -> None:
+    """Make the edited head, and say how much of its parent is left."""
+    config, progress = _edit_config(command), not command.quiet
+    head = edit(command.head, config, out=command.out, overwrite=command.overwrite, progress=progress)
+
+    from headartist.identity import Likeness  # here, because torch comes with it
+
+    print(Likeness(**head.provenance["likeness"]))
+    print(head.folder)
 
 
 def _load(path: Path) -> "headartist.checkpoint.Head":
@@ -209,6 +273,17 @@ def _config(command: Generate) -> Config:
     if command.negative is not None:
         assignments += [f"{stage.name}.negative={command.negative}" for stage in config.stages if stage.draws == "rgb"]
     return override(config, [*assignments, *command.overrides])
+
+
+def _edit_config(command: Edit) -> Config:
+    """The config of the edit, with the command's options and overrides applied."""
+    names = ("geometry_steps", "texture_steps", "keep_geometry", "keep_texture", "reshape")
+    asked = {name: getattr(command, name) for name in names}
+    config = edit_config(command.head, command.instruction, base=command.preset, **asked)
+    own = {"seed": command.seed, "prior.model": command.prior}
+    run_settings = {"run.device": command.device, "run.threads": command.threads}
+    given = [f"{path}={value}" for path, value in (own | run_settings).items() if value is not None]
+    return override(config, [*given, *command.overrides])
 
 
 def _starting_config(command: Generate) -> Config:

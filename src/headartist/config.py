@@ -63,7 +63,7 @@ class Refine:
     """
 
     cfg_scale: float = 7.5
-    perceptual: float = 0.1
+    perceptual: float = 0.01
     x0_steps: int = 1
 
     def __post_init__(self) -> None:

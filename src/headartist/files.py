@@ -1,5 +1,6 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and telling files apart by their content."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,12 @@ def write_text(path: Path, text: str) -> None:
     """Replace a text file whole."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def content_hash(path: Path) -> str:
+    """The sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -66,6 +66,16 @@ class HeadFolder:
         """Eight views with their normals."""
         return self.path / "contact.png"
 
+    @property
+    def glb(self) -> Path:
+        """The mesh with its texture, as other programs read it."""
+        return self.path / "head.glb"
+
+    @property
+    def viewer(self) -> Path:
+        """The page that shows the head."""
+        return self.path / "viewer.html"
+
     def read_config(self) -> Config:
         """The config the head was made with.
 
@@ -154,6 +164,7 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.video.unlink(missing_ok=True)
         folder.contact_sheet.unlink(missing_ok=True)
+        folder.viewer.unlink(missing_ok=True)
     folder.write_config(config)
     for place in (folder.path, folder.checkpoint.parent, folder.previews):
         place.mkdir(exist_ok=True)
@@ -163,5 +174,9 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
 
 def default_path(prompt: str, seed: int) -> Path:
     """`heads/<slug of the prompt>-<seed>`, as in `heads/a-dslr-portrait-of-a-clown-0`."""
-    slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")[:60].rstrip("-_")
-    return Path("heads") / f"{slug or 'head'}-{seed}"
+    return Path("heads") / f"{slug(prompt)}-{seed}"
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name: its first words in small letters, joined by hyphens."""
+    return re.sub(r"[^\w]+", "-", text.lower()).strip("-_")[:60].rstrip("-_") or "head"

@@ -45,9 +45,38 @@ def generate(
         KeyboardInterrupt: when stopped, after saving; the same call goes on.
     """
     config = replace(preset(config) if isinstance(config, str) else config, prompt=check_prompt(prompt))
+    if config.parent:
+        raise HeadArtistError(
+            "These settings belong to an edit, which begins with another head: use `headartist edit`."
+        )
     folder = check_folder(
         Path(out) if out is not None else default_path(config.prompt, config.seed), config, overwrite=overwrite
     )
+    return carry_out(folder, config, prior, overwrite=overwrite, progress=progress)
+
+
+def carry_out(
+    folder: HeadFolder,
+    config: Config,
+    prior: "headartist.priors.prior.ScorePrior | None" = None,
+    *,
+    parent: HeadFolder | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> "headartist.checkpoint.Head":
+    """Make the head of a config, or what is left to make of it, in a folder that `check_folder` has passed.
+
+    Args:
+        folder: the Head folder.
+        config: what is asked, with its prompt.
+        prior: a judge to use instead of the config's.
+        parent: the head to begin with; the template where there is none.
+        overwrite: start again.
+        progress: whether to show bars on the terminal.
+
+    Raises:
+        HeadArtistError: for everything that the user can mend.
+    """
     if prior is None:
         check_prior(config)
     if config.exports.video_views:
@@ -55,7 +84,7 @@ def generate(
 
         find_ffmpeg()  # now rather than after the training
 
-    _optimise(folder, config, prior, overwrite=overwrite, progress=progress)
+    _optimise(folder, config, prior, parent, overwrite=overwrite, progress=progress)
 
     from headartist.checkpoint import load_head
 
@@ -114,6 +143,7 @@ def _optimise(
     folder: HeadFolder,
     config: Config,
     prior: "headartist.priors.prior.ScorePrior | None",
+    parent: HeadFolder | None,
     *,
     overwrite: bool,
     progress: bool,
@@ -122,7 +152,7 @@ def _optimise(
     import torch
 
     from headartist.avatars.tet import TetAvatar
-    from headartist.checkpoint import is_finished
+    from headartist.checkpoint import is_finished, load_head
     from headartist.heads.template import load_template
     from headartist.provenance import continued, provenance
     from headartist.trainer import Scene, train
@@ -135,9 +165,13 @@ def _optimise(
     template = load_template(config.template)
     judge = _load_prior(config, device) if prior is None else prior
     generator = torch.Generator().manual_seed(config.seed)
-    avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
-
     record = provenance(config, device, prior)
+    if parent is None:
+        avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
+    else:
+        origin = load_head(parent.path)
+        avatar = origin.avatar.to(device)
+        record["parent"] = {"folder": parent.path.name, "sha256": config.parent, "prompt": origin.config.prompt}
     if not overwrite:
         record = continued(record, folder.read_provenance(), folder.path)
     open_folder(folder, config, overwrite=overwrite)

@@ -1,6 +1,5 @@
 """Provenance: where a head comes from, so that it can be made again."""
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import torch
 
 from headartist.config import Config
 from headartist.errors import HeadArtistError
+from headartist.files import content_hash
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
@@ -79,7 +79,7 @@ def prior_record(config: Config) -> dict[str, Any]:
         "model": source.name,
         "base": _identity(folders["unet"].parent),
         "controlnet": _identity(folders["controlnet"]) if "controlnet" in folders else None,
-        "sha256": {part: _sha256(_weights(folder, part)) for part, folder in folders.items() if part in WEIGHTS},
+        "sha256": {part: content_hash(_weights(folder, part)) for part, folder in folders.items() if part in WEIGHTS},
     }
 
 
@@ -95,11 +95,6 @@ def _identity(folder: Path) -> str:
 def _weights(folder: Path, part: str) -> Path:
     variant = weights_variant(folder, part)
     return folder / f"{WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _commit() -> str | None:

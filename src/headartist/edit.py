@@ -1,0 +1,176 @@
+"""Editing (paper 4.3): the signed distance stays, vertices move and then colours, towards a new text.
+
+An edit begins with a finished head and makes a new Head folder, which names its parent and is resumed, exported and
+edited again like any other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headartist.config import Config, Part, Refine, Stage
+from headartist.errors import HeadArtistError
+from headartist.files import content_hash
+from headartist.folder import HeadFolder, check_folder, slug
+from headartist.generate import carry_out
+from headartist.presets import preset
+from headartist.prompts import check_prompt, edited_prompt
+from headartist.schedules import Constant
+
+if TYPE_CHECKING:  # torch comes with these
+    import headartist.checkpoint
+    import headartist.priors.prior
+
+PREFIX = "edit_"
+_SHAPE = frozenset({"sdf", "offset"})
+
+
+def edit(
+    head: Path | str,
+    what: str | Config,
+    *,
+    out: Path | str | None = None,
+    prior: "headartist.priors.prior.ScorePrior | None" = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> "headartist.checkpoint.Head":
+    """Edit a finished head; where the folder holds an unfinished edit with the same settings, go on with it.
+
+    How much of the parent is left is in the new head's `provenance["likeness"]`.
+
+    Args:
+        head: the parent's Head folder, which stays as it is.
+        what: the instruction, as in "with a beard", or a config from `edit_config` for other settings.
+        out: the new Head folder; beside the parent, named by both, by default.
+        prior: a judge to use instead of the config's.
+        overwrite: start again, in place of whatever head is in the new folder.
+        progress: whether to show bars on the terminal.
+
+    Raises:
+        HeadArtistError: for everything that the user can mend.
+        KeyboardInterrupt: when stopped, after saving; the same call goes on.
+    """
+    parent = HeadFolder(Path(head))
+    config = edit_config(parent.path, what) if isinstance(what, str) else what
+    _origin(parent)
+    if config.parent != content_hash(parent.weights):
+        raise HeadArtistError(f"These settings are not for an edit of {parent.path} as it is now: make them again.")
+    path = Path(out) if out is not None else default_path(parent.path, config)
+    if path.resolve() == parent.path.resolve():
+        raise HeadArtistError(f"{path} is the head to be edited, which must stay as it is: choose another --out.")
+    folder = check_folder(path, config, overwrite=overwrite)
+    made = carry_out(folder, config, prior, parent=parent, overwrite=overwrite, progress=progress)
+    return _compared(parent, folder, made)
+
+
+def edit_config(
+    head: Path | str,
+    instruction: str,
+    *,
+    base: Config | str | None = None,
+    geometry_steps: int | None = None,
+    texture_steps: int | None = None,
+    keep_geometry: bool = False,
+    keep_texture: bool = False,
+    reshape: bool = False,
+) -> Config:
+    """The config of an edit: the parent's head, the new text, and the stages that carry it out.
+
+    Args:
+        head: the parent's Head folder.
+        instruction: appended to the parent's prompt, or in its place (see `prompts.edited_prompt`).
+        base: a preset's name or a config that says by which stages and which prior; the parent's own by default.
+        geometry_steps: steps of moving vertices.
+        texture_steps: steps of colouring.
+        keep_geometry: leave the shape as it is.
+        keep_texture: leave the colours as they are.
+        reshape: let the signed distance learn too, which the paper does not: hats and hair may then grow farther than
+            `avatar.offset_cells`, and less of the head is sure to stay.
+
+    Raises:
+        HeadArtistError: a parent that is missing, unfinished or without colour, no instruction, or nothing to change.
+    """
+    parent = HeadFolder(Path(head))
+    origin = _origin(parent)
+    chosen = preset(base) if isinstance(base, str) else base or origin
+    parts: tuple[Part, ...] = ("sdf", "offset") if reshape else ("offset",)
+    shaping = () if keep_geometry else (_shaping(chosen, parts, geometry_steps),)
+    stages = (*shaping, *(() if keep_texture else _colouring(chosen, texture_steps)))
+    if not any(stage.steps for stage in stages):
+        raise HeadArtistError(f"Nothing of {parent.path} would change: let the edit move its geometry or its texture.")
+    return replace(
+        chosen,
+        prompt=edited_prompt(origin.prompt, check_prompt(instruction)),
+        stages=stages,
+        template=origin.template,
+        avatar=origin.avatar,
+        parent=content_hash(parent.weights),
+    )
+
+
+def default_path(parent: Path, config: Config) -> Path:
+    """Beside the parent, by its name and what is new in the text: `heads/a-clown-0-with-a-beard-0`."""
+    told = config.prompt.removeprefix(HeadFolder(parent).read_config().prompt)
+    return parent.parent / f"{parent.name}-{slug(told)}-{config.seed}"
+
+
+def _origin(parent: HeadFolder) -> Config:
+    """The config of a head that can be edited."""
+    origin = parent.read_config()
+    if not parent.weights.exists():
+        raise HeadArtistError(
+            f"{parent.path} is not finished: run the command that began it again, and edit the head when it is done."
+        )
+    if not origin.parent and not any("colour" in stage.trains and stage.steps for stage in origin.stages):
+        raise HeadArtistError(
+            f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."
+        )
+    return origin
+
+
+def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
+    """The config's last stage that shapes, with the noise levels of its end, for the parts that an edit moves."""
+    stages = [stage for stage in config.stages if _SHAPE & set(stage.trains)]
+    if not stages:
+        raise HeadArtistError("These settings have no stage that shapes: use --keep-geometry or another --preset.")
+    last = stages[-1]
+    return replace(_gone_on(last, steps), trains=parts)
+
+
+def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
+    """The config's stages that colour; `steps` are those of distillation, and a refinement is as it was."""
+    stages = [stage for stage in config.stages if set(stage.trains) == {"colour"}]
+    if not stages:
+        raise HeadArtistError("These settings have no stage that colours: use --keep-texture or another --preset.")
+    for stage in stages:
+        if isinstance(stage.loss, Refine):
+            yield replace(stage, name=_edit_name(stage))
+        else:
+            yield _gone_on(stage, steps)
+
+
+def _gone_on(stage: Stage, steps: int | None) -> Stage:
+    """The stage with the noise levels of its end: the first ones would wipe out what is to be kept."""
+    last = max(stage.steps - 1, 0)
+    steps = stage.steps if steps is None else steps
+    return replace(stage, name=_edit_name(stage), steps=steps, t_max=Constant(stage.t_max(last)))
+
+
+def _edit_name(stage: Stage) -> str:
+    return PREFIX + stage.name.removeprefix(PREFIX)
+
+
+def _compared(
+    parent: HeadFolder, folder: HeadFolder, made: "headartist.checkpoint.Head"
+) -> "headartist.checkpoint.Head":
+    """The head with its likeness to the parent in its provenance."""
+    from headartist.checkpoint import load_head
+    from headartist.heads.template import load_template
+    from headartist.identity import likeness
+
+    origin = load_head(parent.path)
+    found = likeness(origin.avatar, made.avatar, load_template(origin.config.template))
+    record = {**made.provenance, "likeness": {name: round(value, 4) for name, value in asdict(found).items()}}
+    folder.write_provenance(record)
+    return replace(made, provenance=record)

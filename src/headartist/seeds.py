@@ -1,0 +1,80 @@
+"""Diversity: one prompt, several seeds, one sheet of all their heads."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headartist.config import Config, Exports
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder, check_folder, default_path, slug
+from headartist.generate import generate
+from headartist.presets import preset
+from headartist.prompts import check_prompt
+
+if TYPE_CHECKING:  # torch comes with it
+    import headartist.priors.prior
+
+SHEET_VIEWS = 4
+
+
+def generate_seeds(
+    prompt: str,
+    config: Config | str = "embedded",
+    count: int = 4,
+    *,
+    out: Path | str = "heads",
+    prior: "headartist.priors.prior.ScorePrior | None" = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Make `count` heads from one sentence, of the config's seed and the next ones, and a sheet of them all.
+
+    Heads that are done are left as they are, so the same call goes on where it was stopped.
+
+    Args:
+        prompt: whose head.
+        config: a preset's name or a config; its own prompt is replaced.
+        count: how many heads.
+        out: the folder of the Head folders and of the sheet.
+        prior: a judge to use instead of the config's.
+        overwrite: start again, in place of whatever heads are there.
+        progress: whether to show bars on the terminal.
+
+    Returns:
+        The path of the sheet: a row of colours over a row of normals for each seed.
+
+    Raises:
+        HeadArtistError: for everything that the user can mend.
+        KeyboardInterrupt: when stopped, after saving.
+    """
+    if count < 1:
+        raise HeadArtistError(f"The number of seeds must be at least 1 (got {count}).")
+    config = replace(preset(config) if isinstance(config, str) else config, prompt=check_prompt(prompt))
+    runs = [replace(config, seed=config.seed + k) for k in range(count)]
+    folders = [
+        check_folder(Path(out) / default_path(run.prompt, run.seed).name, run, overwrite=overwrite) for run in runs
+    ]
+    for run, folder in zip(runs, folders, strict=True):
+        if overwrite or not _is_complete(folder, run.exports):
+            generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+
+    sheet = Path(out) / f"{slug(config.prompt)}-seeds.png"
+    _draw_sheet(folders, sheet)
+    return sheet
+
+
+def _is_complete(folder: HeadFolder, exports: Exports) -> bool:
+    """Whether the head is finished and every file that is asked for is there."""
+    meshes = [folder.path / f"head.{wanted}" for wanted in exports.formats]
+    films = [folder.video] if exports.video_views else []
+    return all(path.exists() for path in (folder.weights, folder.contact_sheet, *meshes, *films))
+
+
+def _draw_sheet(folders: list[HeadFolder], path: Path) -> None:
+    import torch
+
+    from headartist.checkpoint import load_head
+    from headartist.export import contact_sheet, save_png
+
+    rows = [contact_sheet(load_head(folder.path).avatar, views=SHEET_VIEWS) for folder in folders]
+    save_png(path, torch.cat(rows, dim=1))

@@ -1,0 +1,260 @@
+"""Editing: what moves, what stays bit for bit, what is written down, and what is refused."""
+
+import json
+import shlex
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from headartist import cli, edit, edit_config, generate, trainer
+from headartist.checkpoint import Head, load_head
+from headartist.config import Config, Refine
+from headartist.errors import HeadArtistError
+from headartist.files import content_hash
+from headartist.folder import HeadFolder
+from headartist.presets import PAPER, SMOKE
+from headartist.schedules import Constant
+from small_run import PROMPT, small_config
+
+PriorFolder = Callable[[str], Path]
+BEARD = "with a beard"
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory, tiny_prior_folder: PriorFolder) -> Head:
+    """A finished small head."""
+    config = small_config(tiny_prior_folder("sd21"), steps=3)
+    return generate(PROMPT, config, out=tmp_path_factory.mktemp("heads") / "parent", progress=False)
+
+
+@pytest.fixture(scope="module")
+def child(parent: Head) -> Head:
+    """The same head with a beard."""
+    return edit(parent.folder, BEARD, progress=False)
+
+
+@pytest.fixture
+def orphan(parent: Head, tmp_path: Path) -> Path:
+    """A copy of the parent that a test may damage."""
+    return Path(shutil.copytree(parent.folder, tmp_path / "orphan"))
+
+
+def changed(before: Head, after: Head) -> set[str]:
+    """Which parts of a head differ in any bit."""
+    old, new = before.avatar.state_dict(), after.avatar.state_dict()
+    assert old.keys() == new.keys()
+    return {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_edit_moves_vertices_and_colours_and_leaves_the_distance_bit_for_bit(parent: Head, child: Head):
+    assert changed(parent, child) == {"offset", "colour"}
+    before, after = parent.avatar.to_mesh(), child.avatar.to_mesh()
+    assert torch.equal(before.faces, after.faces)
+    assert not torch.equal(before.verts, after.verts)
+
+
+def test_an_edit_is_a_head_folder_beside_its_parent_with_the_new_text(parent: Head, child: Head):
+    assert child.folder == parent.folder.parent / "parent-with-a-beard-0"
+    assert {path.name for path in child.folder.iterdir()} == {path.name for path in parent.folder.iterdir()}
+    assert load_head(child.folder).config.prompt == f"{PROMPT}, {BEARD}"
+    rows = [json.loads(line) for line in (child.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["stage"] for row in rows] == ["edit_geometry"] * 3 + ["edit_texture"] * 3
+
+
+def test_an_edit_names_its_parent_and_what_is_left_of_it(parent: Head, child: Head):
+    assert child.provenance["parent"] == {
+        "folder": "parent",
+        "sha256": content_hash(HeadFolder(parent.folder).weights),
+        "prompt": PROMPT,
+    }
+    assert child.config.parent == child.provenance["parent"]["sha256"]
+    assert child.provenance == json.loads((child.folder / "provenance.json").read_text())
+    left = child.provenance["likeness"]
+    assert set(left) == {"landmark_shift", "untouched", "colour_difference"}
+    assert left["landmark_shift"] > 0
+    assert left["colour_difference"] > 0
+    assert "parent" not in parent.provenance
+
+
+def test_the_parent_stays_as_it_is(orphan: Path):
+    before = content(orphan)
+    edit(orphan, edit_config(orphan, BEARD, geometry_steps=1, texture_steps=1), progress=False)
+    assert content(orphan) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"keep_geometry": True}, {"colour"}),
+        ({"geometry_steps": 0}, {"colour"}),
+        ({"keep_texture": True}, {"offset"}),
+        ({"reshape": True, "keep_texture": True}, {"sdf", "offset", "known_sdf", "steps"}),
+    ],
+)
+def test_what_is_to_be_kept_is_kept_bit_for_bit(tmp_path: Path, parent: Head, settings, parts: set[str]):
+    config = edit_config(parent.folder, BEARD, **settings)
+    made = edit(parent.folder, config, out=tmp_path / "head", progress=False)
+    assert changed(parent, made) == parts
+    if settings.get("keep_texture"):
+        assert made.provenance["likeness"]["colour_difference"] < 1
+    if "keep_geometry" in settings:
+        assert made.provenance["likeness"]["landmark_shift"] == 0
+
+
+@pytest.mark.parametrize("call", [1, 4])
+def test_an_edit_that_was_stopped_goes_on_and_ends_as_the_unbroken_one(
+    tmp_path: Path, parent: Head, child: Head, monkeypatch: pytest.MonkeyPatch, call: int
+):
+    folder, step, calls = HeadFolder(tmp_path / "head"), trainer.train_step, []
+
+    def interrupted_step(*arguments):
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+        calls.append(call)
+        return step(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "train_step", interrupted_step)
+        with pytest.raises(KeyboardInterrupt):
+            edit(parent.folder, BEARD, out=folder.path, progress=False)
+    assert not folder.weights.exists()
+    resumed = edit(parent.folder, BEARD, out=folder.path, progress=False)
+    assert folder.weights.read_bytes() == HeadFolder(child.folder).weights.read_bytes()
+    assert resumed.provenance["likeness"] == child.provenance["likeness"]
+
+
+def test_a_finished_edit_is_only_exported_again(parent: Head, child: Head):
+    metrics = (child.folder / "metrics.jsonl").read_bytes()
+    again = edit(parent.folder, BEARD, progress=False)
+    assert (child.folder / "metrics.jsonl").read_bytes() == metrics
+    assert changed(again, child) == set()
+
+
+def test_an_edit_belongs_to_the_parent_it_was_begun_with(orphan: Path, child: Head, tmp_path: Path):
+    config = edit_config(orphan, BEARD, geometry_steps=1, texture_steps=1)
+    edit(orphan, config, out=tmp_path / "head", progress=False)
+    shutil.copy(child.folder / "head.safetensors", orphan / "head.safetensors")
+    with pytest.raises(HeadArtistError, match=r"head exists with other settings \(parent '\w{64}' -> '\w{64}'\): use"):
+        edit(
+            orphan, edit_config(orphan, BEARD, geometry_steps=1, texture_steps=1), out=tmp_path / "head", progress=False
+        )
+    with pytest.raises(HeadArtistError) as caught:
+        edit(orphan, config, out=tmp_path / "head", progress=False)
+    assert str(caught.value) == f"These settings are not for an edit of {orphan} as it is now: make them again."
+
+
+def test_an_edit_can_be_edited(parent: Head, child: Head):
+    config = edit_config(child.folder, "with glasses", geometry_steps=1, texture_steps=1)
+    assert [stage.name for stage in config.stages] == ["edit_geometry", "edit_texture"]
+    grandchild = edit(child.folder, config, progress=False)
+    assert grandchild.config.prompt == f"{PROMPT}, {BEARD}, with glasses"
+    assert grandchild.provenance["parent"]["folder"] == child.folder.name
+    sdf = {name: value for name, value in grandchild.avatar.state_dict().items() if name.startswith("sdf")}
+    assert all(torch.equal(value, parent.avatar.state_dict()[name]) for name, value in sdf.items())
+
+
+def test_an_edit_goes_on_with_the_noise_levels_at_which_its_stages_ended(parent: Head):
+    config = edit_config(parent.folder, BEARD, base=PAPER, geometry_steps=7, texture_steps=9)
+    shaping, colouring, refinement = config.stages
+    assert (shaping.name, shaping.trains, shaping.steps) == ("edit_geometry", ("offset",), 7)
+    assert (colouring.name, colouring.trains, colouring.steps) == ("edit_texture", ("colour",), 9)
+    assert (shaping.t_max, colouring.t_max) == (Constant(0.5), Constant(0.7))
+    assert (refinement.name, type(refinement.loss)) == ("edit_refinement", Refine)
+    assert refinement.steps == PAPER.stages[-1].steps
+    assert (config.prior, config.avatar, config.template) == (PAPER.prior, parent.config.avatar, parent.config.template)
+
+
+def test_an_instruction_with_a_prefix_is_the_whole_new_prompt(parent: Head):
+    assert edit_config(parent.folder, "a photo of a clown").prompt == "a photo of a clown"
+
+
+def _write(folder: Path, config: Config) -> None:
+    folder.mkdir()
+    HeadFolder(folder).write_config(config)
+
+
+MISTAKES = {
+    "edit nowhere older": (
+        "nowhere is not a Head folder (it has no config.json): give the --out of `headartist generate`."
+    ),
+    "edit begun older": (
+        "begun is not finished: run the command that began it again, and edit the head when it is done."
+    ),
+    "edit bare older": "bare has no colours yet, only a shape: edit a head that a texture stage was trained for.",
+    "edit head ' '": ('The prompt is empty: say whose head, as in "a DSLR portrait of Vincent van Gogh".'),
+    "edit head older --keep-geometry --keep-texture": (
+        "Nothing of head would change: let the edit move its geometry or its texture."
+    ),
+    "edit head older --geometry-steps 0 --texture-steps 0": (
+        "Nothing of head would change: let the edit move its geometry or its texture."
+    ),
+    "edit head older --out ./head": "head is the head to be edited, which must stay as it is: choose another --out.",
+    "edit head older --preset smok": "There is no preset 'smok': did you mean 'smoke'?",
+    "edit head older --texture-steps -1": "Stage edit_texture: steps must not be negative (got -1).",
+    "edit coloured older": "These settings have no stage that shapes: use --keep-geometry or another --preset.",
+    "generate clown --config edited": (
+        "These settings belong to an edit, which begins with another head: use `headartist edit`."
+    ),
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence_before_anything_is_done(
+    orphan: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(orphan.parent)
+    orphan.rename("head")
+    config = HeadFolder(Path("head")).read_config()
+    _write(Path("begun"), config)
+    for name, stages in (("bare", config.stages[:1]), ("coloured", config.stages[1:])):
+        _write(Path(name), replace(config, stages=stages))
+        shutil.copy("head/head.safetensors", f"{name}/head.safetensors")
+    _write(Path("edited"), replace(config, parent="0" * 64))
+    before = content(Path())
+    assert cli.run(shlex.split(command)) == 2
+    assert capsys.readouterr().err == f"headartist: {MISTAKES[command]}\n"
+    assert content(Path()) == before
+
+
+def test_the_command_edits_says_what_is_left_and_how_to_go_on(orphan: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(orphan.parent)
+    step = trainer.train_step
+    line = "edit orphan 'with a hat' --geometry-steps 1 --texture-steps 2 --seed 4 --overwrite --quiet --out 'a hat'"
+
+    def interrupted_step(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return step(*arguments)
+
+    before = signal.signal(signal.SIGTERM, cli._interrupt)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer, "train_step", interrupted_step)
+            assert cli.run(shlex.split(line)) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"resume: headartist {line.replace(' --overwrite', '')}"
+    assert cli.run(shlex.split(told.removeprefix("resume: headartist "))) == 0
+    likeness, folder = capsys.readouterr().out.splitlines()
+    assert likeness.startswith("landmarks moved by ")
+    assert folder == "a hat"
+    made = HeadFolder(Path("a hat")).read_config()
+    assert (made.seed, [stage.steps for stage in made.stages]) == (4, [1, 2])
+
+
+def test_an_edit_may_be_judged_by_another_preset(orphan: Path, tiny_prior_folder: PriorFolder):
+    prior = tiny_prior_folder("embedded")
+    config = edit_config(orphan, BEARD, base=SMOKE, geometry_steps=1, texture_steps=1)
+    config = replace(config, prior=replace(config.prior, model=str(prior)), exports=replace(SMOKE.exports, formats=()))
+    made = edit(orphan, config, progress=False)
+    assert made.config.prior.model == str(prior)
+    assert made.config.avatar == HeadFolder(orphan).read_config().avatar

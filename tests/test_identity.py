@@ -1,0 +1,75 @@
+"""How likeness is measured: on heads of which every answer is known."""
+
+import pytest
+import torch
+
+from ball_avatar import Ball, linear_colour
+from headartist.geometry.mesh import Mesh
+from headartist.heads import load_template
+from headartist.identity import Likeness, lab, likeness
+
+TEMPLATE = load_template("open")
+
+
+class Changed(Ball):
+    """The ball moved as a whole and darkened."""
+
+    def __init__(self, *, by: float = 0.0, darker: float = 0.0, subdivisions: int = 3) -> None:
+        super().__init__(subdivisions)
+        self.by, self.darker = torch.tensor([by, 0.0, 0.0]), darker
+        self.mesh = Mesh(self.mesh.verts + self.by, self.mesh.faces)
+
+    def colour_at(self, points: torch.Tensor) -> torch.Tensor:
+        return linear_colour(points - self.by) - self.darker
+
+
+@pytest.mark.parametrize(
+    ("rgb", "expected"),
+    [
+        ((1.0, 1.0, 1.0), (100.0, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+        ((1.0, 0.0, 0.0), (53.24, 80.09, 67.20)),
+        ((0.0, 1.0, 0.0), (87.73, -86.18, 83.18)),
+        ((0.0, 0.0, 1.0), (32.30, 79.19, -107.86)),
+        ((0.5, 0.5, 0.5), (53.39, 0.0, 0.0)),
+        ((0.02, 0.02, 0.02), (1.40, 0.0, 0.0)),
+    ],
+)
+def test_lab_has_the_published_values(rgb, expected):
+    torch.testing.assert_close(lab(torch.tensor([rgb]))[0], torch.tensor(expected), rtol=0, atol=0.03)
+
+
+def test_a_head_is_like_itself():
+    assert likeness(Ball(), Ball(), TEMPLATE) == Likeness(landmark_shift=0.0, untouched=1.0, colour_difference=0.0)
+
+
+def test_a_head_that_moved_shifts_all_landmarks_as_far():
+    corners = TEMPLATE.site_positions()[[33, 133, 263, 362]]
+    apart = float((corners[:2].mean(0) - corners[2:].mean(0)).norm())
+    found = likeness(Ball(), Changed(by=0.1), TEMPLATE)
+    assert found.landmark_shift == pytest.approx(0.1 / apart, rel=1e-4)
+    assert (found.untouched, found.colour_difference) == (0.0, 0.0)
+    within = likeness(Ball(), Changed(by=0.019 * apart), TEMPLATE)
+    assert (within.untouched, within.colour_difference) == (1.0, pytest.approx(0.0, abs=0.01))
+
+
+def test_a_change_of_colour_is_measured_where_nothing_moved():
+    found = likeness(Ball(), Changed(darker=0.05), TEMPLATE)
+    assert found.landmark_shift == 0
+    middles = Ball().mesh.verts[Ball().mesh.faces].mean(1)
+    difference = (lab(linear_colour(middles)) - lab(linear_colour(middles) - 0.05)).norm(dim=1)
+    assert found.colour_difference == pytest.approx(float(difference.mean()), rel=0.02)  # triangles are nearly even
+
+
+def test_other_triangles_of_the_same_surface_are_nearly_no_change():
+    found = likeness(Ball(4), Changed(subdivisions=3), TEMPLATE)
+    assert found.landmark_shift < 0.02
+    assert found.untouched > 0.9
+    assert found.colour_difference < 1
+
+
+def test_likeness_says_what_it_is():
+    assert str(Likeness(landmark_shift=0.0213, untouched=0.87, colour_difference=3.42)) == (
+        "landmarks moved by 2.1% of the distance between the eyes; 87% of the surface stayed in place, and its colour "
+        "changed by 3.4 (delta E)"
+    )

@@ -1,0 +1,77 @@
+"""Several seeds of one prompt: their folders, their sheet, and going on where one stopped."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from headartist import cli, generate_seeds, seeds
+from headartist.config import Config
+from headartist.config_text import to_json
+from headartist.errors import HeadArtistError
+from headartist.folder import HeadFolder, check_folder, slug
+from small_run import PROMPT, small_config
+
+
+@pytest.fixture
+def config(tiny_prior_folder: Callable[[str], Path]) -> Config:
+    return replace(small_config(tiny_prior_folder("sd21"), steps=1), seed=3)
+
+
+def test_every_seed_has_its_folder_and_a_row_of_the_sheet(tmp_path: Path, config: Config):
+    sheet = generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
+    folders = [tmp_path / f"{slug(PROMPT)}-{seed}" for seed in (3, 4)]
+    assert sorted(tmp_path.iterdir()) == sorted([*folders, sheet])
+    assert [HeadFolder(folder).read_config().seed for folder in folders] == [3, 4]
+    assert len({HeadFolder(folder).weights.read_bytes() for folder in folders}) == 2
+    with Image.open(sheet) as picture:
+        assert picture.size == (4 * 256, 2 * 2 * 256)
+
+
+def test_heads_that_are_done_are_left_alone(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+    generate = seeds.generate
+
+    def counted(prompt: str, run: Config, **rest: object) -> object:
+        made.append(run.seed)
+        return generate(prompt, run, **rest)
+
+    monkeypatch.setattr(seeds, "generate", counted)
+    generate_seeds(PROMPT, config, 1, out=tmp_path, progress=False)
+    first = HeadFolder(tmp_path / f"{slug(PROMPT)}-3")
+    before = first.provenance.stat().st_mtime_ns, (first.path / "head.glb").stat().st_mtime_ns
+    generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
+    assert made == [3, 4]
+    assert (first.provenance.stat().st_mtime_ns, (first.path / "head.glb").stat().st_mtime_ns) == before
+
+    (first.path / "head.glb").unlink()
+    generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
+    assert made == [3, 4, 3]
+    assert (first.path / "head.glb").exists()
+    generate_seeds(PROMPT, config, 2, out=tmp_path, overwrite=True, progress=False)
+    assert made == [3, 4, 3, 3, 4]
+
+
+def test_what_cannot_be_made_is_told_before_the_first_head(tmp_path: Path, config: Config):
+    taken = check_folder(tmp_path / f"{slug(PROMPT)}-4", config)
+    taken.path.mkdir()
+    taken.write_config(replace(config, prompt="another", seed=4))
+    with pytest.raises(HeadArtistError, match="exists with other settings"):
+        generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == [taken.path]
+    with pytest.raises(HeadArtistError) as caught:
+        generate_seeds(PROMPT, config, 0, out=tmp_path, progress=False)
+    assert str(caught.value) == "The number of seeds must be at least 1 (got 0)."
+
+
+def test_the_command_makes_seeds(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("config.json").write_text(to_json(config), encoding="utf-8")
+    assert cli.run(shlex.split(f"generate '{PROMPT}' --config config.json --seeds 1 --quiet")) == 0
+    sheet = Path("heads") / f"{slug(PROMPT)}-seeds.png"
+    assert capsys.readouterr().out == f"{sheet}\n"
+    assert sheet.exists()
+    assert (Path("heads") / f"{slug(PROMPT)}-3" / "head.glb").exists()
