@@ -12,15 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headartist.cameras import look
 from headartist.checkpoint import Progress, load_checkpoint
-from headartist.conditions import Scene, draw_cameras, embed_texts, latent_of
+from headartist.conditions import Scene, conditions_of, draw_cameras, embed_texts, latent_of
 from headartist.config import Config, Rates, Refine, Regularisers, Run, Sds, Ssd, Stage, Views, ViewText
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import view_word
+from headartist.prompts import view_mix, view_word
 from headartist.schedules import Constant, Linear
 from headartist.trainer import train, train_step
 from toys import ToyAvatar, ToyPrior
@@ -198,6 +199,19 @@ def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
     scene = _scene(replace(CONFIG, **changes))
     _run(scene, _folder(tmp_path))
     assert all(shown.plain is None for _, _, shown in scene.prior.asked)
+
+
+def test_perp_neg_shows_the_prior_the_mixed_words_and_the_words_to_move_away_from():
+    scene = _scene(replace(CONFIG, view_text="perp_neg"))
+    shown = conditions_of(scene, TEXTURE, look(torch.tensor([30.0, 180.0])))
+    front, side, back = (
+        scene.prior.embed((f"a head of a clown, {words} view",))[0] for words in ("front", "side", "back")
+    )
+    torch.testing.assert_close(shown.text, torch.stack([2 / 3 * front + 1 / 3 * side, back]))
+    torch.testing.assert_close(shown.others.text, torch.stack([torch.stack([word, word]) for word in (front, side)]))
+    weights = [[weight for _, weight in view_mix(azimuth, 0.0).away] for azimuth in (30.0, 180.0)]
+    torch.testing.assert_close(shown.others.weight, torch.tensor(weights).T)
+    assert set(scene.prior.text_of(shown.plain)) == {"a head of a clown"}
 
 
 def test_sds_is_ssd_with_anchor_one():
