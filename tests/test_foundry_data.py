@@ -9,13 +9,16 @@ import torch
 
 from headartist.cameras import look
 from headartist.heads.template import load_template
-from headartist_foundry import procedural
+from headartist_foundry import hairdress, procedural
 from headartist_foundry.bodies import Body
 from headartist_foundry.captions import NEGATIVE_WORDS, NORMAL_PREFIX, SYNONYMS, caption, negative_caption
 from headartist_foundry.data import Pictures, spoil
 from headartist_foundry.draw import Drawing, Light
-from headartist_foundry.render import Shard, contact_sheet
+from headartist_foundry.paint import adorn, places, texel_places, wrinkle_depth
+from headartist_foundry.render import contact_sheet
+from headartist_foundry.ruins import RUINS, lump, rippled, torn, unfinished
 from headartist_foundry.scenes import Layer
+from headartist_foundry.shards import Shard
 from headartist_foundry.traits import HAIR_COLOURS, Traits, sample_traits
 from headartist_foundry.wardrobe import read_garment
 
@@ -136,10 +139,10 @@ def test_hats_cover_the_crown_and_leave_the_face_free(body, kind):
     assert (verts[before_the_face, 1] > skull.sites[473, 1]).all()
 
 
-@pytest.mark.parametrize("style", ["short", "curly", "afro", "bob", "long"])
-def test_hair_stays_off_the_face_and_has_its_length(body, style):
+@pytest.mark.parametrize("style", ["curly", "afro", "bob", "long"])
+def test_loose_hair_stays_off_the_face_and_has_its_length(body, style):
     skull = procedural.measure_skull(body)
-    verts, *_ = surface = procedural.make_hair(skull, style, np.random.default_rng(0))
+    verts, *_ = surface = hairdress.make_hair(skull, style, np.random.default_rng(0))
     assert_sound(surface)
     face = (np.abs(verts[:, 0]) < 0.2) & (verts[:, 2] > skull.sites[10, 2])
     assert (verts[face, 1] > skull.sites[151, 1]).all()
@@ -148,10 +151,66 @@ def test_hair_stays_off_the_face_and_has_its_length(body, style):
 
 
 def test_mohawk_is_a_narrow_fin_above_the_crown(body):
-    verts, *_ = surface = procedural.make_mohawk(procedural.measure_skull(body), np.random.default_rng(0))
+    verts, *_ = surface = hairdress.make_mohawk(procedural.measure_skull(body), np.random.default_rng(0))
     assert_sound(surface)
     assert np.abs(verts[:, 0]).max() < 0.1
     assert verts[:, 1].max() > body.head_verts[:, 1].max() + 0.1
+
+
+@pytest.mark.parametrize("style", ["dreadlocks", "bun", "crown braid", "short"])
+def test_hair_on_the_scalp_leaves_face_and_ears_free(body, style):
+    skull = procedural.measure_skull(body)
+    shells = hairdress.make_hairdress(body, style, np.random.default_rng(0))
+    for surface, opacity in shells:
+        assert_sound(surface)
+        verts = surface[0][np.unique(surface[1])]
+        if opacity is not None:
+            verts = verts[opacity[np.unique(surface[1])] > 0.5]
+            assert np.abs(verts[verts[:, 1] < skull.sites[234, 1], 0]).max() < abs(skull.sites[234, 0]) + 0.1
+        face = (np.abs(verts[:, 0]) < 0.2) & (verts[:, 2] > skull.sites[10, 2] - 0.1)
+        assert (verts[face, 1] > skull.sites[151, 1]).all()
+
+
+def test_hair_under_a_hat_lies_within_every_hat(body):
+    skull = procedural.measure_skull(body)
+    verts, *_ = hairdress.make_hair(skull, "afro", np.random.default_rng(0))
+    pressed = hairdress.pressed(skull, verts)
+    size = np.array([skull.half_width, skull.height, skull.half_depth])
+    above = (pressed - skull.centre)[:, 1] > 0
+    assert np.linalg.norm((pressed - skull.centre)[above] / size, axis=1).max() < 1.05
+    low = verts[:, 1] < skull.centre[1] - 0.5 * skull.height
+    np.testing.assert_array_equal(pressed[low], verts[low])
+
+
+def skin() -> np.ndarray:
+    texture = np.full((256, 256, 4), 255, np.uint8)
+    texture[..., :3] = (200, 150, 120)
+    return texture
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"freckles": "freckles"},
+        *({"paint": paint, "paint_colour": "blue"} for paint in ("face paint", "war paint", "clown", "skull")),
+    ],
+    ids=lambda change: next(iter(change.values())),
+)
+def test_what_is_painted_on_a_face_shows_there_and_nowhere_else(change):
+    plain = skin()
+    painted = adorn(plain, replace(PERSON, **change), None, np.random.default_rng(0))
+    changed = (painted != plain).any(axis=-1)
+    at = texel_places(256)
+    assert changed[at.front & (np.abs(at.x) < 6)].mean() > 0.02
+    assert not changed[~at.front].any()
+
+
+def test_wrinkles_are_furrows_of_the_face_alone(body):
+    points = body.head_verts
+    depth = wrinkle_depth(places(points), np.random.default_rng(0))
+    assert 0 <= depth.min() <= depth.max() <= 1
+    assert 0.01 < (depth > 0.5).mean() < 0.3
+    assert points[depth > 0.1, 2].min() > 0.25
 
 
 def test_glasses_sit_before_the_eyes_on_both_sides_alike(body):
@@ -183,6 +242,19 @@ def quad(z: float, colour: tuple[int, int, int], alpha: int = 255, half: float =
     texture = np.full((4, 4, 4), 255, np.uint8)
     texture[..., :3], texture[..., 3] = colour, alpha
     return Layer("matte", corners, faces, uv[faces], texture)
+
+
+@pytest.mark.parametrize("make", [rippled, torn, unfinished, lump], ids=lambda make: make.__name__)
+def test_a_ruin_is_sound_and_is_not_what_it_was_made_from(body, make):
+    template = body.head
+    uv = template.uv.numpy()[template.uv_faces.numpy()]
+    layer = Layer("skin", body.head_verts, template.faces.numpy(), uv, skin())
+    ruined = make([layer], np.random.default_rng(0))
+    assert set(RUINS) == {"rippled", "torn", "unfinished", "lump"}
+    for one in ruined:
+        assert_sound((one.verts, one.faces, one.uv))
+    assert len(ruined) == 1
+    assert any(getattr(ruined[0], name) is not getattr(layer, name) for name in vars(layer))
 
 
 LIGHT = Light(np.array([0.0, 0.0, 1.0]), 0.1)
@@ -220,6 +292,7 @@ def make_shard(count: int = 8, size: int = 32) -> Shard:
         azimuth_deg=np.linspace(-180, 180, count).astype(np.float32),
         elevation_deg=np.zeros(count, np.float32),
         head=np.arange(count) % 2,
+        spoiled=np.arange(count) == 3,
         traits=(PERSON, replace(PERSON, kind="alien")),
     )
 
@@ -231,8 +304,30 @@ def test_a_shard_survives_its_file(tmp_path):
     assert loaded.traits == shard.traits
     for name in ("rgb", "normal", "sites", "azimuth_deg", "elevation_deg", "head"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(shard, name))
+    assert loaded.spoiled.tolist() == shard.spoiled.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["shard.npz"]
     assert contact_sheet(shard, rows=2, columns=2).size == (2 * 3 * 32, 2 * 32)
+
+
+def test_pictures_are_those_of_their_shards_in_order(tmp_path):
+    shards = [make_shard(), make_shard(count=5)]
+    for number, shard in enumerate(shards):
+        shard.save(tmp_path / f"{number}.npz")
+    pictures = Pictures([tmp_path / "0.npz", tmp_path / "1.npz"])
+    assert (len(pictures), pictures.size) == (13, 32)
+    rgb, normal = (np.concatenate([getattr(shard, name) for shard in shards]) for name in ("rgb", "normal"))
+    for index in (0, 7, 8, 12):
+        for normals, source in ((False, rgb), (True, normal)):
+            shown = pictures.picture(index, normals=normals).permute(1, 2, 0) * 255
+            np.testing.assert_array_equal(shown.round().byte().numpy(), source[index])
+    assert pictures.traits[pictures.head[9]] == shards[1].traits[1]
+
+
+def test_ruins_are_trained_under_no_words_of_praise(tmp_path):
+    shard = make_shard()
+    replace(shard, spoiled=np.ones(8, bool)).save(tmp_path / "shard.npz")
+    captions = Pictures([tmp_path / "shard.npz"]).batch(np.random.default_rng(0), 40, 64).captions
+    assert {word for text in captions for word in text.split(", ") if word} <= set(NEGATIVE_WORDS)
 
 
 def test_batches_repeat_with_their_seed_and_stay_in_range(tmp_path):

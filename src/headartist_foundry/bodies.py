@@ -14,6 +14,7 @@ from headartist_foundry.traits import EXPRESSIONS, Traits
 CROWN_TO_CENTRE, FORWARD, UNITS_PER_METRE = 0.125, 0.01, 4.5  # the frame of the open head, see tools/build_open_head.py
 BODY_VERTS = 13_380  # the base mesh's skin; after it come helpers for clothes and hair
 FACE_REGIONS = ("nose", "chin", "mouth", "cheek", "ear", "forehead", "eyebrows")
+ORIGINS = ("african", "asian", "caucasian")
 AGES = {"young": 0.55, "middle-aged": 0.76, "old": 0.97}
 BUILDS = {"thin": 0.05, "overweight": 1.0}
 ALIEN_CHANGES = {
@@ -103,6 +104,13 @@ def _changes(traits: Traits, rng: np.random.Generator) -> dict[str, float]:
     return {label: value for label, value in changes.items() if label in labels}
 
 
+def _origins(main: str, rng: np.random.Generator) -> dict[str, float]:
+    """Shares of the origins: mostly one, now and then with up to two fifths of another."""
+    share = float(rng.uniform(0.1, 0.4)) if rng.random() < 0.3 else 0.0
+    other = str(rng.choice([origin for origin in ORIGINS if origin != main]))
+    return dict.fromkeys(ORIGINS, 0.0) | {other: share, main: 1 - share}
+
+
 def make_body(traits: Traits, rng: np.random.Generator) -> Body:
     """A person who fits `traits`; identity details are drawn from `rng`."""
     gender = 0.05 * rng.random()
@@ -110,7 +118,7 @@ def make_body(traits: Traits, rng: np.random.Generator) -> Body:
         "gender": float(gender if traits.sex == "man" else 1 - gender),
         "age": float(AGES[traits.age] + rng.uniform(-0.03, 0.03)),
         "weight": float(BUILDS.get(traits.build, rng.uniform(0.35, 0.65))),
-        **{origin: float(origin == traits.origin) for origin in ("african", "asian", "caucasian")},
+        **_origins(traits.origin, rng),
     }
     strength = float(rng.uniform(0.75, 1.1))
     actions = {name: min(weight * strength, 1.0) for name, weight in EXPRESSIONS[traits.expression].items()}

@@ -43,7 +43,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "glasses": ("glasses", "glasses", "spectacles", "eyeglasses"),
     "sunglasses": ("sunglasses", "dark glasses"),
     "fedora": ("hat", "fedora", "fedora hat"),
-    "cap": ("cap", "baseball cap"),
+    "cap": ("cap", "cap", "baseball cap"),
     "knitted hat": ("knitted hat", "beanie", "wool hat"),
     "helmet": ("helmet",),
     "wizard hat": ("wizard hat", "pointed hat"),
@@ -51,16 +51,34 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "brown": ("brown", "brown", "dark brown"),
     "red": ("red", "red", "ginger"),
     "grey": ("grey", "gray"),
+    "pale": ("pale", "pale", "fair-skinned"),
+    "tanned": ("tanned", "tan"),
+    "dark": ("dark-skinned", "dark-skinned", "deep-skinned"),
+    "freckles": ("freckles", "freckles", "a freckled face"),
+    "wrinkles": ("wrinkles", "deep wrinkles", "a wrinkled face"),
+    "face paint": ("face paint", "a painted face"),
+    "war paint": ("war paint", "war paint", "painted stripes"),
+    "skull": ("skull face paint", "a painted skull face", "skull make-up"),
+    "curly": ("curly", "curly", "curled", "wavy"),
+    "dreadlocks": ("dreadlocks", "dreadlocks", "dreads"),
+    "bun": ("bun", "bun", "top knot"),
+    "crown braid": ("crown braid", "braided crown"),
+    "mohawk": ("mohawk", "mohawk", "mohawk haircut"),
     "man": ("man", "man", "man", "male"),
     "woman": ("woman", "woman", "woman", "lady"),
 }
 
 
-def _say(rng: np.random.Generator, word: str) -> str:
+MOST_PHRASES = 4
+"""The text encoder reads 32 tokens, and the view words come last."""
+Draw = np.random.Generator
+
+
+def _say(rng: Draw, word: str) -> str:
     return str(rng.choice(SYNONYMS[word])) if word in SYNONYMS else word
 
 
-def _maybe(rng: np.random.Generator, word: str, keep: float = 0.85) -> str:
+def _maybe(rng: Draw, word: str, keep: float = 0.85) -> str:
     return _say(rng, word) if word and rng.random() < keep else ""
 
 
@@ -73,60 +91,100 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
-def _noun(rng: np.random.Generator, traits: Traits, bald: bool) -> str:
+def _person(rng: Draw, traits: Traits, keep: float) -> str:
+    """The last noun: what or who it is, and from where."""
+    person = _say(rng, traits.sex)
+    told = max(keep, 0.55)  # "zombie" and "clown" may stand for the whole person
+    if traits.paint == "clown" and rng.random() < 0.6:
+        return f"{person} clown" if rng.random() < told else "clown"
+    if traits.kind == "zombie":
+        person = f"zombie {person}" if rng.random() < told else "zombie"
+    if traits.is_stone or rng.random() >= max(keep, 0.8):
+        return person
+    # Beside a named tone of skin, only words that name no tone of their own.
+    return _join(SYNONYMS[traits.origin][0] if traits.skin else _say(rng, traits.origin), person)
+
+
+def _noun(rng: Draw, traits: Traits, bald: bool, keep: float, *, normals: bool) -> str:
     if traits.kind == "alien":
-        return _join(_maybe(rng, traits.alien_colour, 0.92), "alien")
-    words = [_maybe(rng, traits.age, 0.9), _maybe(rng, traits.build, 0.93), "bald" if bald else ""]
+        return _join(_maybe(rng, traits.alien_colour, max(keep, 0.92)), "alien")
+    words = [
+        _maybe(rng, traits.age, max(keep, 0.9)),
+        _maybe(rng, traits.build, max(keep, 0.93)),
+        "bald" if bald else "",
+    ]
     if rng.random() < 0.3:
         words[:2] = words[1::-1]
-    origin = "" if traits.is_stone else _maybe(rng, traits.origin, 0.8)
-    person = _say(rng, traits.sex)
-    if traits.kind == "zombie":
-        person = "zombie" if rng.random() < 0.45 else f"zombie {person}"
-    noun = _join(*words, origin, person)
+    skin = "" if normals or traits.paint in ("clown", "skull") else _maybe(rng, traits.skin, max(keep, 0.85))
+    noun = _join(*words, skin, _person(rng, traits, keep))
     if traits.is_stone:
-        noun = rng.choice(
-            (f"{traits.kind} statue of {with_article(noun)}", f"{traits.kind} bust of {with_article(noun)}")
-        )
-    return str(noun)
+        forms = (f"{traits.kind} statue of {with_article(noun)}", f"{traits.kind} bust of {with_article(noun)}")
+        noun = str(rng.choice(forms))
+    return noun
 
 
-def _hair(rng: np.random.Generator, traits: Traits, colour: str) -> str:
+def _hair(rng: Draw, traits: Traits, colour: str) -> str:
     match traits.hair:
         case "afro" | "mohawk":
-            return with_article(_join(colour, traits.hair))
+            return with_article(_join(colour, _say(rng, traits.hair)))
+        case "dreadlocks":
+            return _join(colour, _say(rng, traits.hair))
         case "bob":
             return with_article(_join(colour, "bob")) if rng.random() < 0.5 else _join(colour, "bob hair")
-        case "braid" | "ponytail":
-            style = traits.hair
-            return _join(colour, "hair in a", style) if rng.random() < 0.5 else with_article(_join(colour, style))
+        case "braid" | "ponytail" | "bun" | "crown braid":
+            style = _say(rng, traits.hair)
+            if rng.random() < 0.5:
+                return _join(colour, "hair in", with_article(style))
+            return with_article(_join(colour, style))
         case style:
-            words = [style, colour]
+            words = [_say(rng, style), colour]
             if rng.random() < 0.3:
                 words.reverse()
             return _join(*words, "hair")
 
 
-def _belongings(rng: np.random.Generator, traits: Traits, colour_keep: float) -> list[str]:
-    """Phrases for hair, beard, glasses and hat, each ready to follow "with"."""
+def _face(rng: Draw, traits: Traits, keep: float, *, normals: bool) -> list[str]:
+    """Phrases for what is on the face; paint, freckles and eye colours do not show in normals."""
+    phrases = [_maybe(rng, traits.wrinkles, max(keep, 0.8))]
+    if normals or traits.kind != "human":
+        return phrases
+    colour = _maybe(rng, traits.paint_colour, max(keep, 0.9))
+    match traits.paint:
+        case "clown":
+            phrases.append("clown make-up")
+        case "face paint" | "war paint":
+            words = _say(rng, traits.paint)
+            phrases.append(words if words.startswith("a ") or not colour else _join(colour, words))
+        case paint:
+            phrases.append(_maybe(rng, paint, max(keep, 0.97)))
+    phrases.append(_maybe(rng, traits.freckles, max(keep, 0.9)))
+    if traits.glasses != "sunglasses" and traits.expression != "eyes closed":
+        phrases.append(_join(_maybe(rng, traits.eye_colour, 0.45 if keep < 1 else 1), "eyes"))
+    return [phrase for phrase in phrases if phrase not in ("", "eyes")]
+
+
+def _belongings(rng: Draw, traits: Traits, keep: float, *, normals: bool) -> list[str]:
+    """Phrases for hair, beard, glasses and hat, each ready to follow "with"; the rarer a thing the surer it is told."""
+    colours = 0.0 if traits.is_stone else 0.35 if normals else max(keep, 0.92)
     phrases = []
-    colour = "" if traits.is_stone else _maybe(rng, traits.hair_colour, colour_keep)
-    if traits.hair != "bald" and rng.random() < (0.4 if traits.hat else 0.95):
-        phrases.append(_hair(rng, traits, colour))
-    if traits.beard and rng.random() < 0.96:
-        told = "" if traits.is_stone else _maybe(rng, traits.beard_colour, 0.5 * colour_keep)
-        phrase = _join(told, _say(rng, traits.beard))
-        phrases.append(phrase if traits.beard == "stubble" or rng.random() < 0.3 else with_article(phrase))
-    if traits.glasses and rng.random() < 0.96:
-        phrases.append(_say(rng, traits.glasses))
-    if traits.hat and rng.random() < 0.97:
-        told = "" if traits.is_stone else _maybe(rng, traits.hat_colour, 0.75 * colour_keep)
+    if traits.hat and rng.random() < max(keep, 0.97):
+        told = _maybe(rng, traits.hat_colour, 0.75 * colours if keep < 1 else colours)
         phrases.append(with_article(_join(told, _say(rng, traits.hat))))
+    if traits.beard and rng.random() < max(keep, 0.96):
+        phrase = _join(
+            _maybe(rng, traits.beard_colour, 0.5 * colours if keep < 1 else colours), _say(rng, traits.beard)
+        )
+        phrases.append(phrase if traits.beard == "stubble" or rng.random() < 0.3 else with_article(phrase))
+    if traits.glasses and rng.random() < max(keep, 0.96):
+        phrases.append(_say(rng, traits.glasses))
+    if traits.hair != "bald" and rng.random() < max(keep, 0.4 if traits.hat else 0.95):
+        phrases.append(_hair(rng, traits, _maybe(rng, traits.hair_colour, colours)))
+    phrases = (phrases + _face(rng, traits, keep, normals=normals))[:MOST_PHRASES]
     rng.shuffle(phrases)
-    return phrases
+    return [phrase for phrase in phrases if phrase]
 
 
-def caption(traits: Traits, rng: np.random.Generator, *, normals: bool, view_words: str = "") -> str:
+def caption(traits: Traits, rng: Draw, *, normals: bool, view_words: str = "", complete: bool = False) -> str:
     """A sentence for one picture of `traits`.
 
     Args:
@@ -134,17 +192,25 @@ def caption(traits: Traits, rng: np.random.Generator, *, normals: bool, view_wor
         rng: source of every choice of words.
         normals: whether the picture is a normal map; its caption then keeps few colours.
         view_words: appended after a comma, as prompts will have them; empty for none.
+        complete: tell everything that shows, up to `MOST_PHRASES` belongings; otherwise attributes are dropped.
     """
-    bald = traits.hair == "bald" and not traits.hat and rng.random() < 0.93
-    text = with_article(_noun(rng, traits, bald))
-    phrases = _belongings(rng, traits, colour_keep=0.35 if normals else 0.92)
+    keep = 1.0 if complete else 0.0
+    bald = traits.hair == "bald" and not traits.hat and rng.random() < max(keep, 0.93)
+    text = with_article(_noun(rng, traits, bald, keep, normals=normals))
+    phrases = _belongings(rng, traits, keep, normals=normals)
     if phrases:
-        link = "wearing" if rng.random() < 0.3 and ("glasses" in phrases[0] or "hat" in phrases[0]) else "with"
+        worn = "glasses" in phrases[0] or "hat" in phrases[0] or "paint" in phrases[0]
+        link = "wearing" if worn and rng.random() < 0.3 else "with"
         text = f"{text} {link} {' and '.join(phrases)}" if rng.random() < 0.7 else f"{text} {link} {', '.join(phrases)}"
     prefix = NORMAL_PREFIX if normals else str(rng.choice(COLOUR_PREFIXES))
+    if traits.expression != "neutral" and rng.random() < max(keep, 0.95):
+        feeling = _say(rng, traits.expression)
+        # The mood comes last, or right before the noun where it is one word.
+        if " " not in feeling and rng.random() < 0.3:
+            text = with_article(_join(feeling, text.split(" ", 1)[1]))
+        else:
+            text += f", {feeling}"
     text = _join(prefix, text)
-    if traits.expression != "neutral" and rng.random() < 0.95:
-        text += f", {_say(rng, traits.expression)}"
     return f"{text}, {view_words}" if view_words else text
 
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from headartist.heads.landmarks import draw_landmarks
 from headartist.prompts import view_word
 from headartist_foundry.captions import caption, negative_caption
-from headartist_foundry.render import BACK_VIEW_DEG, Shard
+from headartist_foundry.render import BACK_VIEW_DEG
+from headartist_foundry.shards import read_labels, stored
 from headartist_foundry.traits import Traits
 
-SPOILED, NO_CAPTION, VIEW_WORDS, NO_LANDMARKS = 0.15, 0.1, 0.6, 0.03
-"""Shares of pictures spoiled, of empty captions, of captions with view words, and of black landmark maps."""
+SPOILED, NO_CAPTION, VIEW_WORDS, NO_LANDMARKS = 0.12, 0.1, 0.6, 0.03
+"""Shares of sound pictures spoiled, of empty captions, of captions with view words, and of black landmark maps."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +33,41 @@ class Batch:
 
 
 class Pictures:
-    """All views of a folder of shards, in memory."""
+    """All views of a list of shards; pictures stay in their files and are read when they are asked for."""
 
     def __init__(self, paths: list[Path]) -> None:
-        shards = [Shard.load(path) for path in paths]
-        starts = np.cumsum([0] + [len(shard.traits) for shard in shards])
-        self.rgb = np.concatenate([shard.rgb for shard in shards])
-        self.normal = np.concatenate([shard.normal for shard in shards])
-        self.sites = np.concatenate([shard.sites for shard in shards])
-        self.azimuth_deg = np.concatenate([shard.azimuth_deg for shard in shards])
-        self.elevation_deg = np.concatenate([shard.elevation_deg for shard in shards])
-        self.head = np.concatenate([s.head + start for s, start in zip(shards, starts[:-1], strict=True)])
-        self.traits: list[Traits] = [traits for shard in shards for traits in shard.traits]
+        self.rgb = [stored(path, "rgb") for path in paths]
+        self.normal = [stored(path, "normal") for path in paths]
+        shards = [read_labels(path) for path in paths]
+        starts = np.cumsum([0] + [len(shard["traits"]) for shard in shards])
+        self.sites, self.azimuth_deg, self.elevation_deg, self.spoiled = (
+            np.concatenate([shard[name] for shard in shards])
+            for name in ("sites", "azimuth_deg", "elevation_deg", "spoiled")
+        )
+        self.head = np.concatenate([s["head"] + start for s, start in zip(shards, starts[:-1], strict=True)])
+        self.traits: list[Traits] = [traits for shard in shards for traits in shard["traits"]]
+        self._ends = np.cumsum([len(shard["head"]) for shard in shards])
+
+    @property
+    def size(self) -> int:
+        """Height and width of the pictures."""
+        return int(self.rgb[0].shape[1])
 
     def __len__(self) -> int:
-        return len(self.rgb)
+        return len(self.head)
+
+    def _stored(self, source: list[np.ndarray], index: int) -> np.ndarray:
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        return np.array(source[shard][index - self._ends[shard]])
 
     def picture(self, index: int, *, normals: bool) -> Tensor:
         """One picture in [0, 1], 3 h w."""
         source = self.normal if normals else self.rgb
-        return torch.from_numpy(source[index]).permute(2, 0, 1).float() / 255
+        return torch.from_numpy(self._stored(source, index)).permute(2, 0, 1).float() / 255
+
+    def shows_head(self, index: int) -> Tensor:
+        """Where there is something before the background, h w bool."""
+        return (torch.from_numpy(self._stored(self.normal, index)).float() - 127.5).abs().amax(dim=-1) > 8
 
     def landmark_map(self, index: int, size: int) -> Tensor:
         """Its landmark map in [0, 1], 3 y x."""
@@ -70,9 +86,10 @@ class Pictures:
         for index in rng.integers(len(self), size=count):
             normals = bool(rng.random() < 0.5)
             picture = self.picture(index, normals=normals)
-            if rng.random() < SPOILED:
-                head = (torch.from_numpy(self.normal[index]).float() - 127.5).abs().amax(dim=-1) > 8
-                picture = spoil(picture, head, rng, normals=normals)
+            if self.spoiled[index]:
+                captions.append(negative_caption(rng))
+            elif rng.random() < SPOILED:
+                picture = spoil(picture, self.shows_head(index), rng, normals=normals)
                 captions.append(negative_caption(rng))
             elif rng.random() < NO_CAPTION:
                 captions.append("")

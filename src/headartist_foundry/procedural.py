@@ -1,4 +1,4 @@
-"""Things made by formula, in world units: hats, hair without an asset, mohawks, beards and glasses.
+"""Things made by formula, in world units: hats, beards and glasses; hair is in `hairdress`.
 
 Every maker returns `(verts, faces, uv per corner)`, and beards also an opacity per vertex.
 """
@@ -6,7 +6,6 @@ Every maker returns `(verts, faces, uv per corner)`, and beards also an opacity 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, zoom
 
 from headartist.geometry.mesh import Mesh
 from headartist_foundry.bodies import Body
@@ -67,7 +66,7 @@ def join(*surfaces: Surface) -> Surface:
     )
 
 
-def _revolve(skull: Skull, profile: np.ndarray, tilt: float, segments: int = 48) -> np.ndarray:
+def revolve(skull: Skull, profile: np.ndarray, tilt: float, segments: int = 48) -> np.ndarray:
     """Rings round the skull: profile rows are (scale of the ellipse, height over the centre in skull heights)."""
     angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     scale, height = profile[:, :1], profile[:, 1:]
@@ -76,7 +75,7 @@ def _revolve(skull: Skull, profile: np.ndarray, tilt: float, segments: int = 48)
     return skull.centre + np.stack([scale * np.sin(angle) * skull.half_width, y + 0 * z, z], axis=-1)
 
 
-def _dome(scale: float, low: float, top: float, rows: int = 12) -> np.ndarray:
+def dome(scale: float, low: float, top: float, rows: int = 12) -> np.ndarray:
     """A profile from the rim up to the crown."""
     angle = np.linspace(0, np.pi / 2, rows)
     return np.stack([scale * np.cos(angle) ** 0.7 + 1e-3, low + (top - low) * np.sin(angle)], axis=1)
@@ -88,83 +87,33 @@ def make_hat(skull: Skull, kind: str, rng: np.random.Generator) -> Surface:
     match kind:
         case "knitted hat":
             band = np.array([[1.13, -0.05], [1.22, -0.02], [1.24, 0.12], [1.23, 0.25], [1.14, 0.3]])
-            crown = _dome(1.14, 0.3, float(rng.uniform(1.15, 1.5)))
-            return grid_surface(_revolve(skull, np.concatenate([band, crown]), tilt), closed=True)
+            crown = dome(1.14, 0.3, float(rng.uniform(1.15, 1.5)))
+            return grid_surface(revolve(skull, np.concatenate([band, crown]), tilt), closed=True)
         case "helmet":
-            profile = np.concatenate([[[1.28, -0.75], [1.33, -0.7]], _dome(1.3, -0.3, 1.25)])
-            points = _revolve(skull, profile, tilt=0.0)
+            profile = np.concatenate([[[1.28, -0.75], [1.33, -0.7]], dome(1.3, -0.3, 1.25)])
+            points = revolve(skull, profile, tilt=0.0)
             face = skull.centre[1] - 0.05 * skull.height  # the rim rises over the face
             front = np.clip((points[..., 2] - skull.centre[2]) / skull.half_depth - 0.3, 0, 0.3) / 0.3
             points[..., 1] = np.maximum(points[..., 1], front * face + (1 - front) * points[..., 1])
             return grid_surface(points, closed=True)
         case "wizard hat":
-            brim = np.array([[1.1, 0.02], [2.0, 0.1], [2.02, 0.14], [1.16, 0.1]])
-            cone = np.stack([np.linspace(1.14, 0.02, 12), np.linspace(0.1, 2.9, 12)], axis=1)
-            return grid_surface(_revolve(skull, np.concatenate([brim, cone]), tilt), closed=True)
+            brim = np.array([[1.14, 0.0], [2.0, 0.1], [2.02, 0.14], [1.26, 0.1]])
+            cone = np.stack([np.linspace(1.26, 0.02, 12), np.linspace(0.1, 2.9, 12)], axis=1)
+            return grid_surface(revolve(skull, np.concatenate([brim, cone]), tilt), closed=True)
         case "cap":
-            dome = grid_surface(
-                _revolve(skull, np.concatenate([[[1.12, -0.02]], _dome(1.13, 0.05, 1.15)]), tilt), closed=True
-            )
+            profile = np.concatenate([[[1.12, -0.02]], dome(1.13, 0.05, 1.15)])
+            top = grid_surface(revolve(skull, profile, tilt), closed=True)
             angle, reach = np.meshgrid(np.linspace(-1.0, 1.0, 20), np.linspace(1.08, 1.95, 8))
             scale = 1.08 + (reach - 1.08) * np.cos(angle * np.pi / 2.05)
             z = scale * np.cos(angle) * skull.half_depth
             x = scale * np.sin(angle) * skull.half_width
             y = tilt * skull.half_depth * 0.9 - 0.12 * (reach - 1.08) - 0.25 * x**2
-            return join(dome, grid_surface(skull.centre + np.stack([x, y, z], axis=-1), closed=False))
+            return join(top, grid_surface(skull.centre + np.stack([x, y, z], axis=-1), closed=False))
         case _:
             raise ValueError(f"no maker for the hat {kind!r}")
 
 
-def make_hair(skull: Skull, style: str, rng: np.random.Generator) -> Surface:
-    """Hair as one displaced shell: from the crown over the skull, then hanging down to the style's length."""
-    columns, rows = 128, 40
-    angle = np.linspace(-np.pi, np.pi, columns, endpoint=False)  # 0 at the face
-    away = np.abs(angle) / np.pi
-    hairline = (skull.sites[FOREHEAD_TOP, 1] - skull.centre[1]) / skull.height
-    nape = (skull.sites[CHIN, 1] - skull.centre[1]) / skull.height
-    length = {"short": 0.75, "curly": 0.95, "afro": 0.85, "bob": 1.05, "long": float(rng.uniform(1.5, 2.2))}[style]
-    thick = {"short": 0.07, "curly": 0.22, "afro": 0.42, "bob": 0.14, "long": 0.12}[style]
-    side = {"short": 0.0, "curly": 0.55, "afro": 0.2, "bob": 1.0, "long": 1.0}[style]
-    low = np.interp(
-        away,
-        [0, 0.2, 0.3, 0.5, 0.62, 1],
-        [hairline, hairline, -0.1 + nape * side * 0.9, nape * max(side * length, 0.35), nape * length, nape * length],
-    )
-    t = np.linspace(0, 1, rows)[:, None]
-    y = 1 + (low - 1) * t
-    ring = np.sqrt(np.clip(1 - np.clip(y, 0, 1) ** 2, 0, 1))
-    if style == "short":
-        ring = ring * np.interp(y, [-1.5, -0.4, 0], [0.72, 0.9, 1.0])
-    strands = 0.5 * zoom(rng.standard_normal((2, columns // 2)), (rows / 2, 2), order=1, mode="grid-wrap")
-    curls = gaussian_filter(rng.standard_normal((rows, columns)), 1.6, mode=("nearest", "wrap")) * 4
-    bumps = curls * 0.06 if style in ("curly", "afro") else strands * 0.025
-    grow = 1 + (thick + bumps) * np.clip(t * 12, 0, 1)
-    x = ring * grow * np.sin(angle) * skull.half_width
-    z = ring * grow * np.cos(angle) * skull.half_depth
-    height = np.where(y > 0, y * (1 + thick * 0.9 + bumps), y) * skull.height
-    points = skull.centre + np.stack([x, height, z], axis=-1)
-    return grid_surface(points, closed=True)
-
-
-def make_mohawk(skull: Skull, rng: np.random.Generator) -> Surface:
-    """A fin of spikes from the forehead over the crown to the nape."""
-    t = np.linspace(np.radians(-8), np.radians(185), 60)  # around the x axis, from the forehead backwards
-    tall = float(rng.uniform(4, 8)) * CENTIMETRE
-    spikes = (
-        tall
-        * (0.75 + 0.25 * np.abs(np.sin(np.linspace(0, 9 * np.pi, len(t)))))
-        * np.sin((t + 0.4) / 3.7 * np.pi).clip(0.15)
-    )
-    rows = []
-    for width, rise in ((1.6, 0.0), (1.3, 0.5), (0.3, 1.0), (-0.3, 1.0), (-1.3, 0.5), (-1.6, 0.0)):
-        radius = spikes * rise - 0.02
-        y = np.sin(t) * (skull.height + radius)
-        z = np.cos(t) * (skull.half_depth + radius)
-        rows.append(skull.centre + np.stack([np.full_like(t, width * CENTIMETRE), y, z], axis=-1))
-    return grid_surface(np.stack(rows), closed=False)
-
-
-def _tube(path: np.ndarray, radius: float, *, closed: bool, sides: int = 8) -> Surface:
+def tube(path: np.ndarray, radius: float, *, closed: bool, sides: int = 8) -> Surface:
     """A round tube along a path of points."""
     tangent = np.roll(path, -1, 0) - np.roll(path, 1, 0)
     if not closed:
@@ -200,7 +149,7 @@ def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[
         z = front - 0.175 * np.clip(np.abs(x) - 2 * CENTIMETRE, 0, None)
         ring = np.stack([x, y, z], axis=-1)
         rings.append(ring)
-        parts.append(_tube(ring, radius, closed=True))
+        parts.append(tube(ring, radius, closed=True))
         lenses.append(grid_surface(np.stack([ring, np.broadcast_to(ring.mean(axis=0), ring.shape)]), closed=True))
         hinge = ring[np.argmax(side * x)] + np.array([0, 0.6 * CENTIMETRE, 0])
         temple = sites[list(TEMPLES)]
@@ -214,7 +163,7 @@ def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[
         bend = np.array([ear[0] - side * 0.2 * CENTIMETRE, hinge[1], hinge[2] - 2 * CENTIMETRE])
         stops = np.stack([hinge, bend, ear])
         parts.append(
-            _tube(
+            tube(
                 np.stack([np.interp(np.linspace(0, 2, 16), [0, 1, 2], stops[:, k]) for k in range(3)], -1),
                 radius * 0.9,
                 closed=False,
@@ -223,7 +172,7 @@ def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[
     inner = (rings[0][np.argmax(rings[0][:, 0])], rings[1][np.argmin(rings[1][:, 0])])
     t = np.linspace(0, 1, 10)[:, None]
     bridge = inner[0] * (1 - t) + inner[1] * t + np.array([0, 1, 0.5]) * 0.4 * CENTIMETRE * np.sin(np.pi * t)
-    parts.append(_tube(bridge, radius, closed=False))
+    parts.append(tube(bridge, radius, closed=False))
     return join(*parts), lenses
 
 

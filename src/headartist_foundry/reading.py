@@ -21,7 +21,7 @@ DOMAIN, VIEW = "domain", "view"
 
 
 def visible(traits: Traits) -> dict[str, str]:
-    """The traits that show in a picture and that its caption may name; the others are `NOTHING`."""
+    """The traits that show in a colour picture and that its caption may name; the others are `NOTHING`."""
     shown = asdict(traits)
     hidden = set()
     if traits.hair == "bald" or traits.is_stone:
@@ -32,6 +32,12 @@ def visible(traits: Traits) -> dict[str, str]:
         hidden.add("hat_colour")
     if traits.is_stone:
         hidden.add("origin")
+    if traits.paint not in ("face paint", "war paint"):
+        hidden.add("paint_colour")
+    if traits.kind != "human" or traits.glasses == "sunglasses" or traits.expression == "eyes closed":
+        hidden.add("eye_colour")
+    if traits.paint in ("clown", "skull"):
+        hidden |= {"skin", "freckles"}
     hidden |= {"age", "build", "origin", "sex"} if traits.kind == "alien" else {"alien_colour"}
     return {name: NOTHING if name in hidden else value for name, value in shown.items()}
 

@@ -1,7 +1,5 @@
 """Rendering the training set: shards of captioned views with their landmark sites, restartable."""
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,53 +7,20 @@ import torch
 from PIL import Image
 
 from headartist.cameras import Cameras, look
-from headartist.files import replacing
 from headartist.heads.landmarks import draw_landmarks
 from headartist_foundry.captions import caption
 from headartist_foundry.draw import Drawing, Light
+from headartist_foundry.ruins import ruin
 from headartist_foundry.scenes import make_scene
-from headartist_foundry.traits import Traits, sample_traits
+from headartist_foundry.shards import Shard
+from headartist_foundry.traits import sample_traits
 from headartist_foundry.wardrobe import Wardrobe
 
 HEADS_PER_SHARD = 50
 BACK_VIEW_DEG = 90.0
+RUINED = 0.08
+"""Share of views that show a ruin; they are trained under the negative words."""
 JITTER = 0.02  # world units by which the head may stand off the centre
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Views of a few heads; arrays have the view first.
-
-    Attributes:
-        rgb: colour pictures, n h w 3 uint8.
-        normal: camera-space normal maps, n h w 3 uint8.
-        sites: landmark pixels over the picture size, n 478 2 float32; in [0, 1] inside the frame.
-        azimuth_deg: n float32.
-        elevation_deg: n float32.
-        head: which of `traits` a view shows, n int.
-        traits: the heads.
-    """
-
-    rgb: np.ndarray
-    normal: np.ndarray
-    sites: np.ndarray
-    azimuth_deg: np.ndarray
-    elevation_deg: np.ndarray
-    head: np.ndarray
-    traits: tuple[Traits, ...]
-
-    @staticmethod
-    def load(path: Path) -> "Shard":
-        """Read one file of `render`."""
-        with np.load(path, allow_pickle=False) as arrays:
-            traits = tuple(Traits(**row) for row in json.loads(str(arrays["traits"])))
-            return Shard(**{name: arrays[name] for name in arrays.files if name != "traits"}, traits=traits)
-
-    def save(self, path: Path) -> None:
-        """Write atomically."""
-        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "traits"}
-        with replacing(path) as draft, draft.open("wb") as stream:
-            np.savez(stream, **arrays, traits=json.dumps([asdict(t) for t in self.traits]))
 
 
 def sample_view(rng: np.random.Generator) -> Cameras:
@@ -72,18 +37,25 @@ def sample_view(rng: np.random.Generator) -> Cameras:
     )
 
 
-def sample_background(rng: np.random.Generator) -> np.ndarray:
-    """Mid grey half of the time, else any colour, more often a pale one."""
+def sample_background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Mid grey half of the time, else any colour, more often a pale one, alone or running into a second one."""
     if rng.random() < 0.5:
         return np.full(3, 0.5)
-    return rng.uniform(0.1, 0.95, 3) * 0.5 + rng.uniform(0.1, 0.95) * 0.5
+    first, second = rng.uniform(0.1, 0.95, (2, 3)) * 0.5 + rng.uniform(0.1, 0.95) * 0.5
+    if rng.random() < 0.6:
+        return first
+    angle, steps = rng.uniform(0, 2 * np.pi), np.linspace(-1, 1, size)
+    along = np.cos(angle) * steps[:, None] + np.sin(angle) * steps
+    around = np.hypot(steps[:, None], steps) - 0.7
+    share = 1 / (1 + np.exp(-3 * (along if rng.random() < 0.5 else around)))[..., None]
+    return (1 - share) * first + share * second
 
 
 def render_shard(seed: tuple[int, int], heads: int, views: int, size: int, wardrobe: Wardrobe | None) -> Shard:
     """Draw `heads` characters from `views` sides each."""
     rng = np.random.default_rng(seed)
     columns: dict[str, list[np.ndarray | float | int]] = {
-        name: [] for name in ("rgb", "normal", "sites", "azimuth_deg", "elevation_deg", "head")
+        name: [] for name in ("rgb", "normal", "sites", "azimuth_deg", "elevation_deg", "head", "spoiled")
     }
     people = []
     for number in range(heads):
@@ -92,14 +64,16 @@ def render_shard(seed: tuple[int, int], heads: int, views: int, size: int, wardr
         drawing, sites = Drawing(layers), body.head.site_positions()
         people.append(traits)
         for _ in range(views):
-            view = sample_view(rng)
-            rgb, normal = drawing.draw(view, size, Light.sample(rng), sample_background(rng))
+            view, spoiled = sample_view(rng), bool(rng.random() < RUINED)
+            shown = Drawing(ruin(layers, rng)) if spoiled else drawing
+            rgb, normal = shown.draw(view, size, Light.sample(rng), sample_background(rng, size))
             columns["rgb"].append((rgb * 255).round().astype(np.uint8))
             columns["normal"].append((normal * 255).round().astype(np.uint8))
             columns["sites"].append(view.project(sites, 1)[0][0].numpy())
             columns["azimuth_deg"].append(float(view.azimuth_deg[0]))
             columns["elevation_deg"].append(float(view.elevation_deg[0]))
             columns["head"].append(number)
+            columns["spoiled"].append(spoiled)
     arrays = {name: np.array(values) for name, values in columns.items()}
     return Shard(**arrays, traits=tuple(people))
 

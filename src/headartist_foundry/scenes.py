@@ -1,22 +1,22 @@
 """Scenes: one character as layers of textured triangles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from headartist.heads.template import load_template
 from headartist_foundry.bodies import Body, make_body
-from headartist_foundry.procedural import (
-    Surface,
-    make_beard,
-    make_glasses,
-    make_hair,
-    make_hat,
-    make_mohawk,
-    measure_skull,
-)
-from headartist_foundry.traits import ALIEN_COLOURS, CLOTH_COLOURS, HAIR_COLOURS, STONE_COLOURS, Traits
-from headartist_foundry.wardrobe import BROWS, EYES, HAIR, SKINS, Garment, Wardrobe
+from headartist_foundry.hairdress import make_hairdress, make_scalp, pressed
+from headartist_foundry.paint import adorn, places, texel_places, wrinkle_depth
+from headartist_foundry.procedural import Surface, make_beard, make_glasses, make_hat, measure_skull
+from headartist_foundry.traits import ALIEN_COLOURS, CLOTH_COLOURS, HAIR_COLOURS, SKIN_TONES, STONE_COLOURS, Traits
+from headartist_foundry.wardrobe import BROWS, EYES, HAIR, SKINS, TEXTURE_SIZE, Garment, Wardrobe
 
+MADE_HAIR = {"long": 0.15, "bob": 0.15, "short": 0.15, "afro": 0.6}
+"""Shares of hair made by formula where there are assets too."""
+UNDERCOAT = 0.12  # centimetres
+HAT_EASE = 1.06  # a hat made for one skull is this much wider than it
+FURROW = 0.011  # world units; the depth of a wrinkle, 2.4 mm
 Colour = tuple[float, float, float] | np.ndarray
 
 
@@ -32,7 +32,8 @@ class Layer:
     opacity: np.ndarray | None = None  # n, multiplies the texture's alpha
 
 
-def _flat(colour: Colour, size: int = 4) -> np.ndarray:
+def flat(colour: Colour, size: int = 4) -> np.ndarray:
+    """A texture of one colour in [0, 1], `size size 4` uint8."""
     texture = np.full((size, size, 4), 255, np.uint8)
     texture[..., :3] = np.clip(np.asarray(colour) * 255, 0, 255)
     return texture
@@ -81,23 +82,27 @@ def _blotches(texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return result
 
 
+TONES = {"caucasian": (0.87, 0.68, 0.57), "asian": (0.86, 0.66, 0.48), "african": (0.36, 0.23, 0.16)}
+TONE_BLEND = 0.2  # standard deviation of the step from one tone towards another
+
+
 def _skin(traits: Traits, wardrobe: Wardrobe | None, rng: np.random.Generator) -> np.ndarray:
-    jitter = 1 + 0.06 * rng.standard_normal(3)
-    tones = {"caucasian": (0.87, 0.68, 0.57), "asian": (0.86, 0.66, 0.48), "african": (0.36, 0.23, 0.16)}
+    """The bare skin's texture: the origin's usual tone mixed a little with another, or the tone that is named."""
+    jitter = 1 + 0.05 * rng.standard_normal(3)
+    other = np.array(TONES[str(rng.choice(list(TONES)))])
+    share = min(abs(TONE_BLEND * rng.standard_normal()), 0.4)
+    tone = (np.array(TONES[traits.origin]) * (1 - share) + other * share) * jitter
+    if traits.skin:
+        tone = np.array(SKIN_TONES[traits.skin]) * (1 + 0.05 * rng.standard_normal(3))
     if wardrobe is None:
-        skin = _flat(np.array(tones[traits.origin]) * jitter)
+        skin = flat(tone, TEXTURE_SIZE)
     else:
-        dark = traits.origin == "african" and traits.sex == "man"
+        dark = traits.sex == "man" and float(tone.mean()) < 0.4
         names = SKINS[(traits.sex, dark)]
         older = [name for name in names if not name.startswith("young")]
         younger = [name for name in names if name.startswith("young")]
         names = tuple({"old": older, "young": younger}.get(traits.age) or names)
-        tint = {
-            "caucasian": (1.0, 0.98, 0.95),
-            "asian": (0.97, 0.88, 0.72),
-            "african": (0.95, 0.9, 0.85) if dark else (0.55, 0.42, 0.34),
-        }
-        skin = _tint(wardrobe.skin(str(rng.choice(names))), np.array(tint[traits.origin]) * jitter)
+        skin = _toned(wardrobe.skin(str(rng.choice(names))), tone)
     match traits.kind:
         case "alien":
             return _recolour(skin, np.array(ALIEN_COLOURS[traits.alien_colour]) * jitter, contrast=0.5)
@@ -105,6 +110,12 @@ def _skin(traits: Traits, wardrobe: Wardrobe | None, rng: np.random.Generator) -
             return _blotches(_recolour(skin, np.array((0.46, 0.52, 0.38)) * jitter, contrast=1.1), rng)
         case _:
             return skin
+
+
+def _toned(skin: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """A skin of another mean tone; its own colours, such as those of lips, keep their difference."""
+    mean = np.median(skin[texel_places(len(skin)).front, :3], axis=0) / 255
+    return _tint(skin, tone / np.maximum(mean, 0.05))
 
 
 def _worn(material: str, garment: Garment, texture: np.ndarray, body: Body) -> Layer:
@@ -119,20 +130,26 @@ def _face_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.
     """Skin, eyes, teeth, brows and lashes."""
     template = body.head
 
-    def own(part: str, material: str, texture: np.ndarray) -> Layer:
+    def own(part: str, material: str, texture: np.ndarray, verts: np.ndarray) -> Layer:
         chosen = template.part_names.index(part) == template.part.numpy()
         uv = template.uv.numpy()[template.uv_faces.numpy()[chosen]]
-        return Layer(material, body.head_verts, template.faces.numpy()[chosen], uv, texture)
+        return Layer(material, verts, template.faces.numpy()[chosen], uv, texture)
 
-    layers = [own("skin", "skin", _skin(traits, wardrobe, rng))]
+    skin, depth = _skin(traits, wardrobe, rng), None
+    verts = body.head_verts
+    if traits.wrinkles:
+        seed = int(rng.integers(2**62))
+        depth = wrinkle_depth(texel_places(len(skin)), np.random.default_rng(seed))
+        furrows = wrinkle_depth(places(load_template("open").verts.numpy()), np.random.default_rng(seed))
+        verts = verts - FURROW * furrows[:, None] * template.mesh("skin").vertex_normals().numpy()
+    layers = [own("skin", "skin", adorn(skin, traits, depth, rng), verts)]
     black = traits.kind == "alien"
     if wardrobe is None:
-        layers.append(own("eyes", "eye", _flat((0.05, 0.05, 0.04) if black else (0.8, 0.78, 0.75))))
-        return layers
-    colours = EYES if traits.origin == "caucasian" else ("brown", "brown", "brownlight")
-    garment, texture = wardrobe.eyes(str(rng.choice(colours)))
+        white = (0.05, 0.05, 0.04) if black else (0.8, 0.78, 0.75)
+        return [*layers, own("eyes", "eye", flat(white), body.head_verts)]
+    garment, texture = wardrobe.eyes(str(rng.choice(EYES[traits.eye_colour])))
     if black:
-        texture = _flat((0.05, 0.055, 0.04))
+        texture = flat((0.05, 0.055, 0.04))
     layers.append(_worn("eye", garment, texture, body))
     layers.append(_worn("teeth", *wardrobe.teeth, body))
     if not black:
@@ -144,18 +161,19 @@ def _face_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.
     return layers
 
 
-def _hair_layer(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.random.Generator) -> Layer:
+def _hair_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.random.Generator) -> list[Layer]:
     colour = np.clip(np.array(HAIR_COLOURS[traits.hair_colour]) * (1 + 0.1 * rng.standard_normal()), 0, 1)
-    if traits.hair == "mohawk":
-        return _made("hair", make_mohawk(measure_skull(body), rng), _strands(colour, rng))
     names = HAIR.get(traits.hair, ())
-    made = wardrobe is None or not names or (traits.hair in ("long", "bob", "afro", "short") and rng.random() < 0.15)
-    if made:
-        style = {"braid": "long", "ponytail": "short"}.get(traits.hair, traits.hair)
-        return _made("hair", make_hair(measure_skull(body), style, rng), _strands(colour, rng))
-    assert wardrobe is not None
+    if wardrobe is None or not names or rng.random() < MADE_HAIR.get(traits.hair, 0.0):
+        strands = _strands(colour, rng)
+        return [_made("hair", surface, strands, opacity) for surface, opacity in make_hairdress(body, traits.hair, rng)]
     garment, texture = wardrobe.hair(str(rng.choice(names)))
-    return _worn("hair", garment, _strands(colour, rng) if texture is None else _recolour(texture, colour), body)
+    # Hair lies so close to the skull that the skin would show through where a body departs from the one it was made on.
+    scalp, opacity = make_scalp(body, measure_skull(body), UNDERCOAT)
+    return [
+        _made("hair", scalp, _strands(0.8 * colour, rng), opacity),
+        _worn("hair", garment, _strands(colour, rng) if texture is None else _recolour(texture, colour), body),
+    ]
 
 
 def _accessory_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.random.Generator) -> list[Layer]:
@@ -170,14 +188,16 @@ def _accessory_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng
     if traits.glasses:
         frames, lenses = make_glasses(skull, rng)
         layers.append(
-            _made("metal", frames, _flat(rng.choice([(0.04, 0.04, 0.05), (0.35, 0.2, 0.08), (0.6, 0.6, 0.62)])))
+            _made("metal", frames, flat(rng.choice([(0.04, 0.04, 0.05), (0.35, 0.2, 0.08), (0.6, 0.6, 0.62)])))
         )
         if traits.glasses == "sunglasses":
-            layers += [_made("metal", lens, _flat((0.03, 0.03, 0.04))) for lens in lenses]
+            layers += [_made("lens", lens, flat((0.03, 0.03, 0.04))) for lens in lenses]
     if traits.hat:
-        texture = _flat(CLOTH_COLOURS[traits.hat_colour])
+        texture = flat(CLOTH_COLOURS[traits.hat_colour])
         if traits.hat == "fedora" and wardrobe is not None:
-            layers.append(_worn("cloth", wardrobe.fedora, texture, body))
+            verts = wardrobe.fedora.fit(body.base)
+            wide = skull.centre + (verts - skull.centre) * np.array([HAT_EASE, 1.0, HAT_EASE])
+            layers.append(Layer("cloth", wide, wardrobe.fedora.faces, wardrobe.fedora.uv, texture))
         else:
             kind = "wizard hat" if traits.hat == "fedora" else traits.hat
             if kind == "knitted hat":
@@ -194,7 +214,11 @@ def make_scene(traits: Traits, wardrobe: Wardrobe | None, rng: np.random.Generat
     body = make_body(traits, rng)
     layers = _face_layers(traits, body, wardrobe, rng)
     if traits.hair != "bald":
-        layers.append(_hair_layer(traits, body, wardrobe, rng))
+        hair = _hair_layers(traits, body, wardrobe, rng)
+        if traits.hat:
+            skull = measure_skull(body)
+            hair = [replace(layer, verts=pressed(skull, layer.verts)) for layer in hair]
+        layers += hair
     layers += _accessory_layers(traits, body, wardrobe, rng)
     if traits.is_stone:
         colour = np.array(STONE_COLOURS[traits.kind]) * (0.96 + 0.08 * rng.random())

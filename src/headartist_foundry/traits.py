@@ -29,6 +29,16 @@ CLOTH_COLOURS = {
     "yellow": (0.86, 0.70, 0.14),
     "purple": (0.38, 0.14, 0.52),
 }
+PAINT_COLOURS = {
+    "red": (0.75, 0.08, 0.07),
+    "blue": (0.10, 0.24, 0.72),
+    "green": (0.10, 0.48, 0.18),
+    "white": (0.93, 0.93, 0.91),
+    "black": (0.05, 0.05, 0.06),
+    "yellow": (0.90, 0.74, 0.14),
+}
+SKIN_TONES = {"pale": (0.97, 0.86, 0.80), "tanned": (0.76, 0.53, 0.37), "dark": (0.30, 0.19, 0.13)}
+"""Skins that are named for themselves; without one the skin is what is usual for the origin."""
 ALIEN_COLOURS = {"green": (0.28, 0.62, 0.16), "blue": (0.18, 0.38, 0.78), "purple": (0.50, 0.26, 0.66)}
 STONE_COLOURS = {"marble": (0.86, 0.85, 0.82), "bronze": (0.46, 0.29, 0.13), "gold": (0.83, 0.62, 0.18)}
 EXPRESSIONS: dict[str, dict[str, float]] = {
@@ -59,6 +69,38 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     },
     "eyes closed": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
 }
+HAIR_OF_MEN = {
+    "bald": 27,
+    "short": 33,
+    "long": 6,
+    "bob": 1,
+    "braid": 1,
+    "ponytail": 3,
+    "afro": 7,
+    "mohawk": 6,
+    "curly": 8,
+    "dreadlocks": 6,
+    "bun": 1.5,
+    "crown braid": 0.5,
+}
+HAIR_OF_WOMEN = {
+    "bald": 6,
+    "short": 15,
+    "long": 24,
+    "bob": 12,
+    "braid": 7,
+    "ponytail": 8,
+    "afro": 5,
+    "mohawk": 3,
+    "curly": 8,
+    "dreadlocks": 4,
+    "bun": 4,
+    "crown braid": 4,
+}
+HAIR_UNDER_HATS = ("bald", "short", "long", "bob", "dreadlocks")
+BEARDS = {"short beard": 0.3, "full beard": 0.28, "goatee": 0.14, "moustache": 0.14, "stubble": 0.14}
+HATS = {"fedora": 0.24, "cap": 0.22, "knitted hat": 0.22, "helmet": 0.16, "wizard hat": 0.16}
+KINDS = {"human": 78, "alien": 8, "marble": 5, "bronze": 3, "gold": 1.5, "zombie": 4.5}
 
 
 @dataclass(frozen=True)
@@ -79,6 +121,12 @@ class Traits:
     hat: str
     hat_colour: str
     alien_colour: str
+    skin: str = ""  # "", pale, tanned, dark
+    eye_colour: str = "brown"
+    freckles: str = ""  # "", freckles
+    wrinkles: str = ""  # "", wrinkles
+    paint: str = ""  # "", face paint, war paint, clown, skull
+    paint_colour: str = "red"
 
     @property
     def is_stone(self) -> bool:
@@ -96,30 +144,8 @@ def _hair_style(rng: np.random.Generator, kind: str, sex: str) -> str:
     if kind == "alien" and rng.random() < 0.9:
         return "bald"
     if sex == "man":
-        weights = {
-            "bald": 30,
-            "short": 38,
-            "long": 6,
-            "bob": 1,
-            "braid": 1,
-            "ponytail": 3,
-            "afro": 8,
-            "mohawk": 5,
-            "curly": 8,
-        }
-    else:
-        weights = {
-            "bald": 7,
-            "short": 18,
-            "long": 28,
-            "bob": 13,
-            "braid": 8,
-            "ponytail": 9,
-            "afro": 5,
-            "mohawk": 3,
-            "curly": 9,
-        }
-    return pick(rng, weights)
+        return pick(rng, HAIR_OF_MEN)
+    return pick(rng, HAIR_OF_WOMEN)
 
 
 def _hair_colour(rng: np.random.Generator, age: str, origin: str) -> str:
@@ -132,40 +158,49 @@ def _hair_colour(rng: np.random.Generator, age: str, origin: str) -> str:
     return pick(rng, {"black": 0.62, "brown": 0.16, "blonde": 0.12, "red": 0.1})
 
 
+def _marks(rng: np.random.Generator, kind: str, age: str) -> dict[str, str]:
+    """What is on the skin; statues, aliens and the undead have their own."""
+    told = {
+        "skin": pick(rng, {"": 0.7, "pale": 0.1, "tanned": 0.1, "dark": 0.1}),
+        "eye_colour": pick(rng, {"brown": 0.4, "blue": 0.25, "green": 0.2, "grey": 0.15}),
+        "freckles": "freckles" if rng.random() < 0.1 else "",
+        "wrinkles": "wrinkles" if rng.random() < {"young": 0.0, "middle-aged": 0.12, "old": 0.45}[age] else "",
+        "paint": pick(rng, {"": 0.9, "face paint": 0.025, "war paint": 0.025, "clown": 0.03, "skull": 0.02}),
+        "paint_colour": pick(rng, dict.fromkeys(PAINT_COLOURS, 1.0)),
+    }
+    if kind != "human":
+        told |= {"skin": "", "freckles": "", "paint": "", "wrinkles": "" if kind == "alien" else told["wrinkles"]}
+    return told
+
+
 def sample_traits(rng: np.random.Generator) -> Traits:
     """One random character; every draw comes from `rng`."""
-    kind = pick(rng, {"human": 78, "alien": 8, "marble": 5, "bronze": 3, "gold": 1.5, "zombie": 4.5})
+    kind = pick(rng, KINDS)
     sex = pick(rng, {"man": 0.5, "woman": 0.5})
     age = pick(rng, {"young": 0.4, "middle-aged": 0.25, "old": 0.35})
     origin = pick(rng, {"caucasian": 1, "african": 1, "asian": 1})
     hair = _hair_style(rng, kind, sex)
     hair_colour = _hair_colour(rng, age, origin)
-    beard = ""
-    if sex == "man" and kind != "alien" and rng.random() < 0.45:
-        beard = pick(rng, {"short beard": 0.34, "full beard": 0.3, "goatee": 0.13, "moustache": 0.13, "stubble": 0.1})
+    beard = pick(rng, BEARDS) if sex == "man" and kind != "alien" and rng.random() < 0.45 else ""
     beard_colour = (
         hair_colour if rng.random() < 0.6 else pick(rng, dict.fromkeys(("black", "brown", "white", "grey", "red"), 1.0))
     )
-    hat = ""
-    if kind != "alien" and hair in ("bald", "short", "long", "bob") and rng.random() < 0.2:
-        hat = pick(rng, {"fedora": 0.3, "cap": 0.22, "knitted hat": 0.24, "helmet": 0.12, "wizard hat": 0.12})
+    hat = pick(rng, HATS) if kind != "alien" and hair in HAIR_UNDER_HATS and rng.random() < 0.22 else ""
+    expressions = {"neutral": 0.45, "smiling": 0.22, "surprised": 0.11, "angry": 0.1, "sad": 0.05, "eyes closed": 0.07}
     return Traits(
         kind=kind,
         sex=sex,
         age=age,
         origin=origin,
         build=pick(rng, {"thin": 0.16, "": 0.68, "overweight": 0.16}),
-        expression="neutral"
-        if kind == "alien"
-        else pick(
-            rng, {"neutral": 0.45, "smiling": 0.22, "surprised": 0.11, "angry": 0.1, "sad": 0.05, "eyes closed": 0.07}
-        ),
+        expression="neutral" if kind == "alien" else pick(rng, expressions),
         hair=hair,
         hair_colour=hair_colour,
         beard=beard,
         beard_colour=beard_colour,
-        glasses="" if rng.random() < 0.83 else pick(rng, {"glasses": 0.7, "sunglasses": 0.3}),
+        glasses="" if rng.random() < 0.81 else pick(rng, {"glasses": 0.65, "sunglasses": 0.35}),
         hat=hat,
         hat_colour=pick(rng, dict.fromkeys(CLOTH_COLOURS, 1.0)),
         alien_colour=pick(rng, {"green": 0.66, "blue": 0.2, "purple": 0.14}),
+        **_marks(rng, kind, age),
     )

@@ -113,7 +113,12 @@ HAIR = {
     "afro": ("afro01",),
 }
 BROWS = {"man": ("eyebrow001", "eyebrow002", "eyebrow005"), "woman": ("eyebrow006", "eyebrow009", "eyebrow011")}
-EYES = ("brown", "deepblue", "bluegreen", "grey", "ice", "brownlight")
+EYES = {
+    "brown": ("brown", "brownlight"),
+    "blue": ("deepblue", "lightblue", "ice"),
+    "green": ("bluegreen",),
+    "grey": ("grey",),
+}
 
 
 class Wardrobe:
