@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # torch comes with it
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 
 _UNSET = "(default: the preset's)"
+_KEPT = "(default: the head's own)"
 Word = Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_UNSET)]
 Number = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint=_UNSET)]
 Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
@@ -73,8 +74,12 @@ class Generate:
     """CPU threads; 0 leaves the choice to torch"""
     negative: Word = None
     """negative text of the stages that draw colour"""
-    template: Word = None
-    """the head to start from; "open" is the only one so far"""
+    template: Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_UNSET)] = None
+    """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb)"""
+    identity: Word = None
+    """which person of the template: seed:7, or numbers of shape directions in standard deviations, 0=1.5,3=-2"""
+    expression: Word = None
+    """its expression, as in jawOpen=0.6,mouthSmileLeft=0.5"""
     overwrite: bool = False
     """start again, in place of whatever head is in the folder"""
     quiet: bool = False
@@ -95,8 +100,8 @@ class Edit:
     """the Head folder to start from"""
     instruction: Instruction
     """what is new, as in "with a beard"; or a whole new prompt, as in "a DSLR portrait of a young man" """
-    preset: Word = None
-    """by whose stages and prior; by default the head's own"""
+    preset: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_KEPT)] = None
+    """settings whose stages and prior to use"""
     geometry_steps: Number = None
     """steps of moving the shape"""
     texture_steps: Number = None
@@ -107,6 +112,8 @@ class Edit:
     """leave the colours as they are"""
     reshape: bool = False
     """let hair and hats grow farther than vertices move; less of the head is sure to stay"""
+    expression: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_KEPT)] = None
+    """the landmarks' expression, as in jawOpen=0.6,mouthSmileLeft=0.5"""
     seed: Number = None
     """every random draw follows from it"""
     out: Place = None
@@ -262,7 +269,8 @@ def _config(command: Generate) -> Config:
     """The preset, or the given config, with the command's options and overrides applied."""
     config = _starting_config(command)
     prior = {"model": command.prior, "controlnet": command.controlnet, "dtype": command.dtype}
-    own = {"seed": command.seed, "template": command.template}
+    start = {"template": command.template, "identity": command.identity, "expression": command.expression}
+    own = {"seed": command.seed, **start}
     run_settings = {"device": command.device, "threads": command.threads}
     assignments = [
         f"{prefix}{name}={value}"
@@ -277,7 +285,7 @@ def _config(command: Generate) -> Config:
 
 def _edit_config(command: Edit) -> Config:
     """The config of the edit, with the command's options and overrides applied."""
-    names = ("geometry_steps", "texture_steps", "keep_geometry", "keep_texture", "reshape")
+    names = ("geometry_steps", "texture_steps", "keep_geometry", "keep_texture", "reshape", "expression")
     asked = {name: getattr(command, name) for name in names}
     config = edit_config(command.head, command.instruction, base=command.preset, **asked)
     own = {"seed": command.seed, "prior.model": command.prior}

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from headartist.errors import HeadArtistError, did_you_mean
 from headartist.schedules import Constant, Schedule, extremes
+from headartist.start import OPEN, parse_expression, parse_identity
 from headartist.tet_config import TetConfig
 
 Part = Literal["sdf", "offset", "colour"]
@@ -300,7 +301,9 @@ class Config:
         prompt: the words; empty in a preset.
         seed: every random draw of the run follows from it.
         prior: the judge.
-        template: "open", the only head template so far.
+        template: "open" for the shipped head, or the path of a FLAME file or of a mesh.
+        identity: which person of the template, as in "seed:7" or "0=1.5,3=-2"; empty for the average one.
+        expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
         avatar: the shape's representation.
         views: camera ranges.
         landmarks: how the landmark map is drawn.
@@ -315,7 +318,9 @@ class Config:
     prompt: str = ""
     seed: int = 0
     prior: StableDiffusion = StableDiffusion()
-    template: str = "open"
+    template: str = OPEN
+    identity: str = ""
+    expression: str = ""
     avatar: TetConfig = field(default_factory=TetConfig)
     views: Views = Views()
     landmarks: Landmarks = Landmarks()
@@ -334,3 +339,5 @@ class Config:
             f"A stage must not be called like a setting of the config (got {', '.join(sorted(taken & set(names)))}).",
         )
         _require(0 <= self.seed < 2**63, f"The seed must be a non-negative whole number (got {self.seed}).")
+        parse_identity(self.identity)
+        parse_expression(self.expression)

@@ -13,6 +13,7 @@ from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
 from headartist.presets import preset
 from headartist.prompts import check_prompt
+from headartist.start import check_template
 
 if TYPE_CHECKING:  # torch comes with these
     import torch
@@ -77,6 +78,7 @@ def carry_out(
     Raises:
         HeadArtistError: for everything that the user can mend.
     """
+    check_template(config.template)
     if prior is None:
         check_prior(config)
     if config.exports.video_views:
@@ -162,7 +164,7 @@ def _optimise(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     device = _device(config.run.device, prior)
-    template = load_template(config.template)
+    template = load_template(config.template, identity=config.identity, expression=config.expression)
     judge = _load_prior(config, device) if prior is None else prior
     generator = torch.Generator().manual_seed(config.seed)
     record = provenance(config, device, prior)

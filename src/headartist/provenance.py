@@ -15,11 +15,12 @@ from headartist.files import content_hash
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
+from headartist.start import OPEN, landmark_file
 from headartist.version import package_version
 
 
 def provenance(config: Config, device: torch.device, prior: object | None) -> dict[str, Any]:
-    """What to record about a run: versions, prior, seed, device.
+    """What to record about a run: versions, template, prior, seed, device.
 
     Args:
         config: what was asked.
@@ -35,6 +36,7 @@ def provenance(config: Config, device: torch.device, prior: object | None) -> di
         "seed": config.seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
+        "template": template_record(config.template),
         "prior": prior_record(config) if prior is None else {"object": type(prior).__qualname__},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -49,10 +51,15 @@ def continued(record: dict[str, Any], before: Mapping[str, Any], folder: Path) -
         folder: the Head folder.
 
     Raises:
-        HeadArtistError: when another prior is at work; the same weights under another name are the same prior.
+        HeadArtistError: when another prior or template is at work; the same content under another name is the same.
     """
     if not before:
         return record
+    if before.get("template", record["template"]) != record["template"]:
+        raise HeadArtistError(
+            f"{folder} was begun with another template, or landmarks of it, of the same name: use --overwrite to start "
+            "again, another --out, or bring that file back."
+        )
     old, new = (made.get("prior", {}) for made in (before, record))
     if changed := _changes(old, new):
         raise HeadArtistError(
@@ -69,6 +76,16 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return f"other weights in {', '.join(sorted(parts))}" if parts else ""
     names = [str(record.get("model") or record.get("object")) for record in (old, new)]
     return "" if old == new else " -> ".join(names)
+
+
+def template_record(template: str) -> dict[str, str]:
+    """The shipped template's name, or the sha256 of the user's file and of its landmarks; names may change."""
+    if template == OPEN:
+        return {"name": OPEN}
+    path = Path(template)
+    landmarks = landmark_file(path)
+    own = {"landmarks_sha256": content_hash(landmarks)} if landmarks.is_file() else {}
+    return {"sha256": content_hash(path), **own}
 
 
 def prior_record(config: Config) -> dict[str, Any]:

@@ -1,19 +1,13 @@
 """How the tetrahedral head starts: its signed distance made that of the template, and remembered on disk."""
 
-import hashlib
-import os
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headartist.cache import fingerprint, remembered
 from headartist.fields import Field, hash_levels
-from headartist.files import replacing
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid
@@ -37,29 +31,24 @@ def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
     """The tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
 
     With `sdf_base="template"` that is `sdf_base`, the mesh's signed distance at the grid's vertices; with "fit" the
-    parameters of `sdf`. Kept in the folder `HEADARTIST_CACHE`, or in the user's cache folder. The computation draws
-    from a generator of its own with a fixed seed, so the result follows from the arguments and, by rounding, from the
-    kind of device and the release of torch; one is remembered for each.
+    parameters of `sdf`. The computation draws from a generator of its own with a fixed seed, so the result follows from
+    the arguments and, by rounding, from the kind of device and the release of torch; one is remembered for each.
 
     Args:
         config: of the head.
         mesh: what it starts from, in world units; an open bust is closed below.
     """
-    path = _cache_folder() / f"shape-{_fingerprint(config, mesh)}.safetensors"
-    # A damaged or unreadable file is no reason to stop: what it held is computed again.
-    with suppress(OSError, SafetensorError):
-        return load_file(path, device=str(mesh.verts.device))
+    device = mesh.verts.device
+    return remembered(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh), device)
+
+
+def _computed(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
     grid = TetGrid(config.resolution, config.radius)
     distance = SignedDistance(mesh)(grid.positions(mesh.verts.device))
     if config.sdf_base == "template":
-        tensors = {"sdf_base": distance}
-    else:
-        fitted = _fitted(config, grid, distance)
-        tensors = {f"sdf.{name}": tensor.detach() for name, tensor in fitted.state_dict().items()}
-    # A read-only home costs a repetition, not the run.
-    with suppress(OSError):
-        _write(path, tensors)
-    return tensors
+        return {"sdf_base": distance}
+    fitted = _fitted(config, grid, distance)
+    return {f"sdf.{name}": tensor.detach() for name, tensor in fitted.state_dict().items()}
 
 
 def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> Field:
@@ -92,12 +81,6 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
     return field
 
 
-def _cache_folder() -> Path:
-    """Where results are remembered between runs."""
-    named = os.environ.get("HEADARTIST_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headartist"
-
-
 def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
     """A name for everything that the result follows from; what cannot change it is put back to its default."""
     default = TetConfig()
@@ -106,13 +89,5 @@ def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
     )
     if config.sdf_base == "template":
         relevant = replace(relevant, shape=default.shape, fit_steps=default.fit_steps)
-    digest = hashlib.sha256(f"{_VERSION} {torch.__version__} {mesh.verts.device.type} {relevant!r}".encode())
-    digest.update(mesh.verts.detach().cpu().float().numpy().tobytes())
-    digest.update(mesh.faces.cpu().long().numpy().tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Save in one move, so that a killed or a second process never leaves half a file."""
-    with replacing(path) as draft:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, draft)
+    words = f"{_VERSION} {torch.__version__} {mesh.verts.device.type} {relevant!r}"
+    return fingerprint(words, mesh.verts, mesh.faces)

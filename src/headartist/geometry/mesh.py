@@ -53,6 +53,11 @@ class Mesh:
         return torch.stack([order[shared], order[shared + 1]], dim=1) % max(len(self.faces), 1)
 
     @cached_property
+    def components(self) -> Int[Tensor, "v"]:
+        """A number for each vertex, the same where edges lead from one to the other."""
+        return _connected(len(self.verts), *self.edges.unbind(1))
+
+    @cached_property
     def boundary_sides(self) -> Int[Tensor, "s 2"]:
         """Sides that belong to one triangle only, as (start, end) in that triangle's winding."""
         keys, order = self._sorted_sides

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headartist.errors import HeadArtistError, did_you_mean
 from headartist.geometry.mesh import Mesh
+from headartist.start import FLAME_SUFFIXES, OPEN, Identity, check_template, parse_expression, parse_identity
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class HeadTemplate:
     """A head with its identities, expressions, joints and landmark sites.
 
     Attributes:
-        name: what `load_template` calls it.
+        name: what `load_template` calls it: "open", or the file's name.
         verts: vertices of the head as it stands; the average identity without expression when freshly loaded.
         faces: triangles, counter-clockwise seen from outside.
         uv: texture coordinates in [0, 1], v up.
@@ -46,7 +47,7 @@ class HeadTemplate:
         shape_basis: identity directions; a unit coefficient is one standard deviation.
         joint_basis: how the joints follow the same coefficients.
         expression_basis: displacement of each expression at weight 1.
-        expression_names: ARKit's names, in the order of `expression_basis`.
+        expression_names: in the order of `expression_basis`; ARKit's names in the open head.
         joints: rest positions.
         joint_names: their names; `joint_parents` points into this order.
         joint_parents: the parent's index, -1 for the root; a parent precedes its children.
@@ -82,7 +83,7 @@ class HeadTemplate:
 
         Args:
             identity: coefficients of the first `n <= k` shape directions, in standard deviations.
-            expression: weights by ARKit name, usually in [0, 1].
+            expression: weights by name, usually in [0, 1].
 
         Raises:
             HeadArtistError: for an expression the template does not know, or too many identity coefficients.
@@ -124,17 +125,54 @@ class HeadTemplate:
         raise HeadArtistError(f"Template {self.name!r} has no expression {expression_name!r}: {hint}")
 
 
-def load_template(source: str | Path = "open") -> HeadTemplate:
-    """The head template called `source`.
+def load_template(source: str | Path = OPEN, *, identity: str = "", expression: str = "") -> HeadTemplate:
+    """The shipped head "open", or the template in a user's file: FLAME's, or any mesh of a head.
+
+    Args:
+        source: "open", a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb).
+        identity: which person of the template, as in "seed:7" or "0=1.5,3=-2"; empty for the average one.
+        expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
 
     Raises:
-        HeadArtistError: for anything but a shipped template's name.
+        HeadArtistError: when there is no such template, its file cannot be used, or it has no such identity or
+            expression.
     """
-    # Imported here because the shipped head is built from this module's values.
-    from headartist.heads.open_head import load_open_head
+    person, weights = parse_identity(identity), parse_expression(expression)
+    check_template(str(source))
+    rest = _rest(source)
+    return rest.shaped(_coefficients(person, rest), weights)
 
-    if source == "open":
+
+def _rest(source: str | Path) -> HeadTemplate:
+    # Imported here because they are built from this module's values, and none needs the others.
+    if source == OPEN:
+        from headartist.heads.open_head import load_open_head
+
         return load_open_head()
-    raise HeadArtistError(
-        f"Template {str(source)!r} cannot be loaded: only the shipped template 'open' can, pass 'open'."
-    )
+    path = Path(source)
+    if path.suffix.lower() in FLAME_SUFFIXES:
+        from headartist.heads.flame import load_flame
+
+        return load_flame(path)
+    from headartist.heads.mesh_file import load_mesh_file
+
+    return load_mesh_file(path)
+
+
+def _coefficients(person: Identity, template: HeadTemplate) -> Float[Tensor, "k"] | None:
+    """The identity's coefficients for all of the template's shape directions; None for the average person."""
+    if person.seed is None and not person.coefficients:
+        return None
+    count = len(template.shape_basis)
+    beyond = [direction for direction in person.coefficients if direction >= count]
+    if beyond or count == 0:
+        asked = f"no shape direction {beyond[0]}" if beyond else "no shape directions to draw an identity from"
+        many = f"give numbers from 0 to {count - 1}" if count else "leave the identity out"
+        raise HeadArtistError(f"Template {template.name!r} has {asked}: {many}.")
+    if person.seed is None:
+        coefficients = torch.zeros(count)
+    else:
+        coefficients = torch.randn(count, generator=torch.Generator().manual_seed(person.seed))
+    for direction, value in person.coefficients.items():
+        coefficients[direction] = value
+    return coefficients

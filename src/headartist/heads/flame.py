@@ -1,0 +1,229 @@
+"""A user's own FLAME file (2017, 2020, 2023, 2023 Open) as a head template; its pickle is read, never executed.
+
+FLAME (Li et al. 2017): `v_template` (5023 vertices in metres, y up, facing +z), `f`, `shapedirs` (identity and
+expression directions side by side), `J_regressor`, `kintree_table` and `weights`. The same names are expected in .npz
+and .safetensors files. Pose correctives (`posedirs`) are not used: the template stands at rest.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from headartist.errors import HeadArtistError
+from headartist.geometry.mesh import Mesh
+from headartist.heads.landmark_transfer import no_landmarks, read_landmarks, with_landmarks
+from headartist.heads.open_head import load_open_head
+from headartist.heads.pickle_names import Refused
+from headartist.heads.pickle_reader import read_pickle
+from headartist.heads.pickle_records import as_array
+from headartist.heads.substitutes import cylindrical_uv, mirror_partners
+from headartist.heads.template import HeadTemplate
+from headartist.start import landmark_file
+
+KEYS = ("v_template", "f", "shapedirs", "J_regressor", "kintree_table", "weights")
+JOINTS = ("root", "neck", "jaw", "eye_left", "eye_right")
+IDENTITIES = 300  # directions of `shapedirs` that are identities; the rest are expressions
+LARGEST_FILE = 1 << 30  # bytes; FLAME has 50 to 100 MB
+HALF_WIDTH = 1.05  # of the box that a template fits, in world units
+
+
+def load_flame(path: Path) -> HeadTemplate:
+    """The template in a FLAME file, in the open head's scale and with its eyes where the open head's are.
+
+    Landmark sites come from `<stem>.landmarks.npz` beside the file, where there is one, and for all other landmarks
+    from the open head, which is laid onto the template once. FLAME files have no texture coordinates; those of a
+    cylinder around the head are used.
+
+    Raises:
+        HeadArtistError: when the file is not FLAME's, is damaged, or wants to run something.
+    """
+    model = read_model(path)
+    landmarks = read_landmarks(landmark_file(path), len(model.faces))
+    return with_landmarks(_template(path.name, model), landmarks)
+
+
+@dataclass(frozen=True)
+class FlameModel:
+    """What we use of a FLAME file, as in it."""
+
+    verts: Float[Tensor, "v 3"]
+    faces: Int[Tensor, "f 3"]
+    directions: Float[Tensor, "v 3 n"]
+    joint_regressor: Float[Tensor, "j v"]
+    parents: tuple[int, ...]
+    skin_weights: Float[Tensor, "v j"]
+
+
+def read_model(path: Path) -> FlameModel:
+    """Read and check a FLAME file.
+
+    Raises:
+        HeadArtistError: when it cannot be used.
+    """
+    arrays = _READERS[path.suffix.lower()](path)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        raise HeadArtistError(
+            f"{path} has no {', '.join(missing)}, so it is not a FLAME model: give FLAME's own file, or a mesh as "
+            ".obj, .ply or .glb."
+        )
+    v, joints = len(arrays["v_template"]) if arrays["v_template"].ndim else 0, len(JOINTS)
+    shapes = {
+        "v_template": (v, 3),
+        "f": (None, 3),
+        "shapedirs": (v, 3, None),
+        "J_regressor": (joints, v),
+        "kintree_table": (2, joints),
+        "weights": (v, joints),
+    }
+    for key, shape in shapes.items():
+        _check_shape(path, key, arrays[key], shape)
+    faces = arrays["f"].astype(np.int64)
+    if v == 0 or len(faces) == 0 or not (faces.min() >= 0 and faces.max() < v):
+        raise HeadArtistError(f"{path}: f names vertices that are not there ({v} are): give FLAME's own file.")
+    # The root's parent is -1, or that as an unsigned number.
+    parents = tuple(int(p) if 0 <= int(p) < j else -1 for j, p in enumerate(arrays["kintree_table"][0]))
+    weights = _floats(arrays["weights"])
+    return FlameModel(
+        verts=_floats(arrays["v_template"]),
+        faces=torch.from_numpy(faces),
+        directions=_floats(arrays["shapedirs"]),
+        joint_regressor=_floats(arrays["J_regressor"]),
+        parents=parents,
+        skin_weights=weights / weights.sum(dim=1, keepdim=True),
+    )
+
+
+def _check_shape(path: Path, key: str, array: np.ndarray, wanted: tuple[int | None, ...]) -> None:
+    fits = array.ndim == len(wanted) and all(
+        length in (None, got) for length, got in zip(wanted, array.shape, strict=True)
+    )
+    if not fits:
+        shown = ", ".join("n" if length is None else str(length) for length in wanted)
+        raise HeadArtistError(
+            f"{path}: {key} has shape {array.shape} where FLAME has ({shown}): give FLAME's own file, or a mesh."
+        )
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise HeadArtistError(f"{path}: {key} holds values that are not finite numbers: get the file again.")
+
+
+def _floats(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32))
+
+
+# --- containers -------------------------------------------------------------------------------------------------------
+
+
+def _read_pkl(path: Path) -> Mapping[str, np.ndarray]:
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise HeadArtistError(f"{path} has {size:,} bytes, more than any head model: give FLAME's own file.")
+    try:
+        model = read_pickle(path.read_bytes())
+        if not isinstance(model, dict):
+            raise Refused("it does not hold a model, which is a dict")
+        return {key: as_array(model[key]) for key in KEYS if key in model}
+    except Refused as why:
+        raise HeadArtistError(
+            f"{path} is not read, because {why}: get the file again from where FLAME is published, or save its arrays "
+            "as .npz."
+        ) from None
+
+
+def _read_npz(path: Path) -> Mapping[str, np.ndarray]:
+    key = ""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {}
+            for key in (key for key in KEYS if key in archive.files):
+                arrays[key] = archive[key]
+            return arrays
+    except (OSError, ValueError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise HeadArtistError(
+            f"{path} cannot be read{f' at {key}' if key else ''} ({_first_line(error)}): save its plain arrays again "
+            "with numpy.savez."
+        ) from None
+
+
+def _read_safetensors(path: Path) -> Mapping[str, np.ndarray]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+            return {key: file.get_tensor(key) for key in KEYS if key in names}
+    except (OSError, SafetensorError, TypeError) as error:
+        raise HeadArtistError(f"{path} cannot be read ({_first_line(error)}): save it again.") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+_READERS: Mapping[str, Callable[[Path], Mapping[str, np.ndarray]]] = {
+    ".pkl": _read_pkl,
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+}
+
+
+# --- the template -----------------------------------------------------------------------------------------------------
+
+
+def _template(name: str, model: FlameModel) -> HeadTemplate:
+    """The model in world units, without landmark sites."""
+    open_head = load_open_head()
+    scale = 1 / open_head.metres_per_unit
+    joints = model.joint_regressor @ model.verts
+    parts = _parts(model)
+    uv, uv_faces = cylindrical_uv(model.verts, model.faces)
+    # One unit of a coefficient is one standard deviation already.
+    shape_directions = scale * model.directions[..., :IDENTITIES].permute(2, 0, 1)
+    template = HeadTemplate(
+        name=name,
+        verts=scale * model.verts,
+        faces=model.faces,
+        uv=uv,
+        uv_faces=uv_faces,
+        part=parts,
+        part_names=("skin", "eyes"),
+        shape_basis=shape_directions.contiguous(),
+        joint_basis=torch.einsum("jv,kvc->kjc", model.joint_regressor, shape_directions),
+        expression_basis=(scale * model.directions[..., IDENTITIES:].permute(2, 0, 1)).contiguous(),
+        expression_names=tuple(f"expression_{k:03d}" for k in range(max(model.directions.shape[2] - IDENTITIES, 0))),
+        joints=scale * joints,
+        joint_names=JOINTS,
+        joint_parents=model.parents,
+        skin_weights=model.skin_weights,
+        landmark_sites=no_landmarks(),
+        mirror=mirror_partners(model.verts),
+        metres_per_unit=open_head.metres_per_unit,
+    )
+    shift = _between_eyes(open_head) - _between_eyes(template)
+    placed = replace(template, verts=template.verts + shift, joints=template.joints + shift)
+    reach = float(placed.verts.abs().max())
+    if reach > HALF_WIDTH:
+        raise HeadArtistError(
+            f"{name} reaches {reach * open_head.metres_per_unit:.3g} m from the head's middle, more than a head does: "
+            "FLAME files are in metres, y up; give FLAME's own file."
+        )
+    return placed
+
+
+def _between_eyes(template: HeadTemplate) -> Float[Tensor, "3"]:
+    eyes = [template.joint_names.index(name) for name in ("eye_left", "eye_right")]
+    return template.joints[eyes].mean(dim=0)
+
+
+def _parts(model: FlameModel) -> Int[Tensor, "f"]:
+    """0 for skin, 1 for eyes: the components that nothing but the eyes' joints move."""
+    component = Mesh(model.verts, model.faces).components
+    with_eyes = model.skin_weights[:, [JOINTS.index("eye_left"), JOINTS.index("eye_right")]].sum(dim=1)
+    least = torch.full((int(component.max()) + 1,), 1.0).scatter_reduce(0, component, with_eyes, "amin")
+    return (least[component[model.faces[:, 0]]] > 0.5).long()

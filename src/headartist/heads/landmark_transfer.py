@@ -1,0 +1,159 @@
+"""MediaPipe's landmarks on a user's template: from a file of theirs, and from the open head laid onto it.
+
+The open head's skin is registered to the template's, guided by the landmarks that are known; where its sites have come,
+the nearest points of the template carry their numbers. Done once for each template and remembered on disk.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headartist.cache import fingerprint, remembered
+from headartist.errors import HeadArtistError
+from headartist.geometry.closest import ClosestPoint
+from headartist.geometry.mesh import Mesh
+from headartist.geometry.registration import Pins, register
+from headartist.heads.open_head import load_open_head
+from headartist.heads.template import HeadTemplate, LandmarkSites
+
+FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
+_VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
+_NAMES = {
+    "triangles": ("triangles", "lmk_face_idx"),
+    "barycentric": ("barycentric", "lmk_b_coords"),
+    "indices": ("landmark_indices", "indices"),
+}
+
+
+@dataclass(frozen=True)
+class KnownLandmarks:
+    """Landmarks of which a user says where they are.
+
+    Attributes:
+        indices: their MediaPipe numbers.
+        sites: their places on the template.
+    """
+
+    indices: Int[Tensor, "m"]
+    sites: LandmarkSites
+
+
+def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:
+    """The landmarks that a file names for a template of `face_count` triangles; None without such a file.
+
+    An .npz of `triangles` (or `lmk_face_idx`), `barycentric` (or `lmk_b_coords`) and `landmark_indices`, the MediaPipe
+    numbers, as FLAME's `mediapipe_landmark_embedding.npz` has them; without numbers, they are 0, 1, 2, ...
+
+    Raises:
+        HeadArtistError: when the file is there and cannot be used.
+    """
+    if not path.is_file():
+        return None
+    arrays = _read(path)
+    triangles, barycentric = arrays["triangles"], arrays["barycentric"]
+    indices = arrays.get("indices", np.arange(len(triangles)))
+    count = len(indices)
+    if not (triangles.shape == indices.shape == (count,) and barycentric.shape == (count, 3) and count):
+        raise HeadArtistError(
+            f"{path} has {triangles.shape}, {barycentric.shape} and {indices.shape} triangles, barycentric weights and "
+            "indices: give one triangle, three weights and one number for each landmark."
+        )
+    if not _are_numbers(triangles, face_count) or not _are_numbers(indices, ALL_SITES) or len(set(indices)) < count:
+        raise HeadArtistError(
+            f"{path} must number triangles below {face_count} and different landmarks below {ALL_SITES}: mend it, or "
+            "remove it to have all landmarks found."
+        )
+    if not np.isfinite(barycentric).all() or np.abs(barycentric.sum(axis=1) - 1).max() > 0.01:
+        raise HeadArtistError(f"{path} has barycentric weights that do not sum to 1: mend it, or remove it.")
+    sites = LandmarkSites(torch.from_numpy(triangles.astype(np.int64)), torch.from_numpy(barycentric.astype("f4")))
+    return KnownLandmarks(torch.from_numpy(indices.astype(np.int64)), sites)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {ours: archive[name] for ours, names in _NAMES.items() for name in names if name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise HeadArtistError(f"{path} cannot be read ({error}): save it with numpy.savez, or remove it.") from None
+    for name in ("triangles", "barycentric"):
+        if name not in found:
+            raise HeadArtistError(f"{path} has no {' or '.join(_NAMES[name])}: add it, or remove the file.")
+    return found
+
+
+def _are_numbers(array: np.ndarray, below: int) -> bool:
+    return array.dtype.kind in "iu" and array.min() >= 0 and array.max() < below
+
+
+def no_landmarks() -> LandmarkSites:
+    """No sites, as a template has them before they are found."""
+    return LandmarkSites(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3))
+
+
+def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> HeadTemplate:
+    """The template with all of MediaPipe's landmarks: the 468 of the face and, where it has eyes, the 10 irises.
+
+    Args:
+        template: placed and sized as the open head is.
+        known: landmarks whose places are given; they are kept as they are.
+    """
+    tensors = () if known is None else (known.indices, known.sites.triangles, known.sites.barycentric)
+    name = fingerprint(f"{_VERSION}", template.verts, template.faces, template.part, *tensors)
+    found = remembered(f"landmarks-{name}", lambda: _found(template, known))
+    return replace(template, landmark_sites=LandmarkSites(found["triangles"], found["barycentric"]))
+
+
+def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
+    open_head = load_open_head()
+    laid = register(open_head.mesh("skin"), template.mesh("skin"), pins=_pins(open_head, template, known)).verts
+    wanted = open_head.with_verts(laid).site_positions()[:FACE_SITES]
+    sites = [_nearest(template, "skin", wanted)]
+    if (template.part_names[1:2] == ("eyes",)) and len(template.faces_of("eyes")):
+        sites.append(_nearest(template, "eyes", _iris_positions(open_head, template)))
+    triangles = torch.cat([part.triangles for part in sites])
+    barycentric = torch.cat([part.barycentric for part in sites])
+    if known is not None:
+        there = known.indices < len(triangles)
+        triangles[known.indices[there]] = known.sites.triangles[there]
+        barycentric[known.indices[there]] = known.sites.barycentric[there]
+    return {"triangles": triangles, "barycentric": barycentric}
+
+
+def _pins(open_head: HeadTemplate, template: HeadTemplate, known: KnownLandmarks | None) -> Pins | None:
+    if known is None:
+        return None
+    face = known.indices < FACE_SITES
+    numbers, sites = known.indices[face], open_head.landmark_sites
+    places = known.sites.positions(template.verts, template.faces)[face]
+    return Pins(sites.triangles[numbers], sites.barycentric[numbers], places)
+
+
+def _nearest(template: HeadTemplate, part: str, points: Float[Tensor, "n 3"]) -> LandmarkSites:
+    """The nearest points of one part of the template, its triangles numbered as in the whole."""
+    numbers = (template.part == template.part_names.index(part)).nonzero()[:, 0]
+    found = ClosestPoint(Mesh(template.verts, template.faces[numbers]))(points)
+    weights = found.barycentric.clamp(min=0)
+    return LandmarkSites(numbers[found.face], weights / weights.sum(dim=1, keepdim=True))
+
+
+def _iris_positions(open_head: HeadTemplate, template: HeadTemplate) -> Float[Tensor, "n 3"]:
+    """The open head's iris sites, carried along as each of its eyeballs becomes the template's."""
+    sites = open_head.site_positions()[FACE_SITES:]
+    placed = torch.empty_like(sites)
+    for side in (-1, 1):
+        (middle, radius), (new_middle, new_radius) = (_eyeball(head, side) for head in (open_head, template))
+        here = sites[:, 0] * side > 0
+        placed[here] = new_middle + (sites[here] - middle) * (new_radius / radius)
+    return placed
+
+
+def _eyeball(head: HeadTemplate, side: int) -> tuple[Float[Tensor, "3"], Float[Tensor, ""]]:
+    """Middle and half the width of the eyeball on one side of the plane x = 0."""
+    verts = head.verts[head.faces_of("eyes").unique()]
+    verts = verts[verts[:, 0] * side > 0]
+    low, high = verts.amin(dim=0), verts.amax(dim=0)
+    return (low + high) / 2, (high - low)[:2].mean() / 2
