@@ -13,10 +13,12 @@ import torch
 
 from headartist import cli, edit, edit_config, generate, trainer
 from headartist.checkpoint import Head, load_head
+from headartist.conditions import Scene
 from headartist.config import Config, Refine
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import HeadFolder
+from headartist.heads import load_template
 from headartist.presets import PAPER, SMOKE
 from headartist.schedules import Constant
 from small_run import PROMPT, small_config
@@ -173,6 +175,25 @@ def test_an_edit_goes_on_with_the_noise_levels_at_which_its_stages_ended(parent:
     assert (config.prior, config.avatar, config.template) == (PAPER.prior, parent.config.avatar, parent.config.template)
 
 
+def test_landmarks_follow_an_edited_expression(orphan: Path, monkeypatch: pytest.MonkeyPatch):
+    shown, step = [], trainer.train_step
+
+    def noted_step(scene: Scene, *rest: object):
+        shown.append(scene.template)
+        return step(scene, *rest)
+
+    monkeypatch.setattr(trainer, "train_step", noted_step)
+    asked = "jawOpen=0.6,mouthSmileLeft=0.5"
+    config = edit_config(orphan, "shouting", geometry_steps=1, texture_steps=0, expression=asked)
+    made = edit(orphan, config, progress=False)
+    open_mouth = load_template("open", expression=asked).site_positions()
+    assert torch.equal(shown[0].site_positions(), open_mouth)
+    assert not torch.equal(open_mouth, load_template("open").site_positions())
+    # A further edit keeps the expression unless it is told otherwise.
+    assert edit_config(made.folder, "with a hat").expression == asked
+    assert edit_config(made.folder, "calm", expression="").expression == ""
+
+
 def test_an_instruction_with_a_prefix_is_the_whole_new_prompt(parent: Head):
     assert edit_config(parent.folder, "a photo of a clown").prompt == "a photo of a clown"
 
@@ -199,6 +220,10 @@ MISTAKES = {
     ),
     "edit head older --out ./head": "head is the head to be edited, which must stay as it is: choose another --out.",
     "edit head older --preset smok": "There is no preset 'smok': did you mean 'smoke'?",
+    "edit head older --expression jawOpen": (
+        "Expression 'jawOpen' is not understood at 'jawOpen': write names with weights, each once, as in "
+        "jawOpen=0.6,mouthSmileLeft=0.5."
+    ),
     "edit head older --texture-steps -1": "Stage edit_texture: steps must not be negative (got -1).",
     "edit coloured older": "These settings have no stage that shapes: use --keep-geometry or another --preset.",
     "generate clown --config edited": (

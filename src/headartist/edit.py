@@ -74,6 +74,7 @@ def edit_config(
     keep_geometry: bool = False,
     keep_texture: bool = False,
     reshape: bool = False,
+    expression: str | None = None,
 ) -> Config:
     """The config of an edit: the parent's head, the new text, and the stages that carry it out.
 
@@ -87,6 +88,8 @@ def edit_config(
         keep_texture: leave the colours as they are.
         reshape: let the signed distance learn too, which the paper does not: hats and hair may then grow farther than
             `avatar.offset_cells`, and less of the head is sure to stay.
+        expression: of the template, as in "jawOpen=0.6,mouthSmileLeft=0.5": the landmarks that the prior is shown
+            follow it; "" is none, and None the parent's own.
 
     Raises:
         HeadArtistError: a parent that is missing, unfinished or without colour, no instruction, or nothing to change.
@@ -104,6 +107,8 @@ def edit_config(
         prompt=edited_prompt(origin.prompt, check_prompt(instruction)),
         stages=stages,
         template=origin.template,
+        identity=origin.identity,
+        expression=origin.expression if expression is None else expression,
         avatar=origin.avatar,
         parent=content_hash(parent.weights),
     )
@@ -170,7 +175,9 @@ def _compared(
     from headartist.identity import likeness
 
     origin = load_head(parent.path)
-    found = likeness(origin.avatar, made.avatar, load_template(origin.config.template))
+    asked = origin.config
+    template = load_template(asked.template, identity=asked.identity, expression=asked.expression)
+    found = likeness(origin.avatar, made.avatar, template)
     record = {**made.provenance, "likeness": {name: round(value, 4) for name, value in asdict(found).items()}}
     folder.write_provenance(record)
     return replace(made, provenance=record)
