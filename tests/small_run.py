@@ -1,4 +1,4 @@
-"""A whole run that takes seconds: both stages, a coarse head, a tiny random prior."""
+"""A whole run that takes seconds: two stages, a coarse head, a tiny random prior."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ FIELD = FieldConfig(levels=3, base=4, growth=2.0, log2_table=8, width=8, depth=1
 
 
 def small_config(prior: Path, *, steps: int = 4, checkpoint_every: int = 1000) -> Config:
-    """The embedded preset made small."""
-    geometry, texture = EMBEDDED.stages
+    """The embedded preset made small, without its refinement."""
+    geometry, texture, _ = EMBEDDED.stages
     return replace(
         EMBEDDED,
         prior=StableDiffusion(model=str(prior)),
@@ -23,5 +23,5 @@ def small_config(prior: Path, *, steps: int = 4, checkpoint_every: int = 1000) -
             replace(texture, steps=steps, render_size=32),
         ),
         run=Run(device="cpu", threads=1, checkpoint_every=checkpoint_every, preview_every=0, log_every=1),
-        exports=Exports(formats=("glb",), texture_size=64, video_views=0),
+        exports=Exports(formats=("glb",), texture_size=64, rig=False, video_views=0),
     )

@@ -233,11 +233,13 @@ def test_differences_show_a_value_of_another_type_as_a_whole():
         "texture.loss Ssd(cfg_scale=7.5, anchor=0) -> Sds(cfg_scale=50)",
         "texture.t_max 0.98 -> Step(before=0.98, after=0.7, at=5)",
     ]
-    assert differences(SMOKE, replace(SMOKE, stages=SMOKE.stages[1:])) == ["stages (geometry, texture) -> (texture)"]
+    assert differences(SMOKE, replace(SMOKE, stages=SMOKE.stages[1:])) == [
+        "stages (geometry, texture, refinement) -> (texture, refinement)"
+    ]
 
 
 def test_stage_names_must_differ_from_each_other_and_from_settings():
-    geometry, _ = SMOKE.stages
+    geometry, *_ = SMOKE.stages
     with pytest.raises(HeadArtistError, match="different names"):
         replace(SMOKE, stages=(geometry, geometry))
     with pytest.raises(HeadArtistError, match="like a setting of the config"):

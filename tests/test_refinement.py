@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from headartist import generate
 from headartist.config import Refine
 from headartist.distillation import add_noise
 from headartist.errors import HeadArtistError
-from headartist.presets import PAPER
+from headartist.presets import PAPER, SMOKE
 from headartist.priors import Conditions, Noise, load_prior
 from headartist.refinement import LEAST_SIGNAL, denoised, feature_distance, refine
 from headartist.schedules import Constant, Linear
 from known_priors import CLOCK, GaussianPrior, LinearPrior, draws, image_gradient
 from test_trainer import TEXTURE, _folder, _run, _scene
+from toys import ToyPrior
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,15 @@ def test_features_are_not_asked_of_a_prior_that_has_none():
     with pytest.raises(HeadArtistError) as caught:
         refine(prior, image, conditions, t, noise, cfg_scale=7.5, perceptual=0.1)
     assert str(caught.value) == "LinearPrior has no features to compare pictures by: use perceptual=0."
+
+
+def test_features_that_are_missing_are_missed_before_the_first_step(tmp_path):
+    *others, refinement = PAPER.stages
+    stages = (*others, replace(refinement, loss=Refine(perceptual=0.1)))
+    config = replace(SMOKE, stages=stages, run=replace(SMOKE.run, device="cpu"))
+    with pytest.raises(HeadArtistError, match="ToyPrior has no features"):
+        generate("a clown", config, prior=ToyPrior(), out=tmp_path / "head", progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["sd21", "embedded"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headartist.config import Config, Exports
+from headartist.config import Config, Exports, Refine
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
 from headartist.presets import preset
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch comes with these
     import torch
 
     import headartist.checkpoint
+    import headartist.heads
     import headartist.priors.prior
 
 
@@ -127,8 +128,23 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
 
     origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
     return export_head(
-        head.avatar, head.folder, formats=exports.formats, texture_size=exports.texture_size, metadata=origin
+        head.avatar,
+        head.folder,
+        formats=exports.formats,
+        texture_size=exports.texture_size,
+        metadata=origin,
+        rig=_rig_template(head.config) if exports.rig else None,
+        eyes=exports.eyes,
+        variant=exports.variant,
     )
+
+
+def _rig_template(config: Config) -> "headartist.heads.HeadTemplate | None":
+    """The template as the head began; None for one that has no shapes to carry, such as a bare mesh."""
+    from headartist.heads.template import load_template
+
+    template = load_template(config.template, identity=config.identity, expression=config.expression)
+    return template if template.expression_names and "jaw" in template.joint_names else None
 
 
 def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progress: bool = True) -> Path:
@@ -157,6 +173,7 @@ def _optimise(
     from headartist.checkpoint import is_finished, load_head
     from headartist.heads.template import load_template
     from headartist.provenance import continued, provenance
+    from headartist.refinement import perceptive
     from headartist.trainer import Scene, train
 
     if not overwrite and is_finished(folder, config):
@@ -166,6 +183,8 @@ def _optimise(
     device = _device(config.run.device, prior)
     template = load_template(config.template, identity=config.identity, expression=config.expression)
     judge = _load_prior(config, device) if prior is None else prior
+    if any(isinstance(stage.loss, Refine) and stage.loss.perceptual for stage in config.stages):
+        perceptive(judge)  # now rather than after the stages before
     generator = torch.Generator().manual_seed(config.seed)
     record = provenance(config, device, prior)
     if parent is None:

@@ -117,6 +117,18 @@ EMBEDDED = Config(
             views=2,
             negative="{negative}",
         ),
+        # Pixels alone: features would take a gradient through the encoder, and twice the time.
+        Stage(
+            name="refinement",
+            trains=_COLOUR,
+            draws="rgb",
+            loss=Refine(cfg_scale=7.5, perceptual=0.0),
+            steps=200,
+            t_max=Linear(0.7, 0.2, begin=0, end=200),
+            render_size=96,
+            views=2,
+            negative="{negative}",
+        ),
     ),
     run=Run(checkpoint_every=100, preview_every=100),
 )
@@ -128,6 +140,7 @@ QUICK = replace(
     stages=(
         replace(EMBEDDED.stages[0], steps=200, render_size=64),
         replace(EMBEDDED.stages[1], steps=200, render_size=64, t_max=Step(0.98, 0.7, at=50)),
+        replace(EMBEDDED.stages[2], steps=100, render_size=64, t_max=Linear(0.7, 0.2, begin=0, end=100)),
     ),
     exports=Exports(texture_size=512, video_views=60, video_size=256),
 )
@@ -139,6 +152,7 @@ SMOKE = replace(
     stages=(
         replace(EMBEDDED.stages[0], steps=20, render_size=64, views=1),
         replace(EMBEDDED.stages[1], steps=20, render_size=64, views=1, t_max=Constant(0.98)),
+        replace(EMBEDDED.stages[2], steps=10, render_size=64, views=1, t_max=Constant(0.5)),
     ),
     run=Run(checkpoint_every=10, preview_every=0, log_every=1),
     exports=Exports(formats=("glb",), texture_size=128, video_views=0),

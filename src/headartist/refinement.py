@@ -85,10 +85,20 @@ def feature_distance(
     Raises:
         HeadArtistError: when the prior has no features.
     """
-    if not isinstance(prior, PerceptivePrior):
-        raise HeadArtistError(f"{type(prior).__name__} has no features to compare pictures by: use perceptual=0.")
+    sees = perceptive(prior)
     with torch.no_grad():
-        wanted = prior.features(target)
-    pairs = zip(prior.features(image), wanted, strict=True)
+        wanted = sees.features(target)
+    pairs = zip(sees.features(image), wanted, strict=True)
     levels = [(normalize(seen) - normalize(aim)).square().sum(dim=1).mean() for seen, aim in pairs]
     return torch.stack(levels).mean()
+
+
+def perceptive(prior: ScorePrior) -> PerceptivePrior:
+    """The prior as one that has features.
+
+    Raises:
+        HeadArtistError: when it has none.
+    """
+    if not isinstance(prior, PerceptivePrior):
+        raise HeadArtistError(f"{type(prior).__name__} has no features to compare pictures by: use perceptual=0.")
+    return prior
