@@ -16,9 +16,9 @@ app = tyro.extras.SubcommandApp()
 @app.command
 def render(
     out: Path,
-    count: int = 4000,
+    count: int = 20_000,
     views: int = 6,
-    size: int = 64,
+    size: int = 128,
     assets: Path | None = None,
     seed: int = 0,
     part: int = 0,
@@ -47,13 +47,18 @@ def train(
     state: Path,
     out: Path,
     reader_steps: int = 2500,
-    vae_steps: int = 1200,
+    vae_steps: int = 3000,
     steps: int = 12_000,
     batch: int = 32,
     device: str = "cpu",
     threads: Annotated[int, tyro.conf.arg(help="CPU threads")] = 1,
     every: int = 1000,
     start: Path | None = None,
+    new_words: bool = False,
+    picture: int = 128,
+    vae: tuple[int, ...] = (16, 32, 64, 64),
+    unet: tuple[int, ...] = (48, 96, 192),
+    latent_channels: int = 4,
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 
@@ -70,7 +75,12 @@ def train(
         device: cpu or cuda.
         threads: CPU threads.
         every: steps between two evaluations.
-        start: a prior folder to start from, text encoder and VAE included; its optimiser state is not needed.
+        start: a prior folder to start from; what fits is taken, the rest is named and learned anew.
+        new_words: with `start`: learn today's vocabulary; words that both know keep their embeddings.
+        picture: pixels of the pictures; the shards must have as many.
+        vae: channels of the VAE by level; every level but the first halves the picture.
+        unet: channels of UNet and ControlNet by level.
+        latent_channels: channels of the latent.
     """
     import torch
 
@@ -80,30 +90,75 @@ def train(
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
-    workshop = Workshop(data, state, PriorSize(), device, start)
-    if start is None:
+    size = PriorSize(picture=picture, vae=vae, unet=unet, latent_channels=latent_channels)
+    workshop = Workshop(data, state, size, device, start, new_words=new_words)
+    if workshop.must_train("text_encoder"):
         train_reader(workshop, replace(READER_PLAN, steps=reader_steps))
+    if workshop.must_train("vae"):
         train_vae(workshop, replace(VAE_PLAN, steps=vae_steps))
     plan = replace(DENOISER_PLAN, steps=steps, batch=batch)
     train_denoiser(workshop, plan, evaluation(workshop, out, start), every)
 
 
 @app.command
-def judge(prior: Path, data: Path, sheet: Path) -> None:
-    """Print the gate's figures for a prior folder on held-out shards, and draw its sample sheet.
+def examiner(data: Path, out: Path, steps: int = 2000, batch: int = 64, device: str = "cpu", threads: int = 1) -> None:
+    """Train the examiner, a classifier and matcher of pictures and captions, that `judge` asks.
+
+    Args:
+        data: folder of shards rendered with another seed than the prior's; it must see nothing that the prior saw.
+        out: file for its weights.
+        steps: steps.
+        batch: pictures a step.
+        device: cpu or cuda.
+        threads: CPU threads.
+    """
+    import torch
+
+    from headartist_foundry.examiner import save_examiner, train_examiner
+
+    torch.set_num_threads(threads)
+    paths = sorted(data.glob("shard_*.npz"))
+    save_examiner(train_examiner(paths, steps, batch, torch.device(device)), out, [path.name for path in paths])
+
+
+@app.command
+def judge(
+    prior: Path,
+    data: Path,
+    sheet: Path,
+    examiner: Path | None = None,
+    detector: Path | None = None,
+    heads: tuple[Path, ...] = (),
+    count: int = 64,
+    cfg_scale: float = 3.0,
+) -> None:
+    """Judge a prior folder on held-out shards: print the gate's figures, draw its sample sheet, and ask other judges.
+
+    What the other judges say is written into the prior folder: into its model card, and as `verdict.json`.
 
     Args:
         prior: folder in the diffusers layout.
         data: folder of shards; the first ones were held out of training.
         sheet: picture to write.
+        examiner: file written by `examiner`, for attribute accuracy, R-precision and saturation.
+        detector: a Python that has MediaPipe (an environment of its own with mediapipe==0.10.21), for faces.
+        heads: Head folders made with the prior; the detector looks for faces on their backs.
+        count: samples in colour that the judges see; a third as many are normals.
+        cfg_scale: of the samples.
     """
     from headartist.priors.stable_diffusion import load_prior
     from headartist_foundry import judge as judging
+    from headartist_foundry.examiner import load_examiner
+    from headartist_foundry.verdict import Judges, give_verdict, make_exhibit
     from headartist_foundry.workshop import held_out_pictures
 
-    loaded = load_prior(prior, device="cpu")
-    print(judging.gate(loaded, held_out_pictures(data)))
+    loaded, pictures = load_prior(prior, device="cpu"), held_out_pictures(data)
+    print(judging.gate(loaded, pictures))
     judging.sample_sheet(loaded, sheet)
+    if examiner:
+        seen = [path.name for path in data.glob("shard_*.npz")]
+        judges = Judges(load_examiner(examiner, seen), detector, heads)
+        print(give_verdict(prior, make_exhibit(loaded, pictures, count, cfg_scale=cfg_scale), judges))
 
 
 if __name__ == "__main__":

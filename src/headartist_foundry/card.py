@@ -1,6 +1,7 @@
 """The model card that travels with the embedded prior."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from headartist_foundry.captions import NORMAL_PREFIX
 
@@ -39,6 +40,51 @@ origins and hair styles is that of the generator, not of any population.
 ## Licence
 Weights: Apache-2.0. Sources of the training pictures: CC0.
 """
+
+
+VERDICT = "## Judges that it never saw"
+NEXT = "## Known failures"
+ROWS = {
+    "attribute_accuracy": "attributes named right by a classifier",
+    "r_precision": "pictures that fit their own caption best (R-precision)",
+    "face_found": "frontal pictures in which MediaPipe finds a face",
+    "landmark_error": "MediaPipe's landmarks off by, of the distance between the irises",
+    "saturation": "mean saturation of the head's colours",
+}
+
+
+def verdict_section(figures: Mapping[str, Any]) -> str:
+    """The table of `judge`: samples of the prior beside the renders under the same captions and landmarks."""
+    samples, renders = figures["samples"], figures["renders"]
+    lines = [
+        VERDICT,
+        f"{figures['pictures']} samples under captions and landmarks of held-out characters, beside their renders:",
+        "",
+        "| judge | samples | renders |",
+        "|---|---|---|",
+    ]
+    for name, words in ROWS.items():
+        if name in samples:
+            lines.append(f"| {words} | {100 * samples[name]:.1f} % | {100 * renders[name]:.1f} % |")
+    if "janus_rate" in figures:
+        words = "back views of finished heads in which MediaPipe finds a face"
+        lines.append(f"| {words} | {100 * figures['janus_rate']:.1f} % | |")
+    lines += ["", "Of the attributes, samples against renders: " + _attributes(samples, renders) + ".", "", ""]
+    return "\n".join(lines)
+
+
+def _attributes(samples: Mapping[str, Any], renders: Mapping[str, Any]) -> str:
+    of_renders = renders["attributes"]
+    return ", ".join(
+        f"{name.replace('_', ' ')} {100 * share:.0f} ({100 * of_renders[name]:.0f})"
+        for name, share in samples["attributes"].items()
+    )
+
+
+def with_verdict(card: str, figures: Mapping[str, Any]) -> str:
+    """A model card with the table of `judge`, instead of the one it may have had."""
+    before, _, rest = card.partition(NEXT)
+    return before.partition(VERDICT)[0] + verdict_section(figures) + NEXT + rest
 
 
 def model_card(samples: int, pictures: int, figures: Mapping[str, float], pixels: int) -> str:

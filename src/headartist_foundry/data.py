@@ -75,10 +75,13 @@ class Pictures:
         drawn = draw_landmarks(self.sites[index] * size, size, face=face)
         return torch.from_numpy(drawn).permute(2, 0, 1).float() / 255
 
-    def caption(self, index: int, rng: np.random.Generator, *, normals: bool, view_words: bool) -> str:
+    def caption(
+        self, index: int, rng: np.random.Generator, *, normals: bool, view_words: bool, complete: bool = False
+    ) -> str:
         """A caption for one view, worded anew at each call."""
         words = view_word(float(self.azimuth_deg[index]), float(self.elevation_deg[index])) if view_words else ""
-        return caption(self.traits[self.head[index]], rng, normals=normals, view_words=words)
+        traits = self.traits[self.head[index]]
+        return caption(traits, rng, normals=normals, view_words=words, complete=complete)
 
     def batch(self, rng: np.random.Generator, count: int, landmark_size: int) -> Batch:
         """A training batch, half colour and half normal maps."""

@@ -37,7 +37,7 @@ def gate(prior: StableDiffusionPrior, pictures: Pictures, *, t: int = 600, count
     Text counts when the wrong one costs 30 % in colour and 20 % in normals, landmarks when the wrong ones cost 50 %.
     """
     rng = np.random.default_rng(0)
-    chosen = rng.permutation(len(pictures))[:count]
+    chosen = rng.permutation(np.flatnonzero(~pictures.spoiled))[:count]
     # Another head's caption and another view's landmarks: the order is shuffled, so neighbours differ in both.
     result: dict[str, float] = {}
     marks = torch.stack([pictures.landmark_map(i, prior.landmark_size) for i in chosen])

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from headartist.priors.layout import WEIGHTS
+from headartist.priors.layout import TOKENIZER_FILES, WEIGHTS
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -36,6 +36,7 @@ class PriorSize:
     Attributes:
         picture: pixels of the pictures.
         vae: channels by level; every level but the first halves the picture.
+        latent_channels: of the latent; 4 are what the paper's warm-up, which takes normals and opacity for one, needs.
         unet: channels by level; all but the first attend to the text.
         heads: width of an attention head.
         text: width of the text encoder.
@@ -45,8 +46,9 @@ class PriorSize:
         groups: channels are normalised in that many groups.
     """
 
-    picture: int = 64
-    vae: tuple[int, ...] = (16, 32, 64)
+    picture: int = 128
+    vae: tuple[int, ...] = (16, 32, 64, 64)
+    latent_channels: int = 4
     unet: tuple[int, ...] = (48, 96, 192)
     heads: int = 32
     text: int = 128
@@ -77,7 +79,7 @@ class PriorModels(nn.Module):
         torch.manual_seed(seed)  # the libraries' initialisers know no generator
         levels = len(size.unet)
         shared: dict[str, Any] = {
-            "in_channels": 4,
+            "in_channels": size.latent_channels,
             "block_out_channels": size.unet,
             "layers_per_block": 1,
             "cross_attention_dim": size.text,
@@ -90,7 +92,7 @@ class PriorModels(nn.Module):
         }
         self.unet: Any = UNet2DConditionModel(
             sample_size=size.latent,
-            out_channels=4,
+            out_channels=size.latent_channels,
             up_block_types=("CrossAttnUpBlock2D",) * (levels - 1) + ("UpBlock2D",),
             **shared,
         )
@@ -100,7 +102,7 @@ class PriorModels(nn.Module):
             block_out_channels=size.vae,
             down_block_types=("DownEncoderBlock2D",) * depth,
             up_block_types=("UpDecoderBlock2D",) * depth,
-            latent_channels=4,
+            latent_channels=size.latent_channels,
             layers_per_block=1,
             norm_num_groups=size.groups,
             sample_size=size.picture,
@@ -131,32 +133,61 @@ class PriorModels(nn.Module):
             with torch.no_grad():
                 convolution.weight.mul_(HEAD_START)
 
-    def start_from(self, folder: Path) -> None:
-        """Take the weights of a prior folder of the same sizes, in half precision as they are there."""
+    def start_from(self, folder: Path) -> dict[str, list[str]]:
+        """Take from a prior folder, in half precision as its weights are there, whatever fits by name and shape.
+
+        Words that both vocabularies know keep their embedding, whatever their numbers are, and of position embeddings
+        as many are taken as both have.
+
+        Returns:
+            By part, the names of weights that were not taken, or not wholly.
+        """
+        left: dict[str, list[str]] = {}
         for part, file_stem in WEIGHTS.items():
             module = getattr(self, part)
             prefix = "text_model." if part == "text_encoder" else ""
             bare = not any(name.startswith(prefix) for name in module.state_dict())
             weights = load_file(folder / part / f"{file_stem}.safetensors")
-            module.load_state_dict(
-                {name.removeprefix(prefix) if bare else name: value.float() for name, value in weights.items()}
-            )
+            given = {name.removeprefix(prefix) if bare else name: value.float() for name, value in weights.items()}
+            own = module.state_dict()
+            left[part] = [name for name, value in own.items() if name not in given or given[name].shape != value.shape]
+            if part == "text_encoder":
+                left[part] += self._take_words(own, given, folder / "tokenizer" / TOKENIZER_FILES[0])
+            fitting = {name: given[name] for name in own if name not in left[part]}
+            module.load_state_dict(own | fitting)
         settings = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
         self.vae.register_to_config(scaling_factor=settings["scaling_factor"])
+        return left
+
+    def _take_words(self, own: dict[str, Tensor], given: dict[str, Tensor], vocabulary: Path) -> list[str]:
+        """Copy the embeddings of shared words and positions into `own`; returns names whose rows mean other words."""
+        words = json.loads(vocabulary.read_text(encoding="utf-8"))
+        mine = self.tokenizer.get_vocab()
+        (name,) = (name for name in own if name.endswith("token_embedding.weight"))
+        (places,) = (name for name in own if name.endswith("position_embedding.weight"))
+        same_places = min(len(own[places]), len(given[places]))
+        if own[places].shape[1] == given[places].shape[1]:
+            own[places] = torch.cat([given[places][:same_places], own[places][same_places:]])
+        if words == mine:
+            return []
+        if own[name].shape[1] == given[name].shape[1]:
+            shared = [word for word in mine if word in words]
+            table = own[name].clone()
+            table[[mine[word] for word in shared]] = given[name][[words[word] for word in shared]]
+            own[name] = table
+        return [name] if own[name].shape == given[name].shape else []
 
     def denoiser(self) -> nn.ModuleDict:
         """The parts that learn together, once text encoder and VAE stand."""
         return nn.ModuleDict({"unet": self.unet, "controlnet": self.controlnet})
 
-    def tokens(self, captions: list[str]) -> torch.Tensor:
+    def tokens(self, captions: list[str]) -> Tensor:
         """Token ids, padded to the longest text, n k."""
         length = self.tokenizer.model_max_length
         rows = self.tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return rows.input_ids
 
-    def predict(
-        self, z_t: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, landmark_map: torch.Tensor
-    ) -> torch.Tensor:
+    def predict(self, z_t: Tensor, t: Tensor, tokens: Tensor, landmark_map: Tensor) -> Tensor:
         """The network's output (velocity) for noised latents."""
         with torch.no_grad():
             features = self.text_encoder(tokens)[0]

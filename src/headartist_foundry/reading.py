@@ -5,6 +5,7 @@ its pictures learns it very late. The encoder stays as it is afterwards, like th
 """
 
 from dataclasses import asdict
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,26 +21,39 @@ NOTHING = ""
 DOMAIN, VIEW = "domain", "view"
 
 
+def hidden(traits: Traits) -> set[str]:
+    """The traits that do not show in a colour picture of this character, or that no caption names."""
+    names = set()
+    if traits.hair == "bald" or traits.is_stone:
+        names.add("hair_colour")
+    if not traits.beard or traits.is_stone:
+        names.add("beard_colour")
+    if not traits.hat or traits.is_stone:
+        names.add("hat_colour")
+    if traits.is_stone:
+        names.add("origin")
+    if traits.paint not in ("face paint", "war paint"):
+        names.add("paint_colour")
+    if traits.kind != "human" or traits.glasses == "sunglasses" or traits.expression == "eyes closed":
+        names.add("eye_colour")
+    if traits.paint in ("clown", "skull"):
+        names |= {"skin", "freckles"}
+    return names | ({"age", "build", "origin", "sex"} if traits.kind == "alien" else {"alien_colour"})
+
+
 def visible(traits: Traits) -> dict[str, str]:
     """The traits that show in a colour picture and that its caption may name; the others are `NOTHING`."""
-    shown = asdict(traits)
-    hidden = set()
-    if traits.hair == "bald" or traits.is_stone:
-        hidden.add("hair_colour")
-    if not traits.beard or traits.is_stone:
-        hidden.add("beard_colour")
-    if not traits.hat or traits.is_stone:
-        hidden.add("hat_colour")
-    if traits.is_stone:
-        hidden.add("origin")
-    if traits.paint not in ("face paint", "war paint"):
-        hidden.add("paint_colour")
-    if traits.kind != "human" or traits.glasses == "sunglasses" or traits.expression == "eyes closed":
-        hidden.add("eye_colour")
-    if traits.paint in ("clown", "skull"):
-        hidden |= {"skin", "freckles"}
-    hidden |= {"age", "build", "origin", "sex"} if traits.kind == "alien" else {"alien_colour"}
-    return {name: NOTHING if name in hidden else value for name, value in shown.items()}
+    names = hidden(traits)
+    return {name: NOTHING if name in names else value for name, value in asdict(traits).items()}
+
+
+@cache
+def possible_answers() -> dict[str, list[str]]:
+    """Every value that each trait can have, `NOTHING` included, and the two domains."""
+    rng = np.random.default_rng(0)
+    seen = [visible(sample_traits(rng)) for _ in range(4000)]
+    answers = {name: sorted({row[name] for row in seen} | {NOTHING}) for name in seen[0]}
+    return answers | {DOMAIN: ["colour", "normals"]}
 
 
 class Reader(nn.Module):
@@ -48,10 +62,7 @@ class Reader(nn.Module):
     def __init__(self, models: PriorModels) -> None:
         super().__init__()
         self.text_encoder = models.text_encoder
-        rng = np.random.default_rng(0)
-        seen = [visible(sample_traits(rng)) for _ in range(4000)]
-        self.answers = {name: sorted({row[name] for row in seen} | {NOTHING}) for name in seen[0]}
-        self.answers |= {DOMAIN: ["colour", "normals"], VIEW: [NOTHING, *VIEW_WORDS]}
+        self.answers = possible_answers() | {VIEW: [NOTHING, *VIEW_WORDS]}
         width = models.text_encoder.config.hidden_size
         self.questions = nn.ModuleDict({name: nn.Linear(width, len(words)) for name, words in self.answers.items()})
 

@@ -49,7 +49,7 @@ class TrainingPlan:
 
 
 READER_PLAN = TrainingPlan(steps=2500, batch=64, rate=1e-3)
-VAE_PLAN = TrainingPlan(steps=1200, batch=16, rate=2e-3, ema=0.99)
+VAE_PLAN = TrainingPlan(steps=3000, batch=16, rate=2e-3, ema=0.99)
 DENOISER_PLAN = TrainingPlan(steps=12_000, batch=32, rate=1e-3)
 
 
@@ -197,8 +197,8 @@ def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
         mean = vae.encode(pictures * 2 - 1).latent_dist.mean
         error = F.mse_loss(vae.decode(mean).sample.clamp(-1, 1), pictures * 2 - 1) / 4
         # The posterior's variance was never trained; samplers that draw from it shall get the mean.
-        vae.quant_conv.weight[4:].zero_()
-        vae.quant_conv.bias[4:].fill_(-12.0)
+        vae.quant_conv.weight[vae.config.latent_channels :].zero_()
+        vae.quant_conv.bias[vae.config.latent_channels :].fill_(-12.0)
     vae.register_to_config(scaling_factor=round(1 / float(mean.std()), 4))
     if workshop.leads:
         print(f"vae psnr {-10 * float(error.log10()):.2f} dB, scaling {vae.config.scaling_factor}", flush=True)

@@ -37,7 +37,7 @@ PAINT_COLOURS = {
     "black": (0.05, 0.05, 0.06),
     "yellow": (0.90, 0.74, 0.14),
 }
-SKIN_TONES = {"pale": (0.97, 0.86, 0.80), "tanned": (0.76, 0.53, 0.37), "dark": (0.30, 0.19, 0.13)}
+SKIN_TONES = {"pale": (0.91, 0.79, 0.72), "tanned": (0.76, 0.53, 0.37), "dark": (0.30, 0.19, 0.13)}
 """Skins that are named for themselves; without one the skin is what is usual for the origin."""
 ALIEN_COLOURS = {"green": (0.28, 0.62, 0.16), "blue": (0.18, 0.38, 0.78), "purple": (0.50, 0.26, 0.66)}
 STONE_COLOURS = {"marble": (0.86, 0.85, 0.82), "bronze": (0.46, 0.29, 0.13), "gold": (0.83, 0.62, 0.18)}

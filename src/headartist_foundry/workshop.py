@@ -1,6 +1,9 @@
 """Workshop: the folder, data, models and processes of one training."""
 
+import json
 import os
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from headartist.errors import HeadArtistError
+from headartist.files import write_text
 from headartist.priors.layout import save_prior
 from headartist_foundry.captions import NEGATIVE_WORDS, caption
 from headartist_foundry.data import Pictures
 from headartist_foundry.models import SCHEDULER, PriorModels, PriorSize
-from headartist_foundry.tokens import write_tokenizer
+from headartist_foundry.tokens import WORD_END, write_tokenizer
 from headartist_foundry.traits import sample_traits
 
 HELD_OUT = ("00000", "00001")
@@ -21,27 +25,49 @@ HELD_OUT = ("00000", "00001")
 
 
 class Workshop:
-    """A folder for training with its models, data and device; the models start from a prior where one is given."""
+    """A folder for training with its models, data and device; the models start from a prior where one is given.
+
+    Args:
+        data: folder of shards.
+        folder: for the training state.
+        size: of the networks.
+        device: cpu or cuda.
+        start: a prior folder to take weights from, as far as they fit.
+        new_words: learn the vocabulary from today's grammar rather than take that of `start`; words that both know
+            keep their embeddings.
+
+    Raises:
+        HeadArtistError: `folder` was begun with other sizes, or `data` has too few shards or pictures of another size.
+    """
 
     def __init__(
-        self, data: Path, folder: Path, size: PriorSize, device: str = "cpu", start: Path | None = None
+        self,
+        data: Path,
+        folder: Path,
+        size: PriorSize,
+        device: str = "cpu",
+        start: Path | None = None,
+        *,
+        new_words: bool = False,
     ) -> None:
         self.data, self.folder, self.size = data, folder, size
         self.device = torch.device(device)
         self.mixed = self.device.type == "cuda"
         self.rank, self.team = _join_team(self.device)
         folder.mkdir(parents=True, exist_ok=True)
+        _keep_to_one_size(folder / "size.json", size)
         self._paths: list[Path] = []
         self.refresh()
         self.held_out = held_out_pictures(data)
-        self.tokenizer_folder = folder / "tokenizer" if start is None else start / "tokenizer"
+        self.tokenizer_folder = start / "tokenizer" if start and not new_words else folder / "tokenizer"
         if self.leads and not self.tokenizer_folder.exists():
             write_tokenizer(caption_corpus(), self.tokenizer_folder, length=size.tokens)
         if self.team > 1:
             dist.barrier()
         self.models = PriorModels(size, self.tokenizer_folder, seed=0)
-        if start is not None:
-            self.models.start_from(start)
+        self.left = self.models.start_from(start) if start else None
+        if start and self.leads:
+            self._tell_start(start)
         self.models.to(self.device)
         for part in (self.models.unet, self.models.controlnet, self.models.vae):
             part.to(memory_format=torch.channels_last)
@@ -50,6 +76,23 @@ class Workshop:
     def leads(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == 0
+
+    def must_train(self, part: str) -> bool:
+        """Whether a part has weights of its own to learn before the denoiser can, all of it or what did not fit."""
+        return self.left is None or bool(self.left[part])
+
+    def _tell_start(self, start: Path) -> None:
+        """Say what was not taken from a prior folder, and which words of the grammar it never learned."""
+        for part, names in (self.left or {}).items():
+            if names:
+                print(
+                    f"{start}: {len(names)} weights of {part} do not fit (first {names[0]}) and begin anew", flush=True
+                )
+        known = self.models.tokenizer.get_vocab()
+        words = {word for line in caption_corpus(2000) for word in re.findall(r"[a-z]+", line.lower())}
+        new = sorted(word for word in words if word + WORD_END not in known)
+        if new:
+            print(f"words that {start} never learned (--new-words learns them): {', '.join(new)}", flush=True)
 
     def refresh(self) -> None:
         """Take in shards that were rendered since.
@@ -65,6 +108,11 @@ class Workshop:
             )
         if training != self._paths:
             self._paths, self.pictures = training, Pictures(training)
+        if self.pictures.size != self.size.picture:
+            raise HeadArtistError(
+                f"{self.data} holds pictures of {self.pictures.size} px, the prior's have {self.size.picture}: "
+                "train with that --picture, or render with that --size"
+            )
 
     def autocast(self) -> torch.autocast:
         """Mixed precision where the device has it."""
@@ -104,6 +152,20 @@ def caption_corpus(count: int = 20_000) -> list[str]:
 
 def _is_held_out(path: Path) -> bool:
     return path.stem.endswith(HELD_OUT)
+
+
+def _keep_to_one_size(path: Path, size: PriorSize) -> None:
+    """Remember the sizes that a training was begun with, and refuse others."""
+    asked = json.loads(json.dumps(asdict(size)))
+    if not path.exists():
+        write_text(path, json.dumps(asked, indent=1) + "\n")
+        return
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in asked.items():
+        if begun[name] != value:
+            raise HeadArtistError(
+                f"{path.parent} was begun with {name} {begun[name]}, not {value}: keep to that, or use another --state"
+            )
 
 
 def _join_team(device: torch.device) -> tuple[int, int]:

@@ -1,0 +1,184 @@
+"""Examiner: a small network that the prior never saw, which names what a picture shows and picks the caption it fits.
+
+It learns from shards of its own, rendered with another seed, and shares no weight with the prior.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from headartist.errors import HeadArtistError
+from headartist.files import replacing
+from headartist_foundry.data import Pictures
+from headartist_foundry.reading import DOMAIN, hidden, possible_answers
+from headartist_foundry.traits import Traits
+
+ATTRIBUTES = (
+    DOMAIN,
+    "kind",
+    "sex",
+    "age",
+    "origin",
+    "build",
+    "expression",
+    "hair",
+    "hair_colour",
+    "beard",
+    "glasses",
+    "hat",
+)
+SIGHT = 96  # pixels it looks at
+FEATURES, BUCKETS = 192, 4096
+FRONT_DEG, LEVEL_DEG = 60.0, 30.0  # views that show the face
+UNASKED = -100  # cross_entropy's word for "does not count"
+TEMPERATURE = 0.07
+
+
+@dataclass(frozen=True)
+class Question:
+    """One picture and what is to be answered about it."""
+
+    picture: Tensor  # 3 h w
+    caption: str
+    answers: Tensor  # a int64: the right answer to each of `ATTRIBUTES`, `UNASKED` where it cannot be seen
+
+
+class Examiner(nn.Module):
+    """Picture and text encoders into one space, and a classifier for each attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 128, FEATURES)
+        blocks = []
+        for before, after in pairwise(widths):
+            blocks += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
+            blocks += [nn.Conv2d(after, after, 3, 1, 1), nn.GroupNorm(8, after), nn.SiLU()]
+        self.see = nn.Sequential(*blocks)
+        width = 4 * FEATURES  # a quarter of the picture each, so that what is on top is told from what is below
+        self.questions = nn.ModuleDict({name: nn.Linear(width, len(possible_answers()[name])) for name in ATTRIBUTES})
+        self.words = nn.EmbeddingBag(BUCKETS, FEATURES, mode="mean")
+        self.read = nn.Sequential(nn.Linear(FEATURES, FEATURES), nn.SiLU(), nn.Linear(FEATURES, FEATURES))
+        self.show = nn.Linear(width, FEATURES)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Features of pictures in [0, 1] of any size, n d."""
+        shown = F.interpolate(pictures, size=(SIGHT, SIGHT), mode="area") * 2 - 1
+        return F.adaptive_avg_pool2d(self.see(shown), 2).flatten(1)
+
+    def answers(self, features: Tensor) -> list[Tensor]:
+        """Scores for every attribute, in the order of `ATTRIBUTES`."""
+        return [self.questions[name](features) for name in ATTRIBUTES]
+
+    def affinity(self, features: Tensor, captions: Sequence[str]) -> Tensor:
+        """Cosine of every picture with every caption, n m."""
+        buckets = [_buckets(caption) for caption in captions]
+        starts = np.cumsum([0] + [len(row) for row in buckets[:-1]])
+        flat = torch.tensor([bucket for row in buckets for bucket in row], device=features.device)
+        texts = self.read(self.words(flat, torch.from_numpy(starts).to(features.device)))
+        return F.normalize(self.show(features), dim=1) @ F.normalize(texts, dim=1).T
+
+
+def _buckets(caption: str) -> list[int]:
+    """Numbers of the words and pairs of neighbouring words."""
+    words = ["^", *re.findall(r"[a-z]+", caption.lower())]
+    pairs = [f"{a} {b}" for a, b in pairwise(words)]
+    return [zlib.crc32(term.encode()) % BUCKETS for term in words + pairs]
+
+
+def right_answers(traits: Traits, *, normals: bool) -> Tensor:
+    """What is to be answered about a picture that shows the face."""
+    unseen = hidden(traits) | ({"hair_colour"} if normals else set())
+    if traits.hair == "bald" and (traits.hat or traits.kind == "alien"):
+        unseen = unseen | {"hair"}  # no caption says it
+    truth = {name: getattr(traits, name) for name in ATTRIBUTES if name != DOMAIN}
+    truth[DOMAIN] = "normals" if normals else "colour"
+    numbers = [UNASKED if n in unseen else possible_answers()[n].index(truth[n]) for n in ATTRIBUTES]
+    return torch.tensor(numbers)
+
+
+def facing(pictures: Pictures) -> np.ndarray:
+    """Numbers of the sound views that show the face."""
+    front = np.abs(pictures.azimuth_deg) <= FRONT_DEG
+    return np.flatnonzero(front & (np.abs(pictures.elevation_deg) <= LEVEL_DEG) & ~pictures.spoiled)
+
+
+def ask(pictures: Pictures, index: int, rng: np.random.Generator, *, normals: bool, complete: bool) -> Question:
+    """The question about one view; `complete` captions leave nothing out."""
+    traits = pictures.traits[pictures.head[index]]
+    text = pictures.caption(index, rng, normals=normals, view_words=complete, complete=complete)
+    return Question(pictures.picture(index, normals=normals), text, right_answers(traits, normals=normals))
+
+
+def examination_loss(examiner: Examiner, questions: list[Question], device: torch.device) -> Tensor:
+    """Mean cross-entropy of the attributes, and that of picking each other's caption and picture."""
+    features = examiner.features(torch.stack([q.picture for q in questions]).to(device))
+    right = torch.stack([q.answers for q in questions]).to(device)
+    asked = [(s, right[:, k]) for k, s in enumerate(examiner.answers(features)) if (right[:, k] != UNASKED).any()]
+    naming = torch.stack([F.cross_entropy(scores, truth, ignore_index=UNASKED) for scores, truth in asked]).mean()
+    scores = examiner.affinity(features, [q.caption for q in questions]) / TEMPERATURE
+    own = torch.arange(len(questions), device=device)
+    return naming + 0.25 * (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own))
+
+
+def train_examiner(paths: list[Path], steps: int, batch: int, device: torch.device) -> Examiner:
+    """Train on shards; the learning rate falls to zero along a cosine."""
+    pictures = Pictures(paths)
+    views = facing(pictures)
+    if len(views) < batch:
+        raise HeadArtistError(f"{len(views)} views of {len(paths)} shards show a face: render at least {batch}.")
+    torch.manual_seed(0)  # the layers' initialisers know no generator
+    examiner = Examiner().to(device).train()
+    optimizer = torch.optim.AdamW(examiner.parameters(), lr=1e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    rng = np.random.default_rng(0)
+    for step in range(steps):
+        chosen = rng.choice(views, batch, replace=False)
+        questions = [ask(pictures, i, rng, normals=bool(rng.random() < 0.4), complete=False) for i in chosen]
+        loss = examination_loss(examiner, questions, device)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            print(f"examiner step {step + 1}: loss {float(loss.detach()):.3f}", flush=True)
+    return examiner.cpu().eval()
+
+
+def save_examiner(examiner: Examiner, path: Path, shards: list[str]) -> None:
+    """Write its weights, with the names of the shards it learned from and the answers it knows."""
+    metadata = {"shards": json.dumps(shards), "answers": json.dumps(possible_answers())}
+    with replacing(path) as draft:
+        save_file(examiner.state_dict(), draft, metadata=metadata)
+
+
+def load_examiner(path: Path, seen: list[str]) -> Examiner:
+    """Read what `save_examiner` wrote.
+
+    Args:
+        path: the file.
+        seen: names of the shards that the prior to be examined learned from or is examined on.
+
+    Raises:
+        HeadArtistError: it learned from one of them, or knows other answers than the grammar of today.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    both = sorted(set(json.loads(metadata["shards"])) & set(seen))
+    if both:
+        raise HeadArtistError(f"the examiner {path} learned from {both[0]}, as the prior did: use another --seed.")
+    if json.loads(metadata["answers"]) != possible_answers():
+        raise HeadArtistError(f"the examiner {path} knows other traits than today's: train it again.")
+    examiner = Examiner()
+    examiner.load_state_dict(load_file(path))
+    return examiner.eval()

@@ -1,0 +1,36 @@
+"""A program for another Python, one that has MediaPipe: where are the faces in these pictures?
+
+MediaPipe wants older libraries than the foundry, so it lives in an environment of its own
+(`python -m venv DIR && DIR/bin/pip install mediapipe==0.10.21`) and is asked through files:
+
+    DIR/bin/python face_detector.py PICTURES.npz FACES.npz
+
+The first file holds `pictures`, n h w 3 uint8. The second gets `found`, n bool, and `points`, n 478 2 in [0, 1].
+"""
+
+import sys
+
+import numpy as np
+
+POINTS = 478
+
+
+def detect(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which pictures show a face, and its landmarks with the irises."""
+    from mediapipe.python.solutions.face_mesh import FaceMesh
+
+    found, points = np.zeros(len(pictures), bool), np.zeros((len(pictures), POINTS, 2), np.float32)
+    with FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=1) as mesh:
+        for index, picture in enumerate(pictures):
+            faces = mesh.process(picture).multi_face_landmarks
+            if faces:
+                found[index] = True
+                points[index] = [(point.x, point.y) for point in faces[0].landmark]
+    return found, points
+
+
+if __name__ == "__main__":
+    with np.load(sys.argv[1], allow_pickle=False) as file:
+        shown = file["pictures"]
+    which, where = detect(shown)
+    np.savez(sys.argv[2], found=which, points=where)

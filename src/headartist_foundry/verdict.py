@@ -1,0 +1,148 @@
+"""Verdict: what judges that a prior never saw say of its samples, beside what they say of the renders themselves."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headartist.cameras import look
+from headartist.checkpoint import load_head
+from headartist.errors import HeadArtistError
+from headartist.files import write_text
+from headartist.priors.stable_diffusion import StableDiffusionPrior
+from headartist_foundry.card import with_verdict
+from headartist_foundry.data import Pictures
+from headartist_foundry.examiner import ATTRIBUTES, UNASKED, Examiner, ask, facing
+from headartist_foundry.faces import find_faces
+from headartist_foundry.judge import sample
+
+RECORD = "verdict.json"
+FRONTAL_DEG = 35.0
+BACK_AZIMUTHS = (135.0, 157.5, 180.0, 202.5, 225.0)
+HEAD_SIZE = 256
+SAMPLES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who is asked: the examiner, a Python that has the face detector, and finished heads to look at from behind."""
+
+    examiner: Examiner
+    detector: Path | None = None
+    heads: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Pictures under the same captions and landmarks: those that the prior draws, and the renders told by them."""
+
+    samples: Tensor  # n 3 h w
+    renders: Tensor  # n 3 h w
+    captions: list[str]
+    answers: Tensor  # n a
+    shows_head: Tensor  # n h w bool, of the renders
+    sites: np.ndarray  # n 478 2
+    azimuth_deg: np.ndarray  # n
+    normals: np.ndarray  # n bool
+
+
+def make_exhibit(prior: StableDiffusionPrior, pictures: Pictures, count: int, *, cfg_scale: float) -> Exhibit:
+    """Draw up to `count` samples in colour and a third as many as normals, one view of each held-out head."""
+    rng = np.random.default_rng(0)
+    views = rng.permutation(facing(pictures))
+    _, first = np.unique(pictures.head[views], return_index=True)
+    chosen = views[np.sort(first)][:count]
+    plan = [(int(index), False) for index in chosen] + [(int(index), True) for index in chosen[: count // 3]]
+    questions = [ask(pictures, index, rng, normals=normals, complete=True) for index, normals in plan]
+    marks = torch.stack([pictures.landmark_map(index, prior.landmark_size) for index, _ in plan])
+    captions = [question.caption for question in questions]
+    batches = [slice(start, start + SAMPLES_AT_ONCE) for start in range(0, len(plan), SAMPLES_AT_ONCE)]
+    drawn = [sample(prior, captions[b], marks[b], cfg_scale=cfg_scale, seed=b.start) for b in batches]
+    indices = [index for index, _ in plan]
+    return Exhibit(
+        torch.cat(drawn),
+        torch.stack([question.picture for question in questions]),
+        captions,
+        torch.stack([question.answers for question in questions]),
+        torch.stack([pictures.shows_head(index) for index in indices]),
+        pictures.sites[indices],
+        pictures.azimuth_deg[indices],
+        np.array([normals for _, normals in plan]),
+    )
+
+
+@torch.no_grad()
+def attribute_accuracy(examiner: Examiner, pictures: Tensor, answers: Tensor) -> dict[str, float]:
+    """The share of right answers by attribute, over the pictures that show it; what none shows is left out."""
+    scores = examiner.answers(examiner.features(pictures))
+    shares = {}
+    for name, given, right in zip(ATTRIBUTES, scores, answers.T, strict=True):
+        asked = right != UNASKED
+        if asked.any():
+            shares[name] = float((given.argmax(dim=1) == right)[asked].float().mean())
+    return shares
+
+
+@torch.no_grad()
+def r_precision(examiner: Examiner, pictures: Tensor, captions: list[str]) -> float:
+    """The share of pictures that fit no other picture's caption better than their own."""
+    scores = examiner.affinity(examiner.features(pictures), captions)
+    own = scores.diagonal()
+    return float((own >= scores.amax(dim=1)).float().mean())
+
+
+def saturation(pictures: Tensor, where: Tensor) -> float:
+    """Mean HSV saturation of the pixels in `where`, n h w, of pictures in [0, 1]."""
+    high, low = pictures.amax(dim=1), pictures.amin(dim=1)
+    return float(((high - low) / high.clamp_min(1e-3))[where].mean())
+
+
+def judge_samples(exhibit: Exhibit, examiner: Examiner, detector: Path | None) -> dict[str, Any]:
+    """Figures for samples and renders alike, by judge."""
+    colour = torch.from_numpy(~exhibit.normals)
+    frontal = colour & torch.from_numpy(np.abs(exhibit.azimuth_deg) <= FRONTAL_DEG)
+    figures: dict[str, Any] = {"pictures": len(exhibit.captions)}
+    for who, shown in (("samples", exhibit.samples), ("renders", exhibit.renders)):
+        shares = attribute_accuracy(examiner, shown, exhibit.answers)
+        figures[who] = {
+            "attributes": {name: round(share, 3) for name, share in shares.items()},
+            "attribute_accuracy": round(float(np.mean(list(shares.values()))), 3),
+            "r_precision": round(r_precision(examiner, shown, exhibit.captions), 3),
+            "saturation": round(saturation(shown[colour], exhibit.shows_head[colour]), 3),
+        }
+        if detector:
+            faces = find_faces(detector, shown[frontal])
+            figures[who]["face_found"] = round(faces.rate, 3)
+            figures[who]["landmark_error"] = round(faces.landmark_error(exhibit.sites[frontal.numpy()]), 3)
+    return figures
+
+
+def janus_rate(heads: tuple[Path, ...], detector: Path) -> float:
+    """The share of back views of finished heads in which the detector finds a face."""
+    views = look(torch.tensor(BACK_AZIMUTHS), 10.0, 40.0)
+    grey = torch.full((3,), 0.5)
+    with torch.no_grad():
+        shown = [load_head(folder).avatar.render(views, HEAD_SIZE, grey, colour=True).rgb for folder in heads]
+    return find_faces(detector, torch.cat(shown)).rate
+
+
+def give_verdict(folder: Path, exhibit: Exhibit, judges: Judges) -> dict[str, Any]:
+    """Ask the judges about samples of the prior in `folder`, and write what they say beside it and into its card.
+
+    Raises:
+        HeadArtistError: heads to look at, but no detector to look with.
+    """
+    if judges.heads and not judges.detector:
+        raise HeadArtistError(f"{len(judges.heads)} heads are to be looked at from behind: give a --detector for that.")
+    figures = judge_samples(exhibit, judges.examiner, judges.detector)
+    if judges.heads and judges.detector:
+        figures["janus_rate"] = round(janus_rate(judges.heads, judges.detector), 3)
+    write_text(folder / RECORD, json.dumps(figures, indent=1) + "\n")
+    card = folder / "README.md"
+    if card.is_file():
+        write_text(card, with_verdict(card.read_text(encoding="utf-8"), figures))
+    return figures

@@ -1,0 +1,216 @@
+"""The judges that a prior never saw: what they count, what they refuse, and the table they write."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headartist.errors import HeadArtistError
+from headartist_foundry.captions import caption
+from headartist_foundry.card import model_card, with_verdict
+from headartist_foundry.data import Pictures
+from headartist_foundry.examiner import (
+    ATTRIBUTES,
+    UNASKED,
+    Examiner,
+    ask,
+    facing,
+    load_examiner,
+    right_answers,
+    save_examiner,
+    train_examiner,
+)
+from headartist_foundry.faces import Faces, find_faces
+from headartist_foundry.reading import possible_answers
+from headartist_foundry.traits import sample_traits
+from headartist_foundry.verdict import (
+    Exhibit,
+    Judges,
+    attribute_accuracy,
+    give_verdict,
+    judge_samples,
+    r_precision,
+    saturation,
+)
+from test_foundry_data import PERSON, make_shard
+
+MEDIAPIPE = '''
+"""Stands in for the real detector: it sees a face wherever a picture is bright, and every landmark in its middle."""
+from types import SimpleNamespace
+
+
+class FaceMesh:
+    def __init__(self, static_image_mode, refine_landmarks, max_num_faces):
+        assert static_image_mode and refine_landmarks and max_num_faces == 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def process(self, picture):
+        assert picture.shape == (512, 512, 3)
+        landmark = [SimpleNamespace(x=0.5, y=0.5)] * 478
+        faces = [SimpleNamespace(landmark=landmark)]
+        return SimpleNamespace(multi_face_landmarks=faces if picture.mean() > 99 else None)
+'''
+
+
+@pytest.fixture
+def detector(tmp_path, monkeypatch):
+    room = tmp_path / "site" / "mediapipe" / "python" / "solutions"
+    room.mkdir(parents=True)
+    (room / "face_mesh.py").write_text(MEDIAPIPE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    return Path(sys.executable)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    shard = make_shard(count=16)
+    replace(shard, azimuth_deg=np.zeros(16, np.float32)).save(folder / "shard_001_00000.npz")
+    return [folder / "shard_001_00000.npz"]
+
+
+@pytest.fixture(scope="module")
+def examiner(shards):
+    return train_examiner(shards, steps=2, batch=4, device=torch.device("cpu"))
+
+
+def test_complete_captions_tell_every_attribute_that_is_asked_about():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        traits = sample_traits(rng)
+        told = {caption(traits, np.random.default_rng(k), normals=False, complete=True) for k in range(8)}
+        for thing, words in (("glasses", ("glass", "spectacles")), ("beard", ("beard", "goatee", "tache", "stubble"))):
+            assert all(any(word in text for word in words) for text in told) == bool(getattr(traits, thing))
+        assert len({text.startswith("a normal map") for text in told}) == 1
+
+
+def test_what_does_not_show_is_not_asked():
+    asked = dict(zip(ATTRIBUTES, right_answers(PERSON, normals=False).tolist(), strict=True))
+    assert asked["hair_colour"] == UNASKED  # he is bald
+    assert possible_answers()["beard"][asked["beard"]] == "short beard"
+    haired = replace(PERSON, hair="long")
+    for normals in (False, True):
+        asked = dict(zip(ATTRIBUTES, right_answers(haired, normals=normals).tolist(), strict=True))
+        assert (asked["hair_colour"] == UNASKED) == normals
+        assert possible_answers()["domain"][asked["domain"]] == ("normals" if normals else "colour")
+    alien = dict(zip(ATTRIBUTES, right_answers(replace(PERSON, kind="alien"), normals=False).tolist(), strict=True))
+    assert {name for name, number in alien.items() if number == UNASKED} >= {"sex", "age", "origin", "build"}
+
+
+def test_an_examiner_survives_its_file_and_refuses_what_it_learned_from(examiner, shards, tmp_path):
+    path = tmp_path / "examiner.safetensors"
+    save_examiner(examiner, path, [shards[0].name])
+    loaded = load_examiner(path, ["shard_000_00000.npz"])
+    pictures = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.features(pictures), examiner.features(pictures))
+    with pytest.raises(HeadArtistError, match=r"learned from shard_001_00000\.npz"):
+        load_examiner(path, ["shard_000_00000.npz", shards[0].name])
+
+
+def test_too_few_faces_are_refused(shards):
+    with pytest.raises(HeadArtistError, match="render at least 64"):
+        train_examiner(shards, steps=1, batch=64, device=torch.device("cpu"))
+
+
+def test_only_right_answers_that_were_asked_for_count(examiner):
+    pictures = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        given = torch.stack([scores.argmax(1) for scores in examiner.answers(examiner.features(pictures))], dim=1)
+    assert set(attribute_accuracy(examiner, pictures, given).values()) == {1.0}
+    wrong = given.clone()
+    wrong[:3, 0], wrong[3:, 0], wrong[:, 1] = given[:3, 0] + 1, UNASKED, UNASKED
+    shares = attribute_accuracy(examiner, pictures, wrong)
+    assert shares[ATTRIBUTES[0]] == 0
+    assert ATTRIBUTES[1] not in shares
+    assert set(shares.values()) == {0.0, 1.0}
+
+
+def test_r_precision_is_the_share_that_picks_its_own_caption(monkeypatch):
+    scores = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.2, 0.1], [0.0, 0.1, 0.3]])
+    monkeypatch.setattr(Examiner, "affinity", lambda *_: scores)
+    assert r_precision(Examiner(), torch.rand(3, 3, 32, 32), ["a", "b", "c"]) == pytest.approx(2 / 3)
+
+
+def test_saturation_is_that_of_the_pixels_asked_for():
+    pictures = torch.full((1, 3, 2, 2), 0.5)
+    pictures[0, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0])
+    pictures[0, :, 0, 1] = torch.tensor([0.8, 0.6, 0.4])
+    for where, expected in (([0, 0], 1.0), ([0, 1], 0.5), ([1, 1], 0.0)):
+        mask = torch.zeros(1, 2, 2, dtype=torch.bool)
+        mask[0, where[0], where[1]] = True
+        assert saturation(pictures, mask) == pytest.approx(expected)
+
+
+def test_landmark_error_is_in_distances_between_the_irises():
+    sites = np.random.default_rng(0).random((2, 478, 2))
+    width = np.linalg.norm(sites[:, 468] - sites[:, 473], axis=1)
+    moved = sites + np.stack([width, 0 * width], axis=1)[:, None] * np.array([[[0.25]], [[9.0]]])
+    assert Faces(np.array([True, False]), moved).landmark_error(sites) == pytest.approx(0.25)
+    assert Faces(np.array([True, False]), moved).rate == 0.5
+    assert np.isnan(Faces(np.zeros(2, bool), moved).landmark_error(sites))
+
+
+def test_the_detector_answers_through_its_own_python(detector):
+    pictures = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
+    faces = find_faces(detector, pictures)
+    assert faces.found.tolist() == [False, True]
+    np.testing.assert_array_equal(faces.points[1], 0.5)
+
+
+@pytest.mark.parametrize("python", [Path(sys.executable), Path("no_such_python")], ids=["bare", "missing"])
+def test_a_python_without_the_detector_is_told_how_to_get_it(python):
+    with pytest.raises(HeadArtistError, match=r"pip install mediapipe==0\.10\.21"):
+        find_faces(python, torch.zeros(1, 3, 32, 32))
+
+
+def make_exhibit(shards) -> Exhibit:
+    pictures = Pictures(shards)
+    views = facing(pictures)
+    assert not pictures.spoiled[views].any()
+    rng = np.random.default_rng(0)
+    questions = [ask(pictures, int(i), rng, normals=bool(k % 2), complete=True) for k, i in enumerate(views)]
+    renders = torch.stack([question.picture for question in questions])
+    return Exhibit(
+        renders,
+        renders,
+        [question.caption for question in questions],
+        torch.stack([question.answers for question in questions]),
+        torch.stack([pictures.shows_head(int(i)) for i in views]),
+        pictures.sites[views],
+        pictures.azimuth_deg[views],
+        np.arange(len(views)) % 2 == 1,
+    )
+
+
+def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detector, tmp_path):
+    exhibit = make_exhibit(shards)
+    figures = judge_samples(exhibit, examiner, detector)
+    assert figures["samples"] == figures["renders"]
+    assert figures["pictures"] == len(exhibit.captions)
+    assert {"attribute_accuracy", "r_precision", "saturation", "face_found"} < set(figures["samples"])
+
+    prior = tmp_path / "prior"
+    prior.mkdir()
+    gate = {
+        f"{d}_{n}": 1.0
+        for d in ("colour", "normal")
+        for n in ("error", "wrong_text_percent", "wrong_landmarks_percent")
+    }
+    card = model_card(10, 20, gate, 128)
+    (prior / "README.md").write_text(card)
+    assert give_verdict(prior, exhibit, Judges(examiner)) == judge_samples(exhibit, examiner, None)
+    first = (prior / "README.md").read_text()
+    assert f"{100 * figures['samples']['r_precision']:.1f} %" in first
+    assert with_verdict(first, figures | {"janus_rate": 0.25}).count("## Judges") == 1
+    assert "| 25.0 % |" in with_verdict(first, figures | {"janus_rate": 0.25})
+    assert [line for line in card.splitlines() if line not in first.splitlines()] == []
+    with pytest.raises(HeadArtistError, match="--detector"):
+        give_verdict(prior, exhibit, Judges(examiner, heads=(tmp_path,)))
