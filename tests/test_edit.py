@@ -219,6 +219,9 @@ MISTAKES = {
         "Nothing of head would change: let the edit move its geometry or its texture."
     ),
     "edit head older --out ./head": "head is the head to be edited, which must stay as it is: choose another --out.",
+    "edit head older --set avatar.offset_cells=2": (
+        "An edit of head keeps its representation: leave out what sets avatar."
+    ),
     "edit head older --preset smok": "There is no preset 'smok': did you mean 'smoke'?",
     "edit head older --expression jawOpen": (
         "Expression 'jawOpen' is not understood at 'jawOpen': write names with weights, each once, as in "

@@ -53,7 +53,9 @@ def edit(
     """
     parent = HeadFolder(Path(head))
     config = edit_config(parent.path, what) if isinstance(what, str) else what
-    _origin(parent)
+    origin = _origin(parent)
+    if config.avatar != origin.avatar:
+        raise HeadArtistError(f"An edit of {parent.path} keeps its representation: leave out what sets avatar.")
     if config.parent != content_hash(parent.weights):
         raise HeadArtistError(f"These settings are not for an edit of {parent.path} as it is now: make them again.")
     path = Path(out) if out is not None else default_path(parent.path, config)
