@@ -13,6 +13,7 @@ from headartist.cameras import look
 from headartist.checkpoint import load_head
 from headartist.errors import HeadArtistError
 from headartist.files import write_text
+from headartist.priors.prior import resized
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures
@@ -64,7 +65,7 @@ def make_exhibit(prior: StableDiffusionPrior, pictures: Pictures, count: int, *,
     drawn = [sample(prior, captions[b], marks[b], cfg_scale=cfg_scale, seed=b.start) for b in batches]
     indices = [index for index, _ in plan]
     return Exhibit(
-        torch.cat(drawn),
+        resized(torch.cat(drawn), pictures.size),
         torch.stack([question.picture for question in questions]),
         captions,
         torch.stack([question.answers for question in questions]),
