@@ -16,10 +16,12 @@ from PIL import Image
 import headartist.version
 from ball_avatar import Ball, icosphere, linear_colour
 from headartist.errors import HeadArtistError
-from headartist.export import bake, export_head, unwrap, write_glb, write_obj, write_ply
+from headartist.export import Rig, UvAtlas, bake, export_head, rig_head, unwrap, write_glb, write_obj, write_ply
+from headartist.export.rig_colour import rig_colour
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
 from headartist.version import package_version
+from remeshed import TEMPLATE, remeshed
 
 MESH = icosphere(3)
 ATLAS = unwrap(MESH, resolution=256)
@@ -48,6 +50,15 @@ def assert_shows_the_field(loaded: trimesh.Trimesh) -> None:
 def same_surface(loaded: trimesh.Trimesh, mesh: Mesh) -> bool:
     corners = mesh.verts[mesh.faces].numpy()
     return loaded.triangles.shape == corners.shape and np.abs(loaded.triangles - corners).max() < 1e-5
+
+
+def validated(path: Path) -> dict:
+    """What the Khronos validator has to say."""
+    node = shutil.which("node")
+    if node is None or not (VALIDATOR / "node_modules").is_dir():
+        pytest.skip("needs node, and `npm ci` in tools/validator")
+    command = [node, str(VALIDATOR / "validate.js"), str(path)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
 # --- GLB -----------------------------------------------------------------------------------------------------------
@@ -105,15 +116,143 @@ def folded() -> Mesh:
 
 @pytest.mark.parametrize("mesh", [MESH, icosphere(4, bumps=0.2), folded()], ids=["sphere", "bumpy", "folded"])
 def test_the_khronos_validator_is_silent(tmp_path, mesh):
-    node = shutil.which("node")
-    if node is None or not (VALIDATOR / "node_modules").is_dir():
-        pytest.skip("needs node, and `npm ci` in tools/validator")
     atlas = unwrap(mesh, resolution=128)
     write_glb(tmp_path / "head.glb", mesh, atlas, bake(mesh, atlas, linear_colour, 128), extras={"seed": 1})
-    command = [node, str(VALIDATOR / "validate.js"), str(tmp_path / "head.glb")]
-    report = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    report = validated(tmp_path / "head.glb")
     assert report["messages"] == []
     assert (report["numErrors"], report["numWarnings"], report["numInfos"], report["numHints"]) == (0, 0, 0, 0)
+
+
+# --- a rigged GLB --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rigged() -> tuple[Rig, UvAtlas]:
+    rig = rig_head(remeshed(16), TEMPLATE, eyes=True)
+    return rig, unwrap(rig.mesh, resolution=128)
+
+
+@pytest.fixture(scope="module")
+def rigged_glb(rigged, tmp_path_factory) -> Path:
+    rig, atlas = rigged
+    path = tmp_path_factory.mktemp("rigged") / "head.glb"
+    write_glb(path, rig.mesh, atlas, bake(rig.mesh, atlas, rig_colour(rig, linear_colour), 128), rig=rig)
+    return path
+
+
+def values(document: dict, binary: bytes, number: int) -> np.ndarray:
+    """An accessor's content, sparse or not."""
+    accessor = document["accessors"][number]
+    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}[accessor["type"]]
+
+    def read(view: int, dtype: str, count: int) -> np.ndarray:
+        return np.frombuffer(binary, dtype, count, document["bufferViews"][view]["byteOffset"])
+
+    dtype = {5126: "<f4", 5125: "<u4", 5121: "|u1"}[accessor["componentType"]]
+    if "bufferView" in accessor:
+        return read(accessor["bufferView"], dtype, width * accessor["count"]).reshape(-1, width)
+    content = np.zeros((accessor["count"], width), dtype)
+    if "sparse" in accessor:
+        sparse = accessor["sparse"]
+        moving = read(sparse["indices"]["bufferView"], "<u4", sparse["count"])
+        assert (np.diff(moving.astype(int)) > 0).all()
+        content[moving] = read(sparse["values"]["bufferView"], dtype, width * sparse["count"]).reshape(-1, width)
+    return content
+
+
+def test_a_glb_holds_every_shape_under_its_arkit_name(rigged, rigged_glb):
+    rig, atlas = rigged
+    document, binary = glb_parts(rigged_glb)
+    head = document["meshes"][0]
+    assert head["extras"]["targetNames"] == list(TEMPLATE.expression_names)
+    assert head["weights"] == [0] * 52
+    still = 0.02e-3 / TEMPLATE.metres_per_unit
+    for shape, target in zip(rig.shapes, head["primitives"][0]["targets"], strict=True):
+        assert np.abs(values(document, binary, target["POSITION"]) - shape[atlas.source].numpy()).max() <= still
+
+
+def test_still_vertices_take_no_room(rigged_glb):
+    document, _ = glb_parts(rigged_glb)
+    targets = document["meshes"][0]["primitives"][0]["targets"]
+    brow = document["accessors"][targets[0]["POSITION"]]
+    assert brow["sparse"]["count"] < 0.2 * brow["count"]
+
+
+def test_the_skin_of_a_glb_at_rest_moves_nothing(rigged, rigged_glb):
+    """Joint matrices times inverse bind matrices are the identity, and shares sum to one."""
+    rig, _ = rigged
+    document, binary = glb_parts(rigged_glb)
+    skin, nodes = document["skins"][0], document["nodes"]
+    assert [nodes[joint]["name"] for joint in skin["joints"]] == list(rig.joint_names)
+    parents = {child: k for k, node in enumerate(nodes) for child in node.get("children", [])}
+    inverse_bind = values(document, binary, skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
+    for joint, matrix in zip(skin["joints"], inverse_bind, strict=True):
+        place, node = np.zeros(3), joint
+        while True:
+            place = place + nodes[node]["translation"]
+            if node not in parents:
+                break
+            node = parents[node]
+        assert np.allclose(matrix[:3, 3], -place, atol=1e-6)
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    assert (values(document, binary, attributes["WEIGHTS_0"]).astype(int).sum(axis=1) == 255).all()
+
+
+def test_the_demonstration_of_a_glb_lasts_three_seconds(rigged_glb):
+    document, binary = glb_parts(rigged_glb)
+    (animation,) = document["animations"]
+    times = values(document, binary, animation["samplers"][0]["input"])
+    assert times[-1] == 3
+    paths = [channel["target"]["path"] for channel in animation["channels"]]
+    assert paths == ["weights", "rotation", "rotation", "rotation"]
+    weights = values(document, binary, animation["samplers"][0]["output"])
+    assert len(weights) == 52 * len(times)
+
+
+def test_the_khronos_validator_is_silent_about_a_rig(rigged_glb):
+    report = validated(rigged_glb)
+    assert report["messages"] == []
+
+
+def test_what_is_set_in_has_its_own_colours_and_the_surface_keeps_its(rigged):
+    rig, _ = rigged
+    colour = rig_colour(rig, linear_colour)
+    centres = rig.mesh.verts[rig.mesh.faces].mean(dim=1)
+    surface = rig.part == 0
+    assert torch.equal(colour(centres[surface]), linear_colour(centres[surface]))
+    teeth = rig.part == rig.part_names.index("teeth")
+    assert (colour(centres[teeth]) == colour(centres[teeth])[0]).all()
+
+
+class Remeshed(Ball):
+    """The template's surface in colours."""
+
+    def __init__(self) -> None:
+        self.mesh = remeshed(16)
+
+
+def test_a_rigged_export_and_its_game_variant(tmp_path):
+    export_head(Remeshed(), tmp_path, texture_size=64, formats=("glb",), rig=TEMPLATE)
+    document, _ = glb_parts(tmp_path / "head.glb")
+    assert "licences" in document["asset"]["extras"]
+    assert len(document["meshes"][0]["primitives"][0]["targets"]) == 52
+    paths = export_head(Fine(), tmp_path, texture_size=64, formats=("glb", "ply"), variant="game")
+    assert [path.name for path in paths] == ["head_game.glb", "head_game.ply"]
+    document, _ = glb_parts(paths[0])
+    indices = document["meshes"][0]["primitives"][0]["indices"]
+    assert 15_000 < document["accessors"][indices]["count"] / 3 <= 20_000
+
+
+class Fine(Ball):
+    """More triangles than a game wants."""
+
+    def __init__(self) -> None:
+        super().__init__(subdivisions=6)
+
+
+def test_an_unknown_variant_is_refused(tmp_path):
+    with pytest.raises(HeadArtistError, match="variant 'gam' is unknown: did you mean 'game'"):
+        export_head(Ball(), tmp_path, variant="gam")
 
 
 # --- OBJ and PLY ---------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def _small_paper(prior: Path) -> Config:
         avatar=TetConfig(resolution=10, shape=FIELD, colour=FIELD, sdf_base=PAPER.avatar.sdf_base, fit_steps=60),
         stages=tuple(replace(stage, steps=STEPS, render_size=32) for stage in PAPER.stages),
         run=Run(device="cpu", threads=1, preview_every=0, log_every=1),
-        exports=Exports(formats=("glb",), texture_size=64, video_views=0),
+        exports=Exports(formats=("glb",), texture_size=64, rig=False, video_views=0),
     )
 
 

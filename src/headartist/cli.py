@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import tyro
 
-from headartist.config import Config, Exports, Format
+from headartist.config import Config, Exports, Format, Variant
 from headartist.config_text import from_json, override, to_json
 from headartist.edit import edit, edit_config
 from headartist.errors import HeadArtistError
@@ -142,6 +142,12 @@ class Export:
     """which files"""
     texture_size: int = 1024
     """pixels of the square texture"""
+    rig: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """leave out the template's shapes, joints, mouth, teeth and tongue"""
+    eyes: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """with the rig, open the lids and set in the template's eyeballs"""
+    variant: Variant = "full"
+    """game writes head_game files of at most 20,000 triangles and a texture of at most 1,024 pixels"""
 
 
 @dataclass(frozen=True)
@@ -218,8 +224,8 @@ def _carry_out(command: Generate | Edit | Export | Video | Presets) -> None:
             print(_generate(command))
         case Edit():
             _edit(command)
-        case Export(path, formats, texture_size):
-            exports = Exports(formats=formats, texture_size=texture_size)
+        case Export(path, formats, texture_size, rig, eyes, variant):
+            exports = Exports(formats=formats, texture_size=texture_size, rig=rig, eyes=eyes, variant=variant)
             for written in write_meshes(_load(path), exports):
                 print(written)
         case Video(path, views, size, fps):

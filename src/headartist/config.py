@@ -17,6 +17,7 @@ from headartist.tet_config import TetConfig
 Part = Literal["sdf", "offset", "colour"]
 Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
 Format = Literal["glb", "obj", "ply"]
+Variant = Literal["full", "game"]
 ViewText = Literal["append", "perp_neg", "none"]
 Range = tuple[float, float]
 
@@ -270,6 +271,9 @@ class Exports:
     Attributes:
         formats: mesh files.
         texture_size: pixels of the square texture.
+        rig: carry the template's shapes and joints to the GLB and OBJ, with its mouth, teeth and tongue.
+        eyes: with a rig, open the lids and set in the template's eyeballs.
+        variant: "game" writes meshes of at most 20,000 triangles.
         video_views: frames of the turntable; 0 makes no video.
         video_size: pixels of its square pictures, even.
         video_fps: frames a second.
@@ -277,14 +281,17 @@ class Exports:
 
     formats: tuple[Format, ...] = get_args(Format)
     texture_size: int = 1024
+    rig: bool = True
+    eyes: bool = False
+    variant: Variant = "full"
     video_views: int = 120
     video_size: int = 512
     video_fps: int = 30
 
     def __post_init__(self) -> None:
-        for wanted in self.formats:
-            hint = did_you_mean(wanted, get_args(Format))
-            _require(wanted in get_args(Format), f"exports.formats cannot hold {wanted!r}: {hint}")
+        formats = [("formats", wanted, get_args(Format)) for wanted in self.formats]
+        for name, wanted, known in [*formats, ("variant", self.variant, get_args(Variant))]:
+            _require(wanted in known, f"exports.{name} cannot hold {wanted!r}: {did_you_mean(wanted, known)}")
         for name in ("texture_size", "video_size"):
             _require(getattr(self, name) >= 16, f"exports.{name} must be at least 16 (got {getattr(self, name)}).")
         _require(self.video_views >= 0, f"exports.video_views must not be negative (got {self.video_views}).")

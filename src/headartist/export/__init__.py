@@ -4,6 +4,8 @@ from headartist.export.glb import write_glb
 from headartist.export.head import FORMATS, export_head
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.pictures import contact_sheet, preview, save_png
+from headartist.export.rig import Rig, rig_head
+from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import bake
 from headartist.export.uv import UvAtlas, unwrap
@@ -11,12 +13,15 @@ from headartist.export.video import turntable_video
 
 __all__ = [
     "FORMATS",
+    "Rig",
     "UvAtlas",
     "bake",
     "contact_sheet",
     "export_head",
     "preview",
+    "rig_head",
     "save_png",
+    "simplified",
     "tidy",
     "turntable_video",
     "unwrap",

@@ -5,15 +5,26 @@ from pathlib import Path
 from typing import get_args
 
 from headartist.avatars.avatar import Avatar
-from headartist.config import Format
-from headartist.errors import HeadArtistError
+from headartist.config import Format, Variant
+from headartist.errors import HeadArtistError, did_you_mean
 from headartist.export.glb import write_glb
 from headartist.export.meshfiles import write_obj, write_ply
+from headartist.export.rig import Rig, rig_head
+from headartist.export.rig_colour import rig_colour
+from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import bake
 from headartist.export.uv import unwrap
+from headartist.geometry.mesh import Mesh
+from headartist.heads.template import HeadTemplate
 
-FORMATS = get_args(Format)
+FORMATS, VARIANTS = get_args(Format), get_args(Variant)
+GAME_FACES, GAME_TEXTURE = 20_000, 1024
+SET_IN = 2_000  # of them are kept for mouth, teeth, tongue and eyes
+LICENCES = {
+    "surface": "the licence of your prior decides",
+    "rig": "CC0-1.0 (MakeHuman, ARKit-named shapes by Mika Suominen)",
+}
 
 
 def export_head(
@@ -23,10 +34,13 @@ def export_head(
     formats: Sequence[str] = FORMATS,
     texture_size: int = 1024,
     metadata: Mapping[str, object] | None = None,
+    rig: HeadTemplate | None = None,
+    eyes: bool = False,
+    variant: str = "full",
 ) -> list[Path]:
     """Write a head as `head.glb`, `head.obj` (with `.mtl` and `.png`) and `head.ply`, and return the paths.
 
-    The surface is tidied and unwrapped and its texture baked once, for all formats.
+    The surface is tidied and unwrapped and its texture baked once, for GLB and OBJ; PLY holds the closed surface.
 
     Args:
         avatar: the head.
@@ -34,25 +48,53 @@ def export_head(
         formats: which of "glb", "obj" and "ply".
         texture_size: height and width of the texture in pixels.
         metadata: what the GLB records of the head's origin (prompt, seed, ...).
+        rig: the template in the pose the head was made with; its shapes, joints, mouth, teeth and tongue are carried
+            over. None writes the closed surface.
+        eyes: with a rig, open the lids and set in the template's eyeballs.
+        variant: "game" writes `head_game.*` of at most 20,000 triangles, with a texture of at most 1,024 pixels.
 
     Raises:
-        HeadArtistError: a format is unknown, or the head has no surface.
+        HeadArtistError: a format or the variant is unknown, the head has no surface, or the template no rig.
     """
     for wanted in formats:
         if wanted not in FORMATS:
             raise HeadArtistError(f"The format {wanted!r} is unknown: choose from {', '.join(FORMATS)}.")
-    folder = Path(folder)
-    mesh = tidy(avatar.to_mesh())
+    if variant not in VARIANTS:
+        raise HeadArtistError(f"The variant {variant!r} is unknown: {did_you_mean(variant, VARIANTS)}")
+    stem, mesh = Path(folder) / "head", tidy(avatar.to_mesh())
+    if variant == "game":
+        stem, texture_size = Path(folder) / "head_game", min(texture_size, GAME_TEXTURE)
+        mesh = simplified(mesh, GAME_FACES - (SET_IN if rig is not None else 0))
     paths: list[Path] = []
     if "glb" in formats or "obj" in formats:
-        atlas = unwrap(mesh, resolution=texture_size)
-        texture = bake(mesh, atlas, avatar.colour_at, texture_size)
-        if "glb" in formats:
-            write_glb(folder / "head.glb", mesh, atlas, texture, extras=metadata)
-            paths.append(folder / "head.glb")
-        if "obj" in formats:
-            paths += write_obj(folder / "head.obj", mesh, atlas, texture)
+        rigged = rig_head(mesh, rig, eyes=eyes) if rig is not None else None
+        paths += _textured(avatar, stem, mesh, formats, texture_size, metadata, rigged)
     if "ply" in formats:
-        write_ply(folder / "head.ply", mesh, avatar.colour_at)
-        paths.append(folder / "head.ply")
+        write_ply(stem.with_suffix(".ply"), mesh, avatar.colour_at)
+        paths.append(stem.with_suffix(".ply"))
+    return paths
+
+
+def _textured(
+    avatar: Avatar,
+    stem: Path,
+    mesh: Mesh,
+    formats: Sequence[str],
+    texture_size: int,
+    metadata: Mapping[str, object] | None,
+    rig: Rig | None,
+) -> list[Path]:
+    """The formats that share an atlas."""
+    if rig is not None:
+        mesh = rig.mesh
+    atlas = unwrap(mesh, resolution=texture_size)
+    colour = rig_colour(rig, avatar.colour_at) if rig is not None else avatar.colour_at
+    texture = bake(mesh, atlas, colour, texture_size)
+    paths: list[Path] = []
+    if "glb" in formats:
+        extras = dict(metadata or {}) | ({"licences": LICENCES} if rig is not None else {})
+        write_glb(stem.with_suffix(".glb"), mesh, atlas, texture, rig=rig, extras=extras)
+        paths.append(stem.with_suffix(".glb"))
+    if "obj" in formats:
+        paths += write_obj(stem.with_suffix(".obj"), mesh, atlas, texture)
     return paths

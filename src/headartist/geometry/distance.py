@@ -41,6 +41,7 @@ class SignedDistance:
         self._directions = fibonacci_sphere(DIRECTIONS).to(self._device)
         self._solid = warp_mesh(closed)
         seen = self._seen_faces(closed)
+        self._seen = seen[: len(mesh.faces)]  # what closes it comes last
         self._outside = warp_mesh(Mesh(closed.verts, closed.faces[seen]))
 
     def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
@@ -61,6 +62,11 @@ class SignedDistance:
         arguments = (self._solid.id, vec3(points), vec3(self._directions), reach, least, seen)
         launch(sees_sky, len(points), self._device, *arguments)
         return seen.bool()
+
+    @property
+    def seen_faces(self) -> Bool[Tensor, "f"]:
+        """The mesh's triangles that see the sky: those that the distance is taken to."""
+        return self._seen
 
     def _reach(self, points: Tensor) -> float:
         """A length within which every point has the whole mesh."""
