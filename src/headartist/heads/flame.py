@@ -32,7 +32,7 @@ KEYS = ("v_template", "f", "shapedirs", "J_regressor", "kintree_table", "weights
 JOINTS = ("root", "neck", "jaw", "eye_left", "eye_right")
 IDENTITIES = 300  # directions of `shapedirs` that are identities; the rest are expressions
 LARGEST_FILE = 1 << 30  # bytes; FLAME has 50 to 100 MB
-HALF_WIDTH = 1.05  # of the box that a template fits, in world units
+REACH = (0.3, 2.0)  # world units that a head reaches from its middle; others are not in metres
 
 
 def load_flame(path: Path) -> HeadTemplate:
@@ -208,10 +208,10 @@ def _template(name: str, model: FlameModel) -> HeadTemplate:
     shift = _between_eyes(open_head) - _between_eyes(template)
     placed = replace(template, verts=template.verts + shift, joints=template.joints + shift)
     reach = float(placed.verts.abs().max())
-    if reach > HALF_WIDTH:
+    if not REACH[0] < reach < REACH[1]:
         raise HeadArtistError(
-            f"{name} reaches {reach * open_head.metres_per_unit:.3g} m from the head's middle, more than a head does: "
-            "FLAME files are in metres, y up; give FLAME's own file."
+            f"{name} spans {reach * open_head.metres_per_unit:.3g} m from its middle, as no head does: FLAME files "
+            "are in metres, y up; give FLAME's own file."
         )
     return placed
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headartist.cache import fingerprint, remembered
@@ -18,6 +18,7 @@ from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.registration import Pins, register
 from headartist.heads.open_head import load_open_head
+from headartist.heads.open_head_fit import OpenHeadFit, outer_skin
 from headartist.heads.template import HeadTemplate, LandmarkSites
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
@@ -40,6 +41,13 @@ class KnownLandmarks:
 
     indices: Int[Tensor, "m"]
     sites: LandmarkSites
+
+    def among(self, kept: Bool[Tensor, "f"]) -> "KnownLandmarks":
+        """Those on the triangles that are kept, which are numbered anew."""
+        there = kept[self.sites.triangles]
+        numbers = kept.cumsum(dim=0) - 1
+        sites = LandmarkSites(numbers[self.sites.triangles[there]], self.sites.barycentric[there])
+        return KnownLandmarks(self.indices[there], sites)
 
 
 def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:
@@ -109,7 +117,11 @@ def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> Head
 
 def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
     open_head = load_open_head()
-    laid = register(open_head.mesh("skin"), template.mesh("skin"), pins=_pins(open_head, template, known)).verts
+    skin = template.mesh("skin")
+    fit = OpenHeadFit(open_head, skin)()
+    person = open_head.shaped(fit.identity)
+    close = person.with_verts(fit.place(person.verts))
+    laid = register(close.mesh("skin"), skin, pins=_pins(open_head, template, known), seeks=_outer(open_head)).verts
     wanted = open_head.with_verts(laid).site_positions()[:FACE_SITES]
     sites = [_nearest(template, "skin", wanted)]
     if (template.part_names[1:2] == ("eyes",)) and len(template.faces_of("eyes")):
@@ -121,6 +133,12 @@ def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Te
         triangles[known.indices[there]] = known.sites.triangles[there]
         barycentric[known.indices[there]] = known.sites.barycentric[there]
     return {"triangles": triangles, "barycentric": barycentric}
+
+
+def _outer(head: HeadTemplate) -> Bool[Tensor, "v"]:
+    outer = torch.zeros(len(head.verts), dtype=torch.bool)
+    outer[outer_skin(head)] = True
+    return outer
 
 
 def _pins(open_head: HeadTemplate, template: HeadTemplate, known: KnownLandmarks | None) -> Pins | None:

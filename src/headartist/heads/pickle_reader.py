@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from headartist.heads.pickle_names import CLASSES, KNOWN, Name, Record, Refused, made
 
+PROTOCOL = 5
 INSTRUCTIONS = 1_000_000  # at most in a file: a head model has some hundred
 DIGITS = 40  # of a number written in decimal; bytes of one written in binary
 NAME_SHOWN = 80
@@ -63,8 +64,14 @@ class _Machine:
     def _number(self, width: int) -> int:
         return int.from_bytes(self._take(width), "little")
 
-    def _skip(self, count: int) -> None:
-        self._take(count)
+    def _protocol(self) -> None:
+        if self._number(1) > PROTOCOL:
+            raise Refused(f"it is of a protocol later than {PROTOCOL}")
+
+    def _frame(self) -> None:
+        length = self._number(8)
+        if length > len(self._data) - self._at:
+            raise Refused(f"it has a frame of {length:,} bytes at byte {self._at:,}, but {len(self._data):,} in all")
 
     def _line(self) -> bytes:
         end = self._data.find(b"\n", self._at)
@@ -260,9 +267,9 @@ def _long_integer(digits: bytes) -> int:
 
 
 _STEPS: dict[bytes, _Step] = {
-    # The protocol's number and the frames' lengths are for readers of streams.
-    b"\x80": lambda m: m._skip(1),
-    b"\x95": lambda m: m._skip(8),
+    # The protocol's number and the frames are for readers of streams.
+    b"\x80": lambda m: m._protocol(),
+    b"\x95": lambda m: m._frame(),
     # values
     b"N": lambda m: m._push(None),
     b"\x88": lambda m: m._push(True),
