@@ -17,6 +17,7 @@ HOME = {
         "headartist_foundry/models.py",
         "headartist_foundry/train.py",
     },
+    "fast_simplification": {"headartist/export/simplify.py"},
     "huggingface_hub": {"headartist/priors/hub.py"},
     "imageio_ffmpeg": {"headartist/export/video.py"},
     "tokenizers": {"headartist_foundry/tokens.py"},
