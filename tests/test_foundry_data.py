@@ -1,6 +1,7 @@
 """The foundry's words and pictures: traits, captions, garments, made things, drawing, spoiling."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,18 @@ def test_a_shard_survives_its_file(tmp_path):
     assert loaded.spoiled.tolist() == shard.spoiled.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["shard.npz"]
     assert contact_sheet(shard, rows=2, columns=2).size == (2 * 3 * 32, 2 * 32)
+
+
+def test_shards_of_fewer_traits_are_read_with_the_others_absent(tmp_path):
+    shard = make_shard()
+    added = ("skin", "eye_colour", "freckles", "wrinkles", "paint", "paint_colour")
+    older = [{name: value for name, value in asdict(t).items() if name not in added} for t in shard.traits]
+    arrays = {name: getattr(shard, name) for name in vars(shard) if name not in ("traits", "spoiled")}
+    np.savez(tmp_path / "shard.npz", **arrays, traits=json.dumps(older))
+    loaded = Shard.load(tmp_path / "shard.npz")
+    assert loaded.traits == shard.traits
+    assert not loaded.spoiled.any()
+    np.testing.assert_array_equal(loaded.rgb, shard.rgb)
 
 
 def test_pictures_are_those_of_their_shards_in_order(tmp_path):

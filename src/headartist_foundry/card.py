@@ -64,13 +64,17 @@ def verdict_section(figures: Mapping[str, Any]) -> str:
         "|---|---|---|",
     ]
     for name, words in ROWS.items():
-        if name in samples:
-            lines.append(f"| {words} | {100 * samples[name]:.1f} % | {100 * renders[name]:.1f} % |")
+        if name in samples or name in renders:
+            lines.append(f"| {words} | {_percent(samples, name)} | {_percent(renders, name)} |")
     if "janus_rate" in figures:
         words = "back views of finished heads in which MediaPipe finds a face"
         lines.append(f"| {words} | {100 * figures['janus_rate']:.1f} % | |")
     lines += ["", "Of the attributes, samples against renders: " + _attributes(samples, renders) + ".", "", ""]
     return "\n".join(lines)
+
+
+def _percent(figures: Mapping[str, Any], name: str) -> str:
+    return f"{100 * figures[name]:.1f} %" if name in figures else "none found"
 
 
 def _attributes(samples: Mapping[str, Any], renders: Mapping[str, Any]) -> str:

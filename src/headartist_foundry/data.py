@@ -133,7 +133,8 @@ def spoil(picture: Tensor, head: Tensor, rng: np.random.Generator, *, normals: b
         case "patchy" | "flat":
             spoiled = picture + 0.35 * amount * _smooth(rng, cells, picture)
         case "blurred":
-            spoiled = _blurred(picture, int(rng.choice([4, 8] if normals else [4, 8, 16])))
+            coarse = max(1, picture.shape[-1] // 64)  # blurred alike at every picture size
+            spoiled = _blurred(picture, coarse * int(rng.choice([4, 8] if normals else [4, 8, 16])))
         case "exposure" if not normals:
             grey = picture.mean(dim=0, keepdim=True)
             pushed = (

@@ -118,7 +118,8 @@ def judge_samples(exhibit: Exhibit, examiner: Examiner, detector: Path | None) -
         if detector:
             faces = find_faces(detector, shown[frontal])
             figures[who]["face_found"] = round(faces.rate, 3)
-            figures[who]["landmark_error"] = round(faces.landmark_error(exhibit.sites[frontal.numpy()]), 3)
+            if faces.found.any():
+                figures[who]["landmark_error"] = round(faces.landmark_error(exhibit.sites[frontal.numpy()]), 3)
     return figures
 
 
