@@ -91,7 +91,7 @@ def test_half_a_draft_that_a_kill_left_behind_is_not_in_the_way(folder: HeadFold
 def test_a_finished_head_stands_in_one_place(folder: HeadFolder):
     avatar, _, generator = _trained(2)
     assert not is_finished(folder, CONFIG)
-    save_head(folder, Progress(2, 0, 9.0), avatar, generator)
+    save_head(folder, Progress(len(CONFIG.stages), 0, 9.0), avatar, generator)
     assert is_finished(folder, CONFIG)
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
