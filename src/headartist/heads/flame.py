@@ -8,7 +8,7 @@ and .safetensors files. Pose correctives (`posedirs`) are not used: the template
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -180,14 +180,15 @@ def _template(name: str, model: FlameModel) -> HeadTemplate:
     """The model in world units, without landmark sites."""
     open_head = load_open_head()
     scale = 1 / open_head.metres_per_unit
-    joints = model.joint_regressor @ model.verts
+    joints = scale * (model.joint_regressor @ model.verts)
+    shift = _between_eyes(open_head.joints, open_head.joint_names) - _between_eyes(joints, JOINTS)
     parts = _parts(model)
     uv, uv_faces = cylindrical_uv(model.verts, model.faces)
     # One unit of a coefficient is one standard deviation already.
     shape_directions = scale * model.directions[..., :IDENTITIES].permute(2, 0, 1)
     template = HeadTemplate(
         name=name,
-        verts=scale * model.verts,
+        verts=scale * model.verts + shift,
         faces=model.faces,
         uv=uv,
         uv_faces=uv_faces,
@@ -197,28 +198,25 @@ def _template(name: str, model: FlameModel) -> HeadTemplate:
         joint_basis=torch.einsum("jv,kvc->kjc", model.joint_regressor, shape_directions),
         expression_basis=(scale * model.directions[..., IDENTITIES:].permute(2, 0, 1)).contiguous(),
         expression_names=tuple(f"expression_{k:03d}" for k in range(max(model.directions.shape[2] - IDENTITIES, 0))),
-        joints=scale * joints,
+        joints=joints + shift,
         joint_names=JOINTS,
         joint_parents=model.parents,
         skin_weights=model.skin_weights,
         landmark_sites=no_landmarks(),
-        mirror=mirror_partners(model.verts),
+        mirror=mirror_partners(scale * model.verts + shift),
         metres_per_unit=open_head.metres_per_unit,
     )
-    shift = _between_eyes(open_head) - _between_eyes(template)
-    placed = replace(template, verts=template.verts + shift, joints=template.joints + shift)
-    reach = float(placed.verts.abs().max())
+    reach = float(template.verts.abs().max())
     if not REACH[0] < reach < REACH[1]:
         raise HeadArtistError(
-            f"{name} spans {reach * open_head.metres_per_unit:.3g} m from its middle, as no head does: FLAME files "
-            "are in metres, y up; give FLAME's own file."
+            f"{name} spans {reach * open_head.metres_per_unit:.3g} m from its middle, as no head does: FLAME files are "
+            "in metres, y up; give FLAME's own file."
         )
-    return placed
+    return template
 
 
-def _between_eyes(template: HeadTemplate) -> Float[Tensor, "3"]:
-    eyes = [template.joint_names.index(name) for name in ("eye_left", "eye_right")]
-    return template.joints[eyes].mean(dim=0)
+def _between_eyes(joints: Float[Tensor, "j 3"], names: tuple[str, ...]) -> Float[Tensor, "3"]:
+    return joints[[names.index("eye_left"), names.index("eye_right")]].mean(dim=0)
 
 
 def _parts(model: FlameModel) -> Int[Tensor, "f"]:

@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _are_numbers(array: np.ndarray, below: int) -> bool:
-    return array.dtype.kind in "iu" and array.min() >= 0 and array.max() < below
+    return array.dtype.kind in "iu" and bool(array.min() >= 0 and array.max() < below)
 
 
 def no_landmarks() -> LandmarkSites:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from headartist.cache import fingerprint, remembered
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
@@ -26,6 +27,7 @@ SIGMA = 0.05  # world units: how far off one point is allowed to be for one stan
 LEAST_COSINE = 0.5
 LOWEST = -0.6  # world units: below lie neck and shoulders, which end differently in every file
 FACE = 0.05  # world units: points this close to a landmark are the face's
+_VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
 LIFT = 1e-3  # world units off the surface, from where a vertex looks for the sky
 
 
@@ -70,10 +72,15 @@ class Fit:
 
 
 def outer_skin(head: HeadTemplate) -> Int[Tensor, "n"]:
-    """Vertices of the skin that see the sky: not the insides of mouth, nose and eyelids."""
-    skin = head.faces_of("skin").unique()
-    lifted = head.verts + LIFT * head.mesh("skin").vertex_normals()
-    return skin[SignedDistance(head.mesh("skin", "eyes")).sees_sky(lifted[skin])]
+    """Vertices of the skin that see the sky: not the insides of mouth, nose and eyelids. Computed once."""
+
+    def compute() -> dict[str, Tensor]:
+        skin = head.faces_of("skin").unique()
+        lifted = head.verts + LIFT * head.mesh("skin").vertex_normals()
+        return {"outer": skin[SignedDistance(head.mesh("skin", "eyes")).sees_sky(lifted[skin])]}
+
+    name = fingerprint(f"{_VERSION} {LIFT}", head.verts, head.faces, head.part)
+    return remembered(f"outer-{name}", compute)["outer"]
 
 
 class OpenHeadFit:
