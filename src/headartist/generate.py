@@ -139,12 +139,12 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
     )
 
 
-def _rig_template(config: Config) -> "headartist.heads.HeadTemplate | None":
-    """The template as the head began; None for one that has no shapes to carry, such as a bare mesh."""
+def _rig_template(config: Config) -> "headartist.heads.HeadTemplate":
+    """The template as the head began, or where that is a user's, the open head laid onto it: it has shapes to carry."""
+    from headartist.heads.landmark_transfer import open_head_on
     from headartist.heads.template import load_template
 
-    template = load_template(config.template, identity=config.identity, expression=config.expression)
-    return template if template.expression_names and "jaw" in template.joint_names else None
+    return open_head_on(load_template(config.template, identity=config.identity, expression=config.expression))
 
 
 def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progress: bool = True) -> Path:

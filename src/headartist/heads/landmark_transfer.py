@@ -18,8 +18,9 @@ from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.registration import Pins, register
 from headartist.heads.open_head import load_open_head
-from headartist.heads.open_head_fit import OpenHeadFit, outer_skin
+from headartist.heads.open_head_fit import OpenHeadFit, Similarity, outer_skin
 from headartist.heads.template import HeadTemplate, LandmarkSites
+from headartist.start import OPEN
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
 _VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
@@ -115,16 +116,48 @@ def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> Head
     return replace(template, landmark_sites=LandmarkSites(found["triangles"], found["barycentric"]))
 
 
-def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
-    open_head = load_open_head()
-    skin = template.mesh("skin")
+def open_head_on(template: HeadTemplate) -> HeadTemplate:
+    """The open head with its shapes and joints, laid onto a template by the template's landmarks.
+
+    So any template lends a generated head the open head's rig; the open head itself is given back as it is.
+    """
+    if template.name == OPEN:
+        return template
+    sites = template.landmark_sites
+    known = KnownLandmarks(torch.arange(len(sites.triangles)), sites)
+    tensors = (template.verts, template.faces, template.part, sites.triangles, sites.barycentric)
+    found = remembered(f"laid-{fingerprint(f'{_VERSION}', *tensors)}", lambda: _laid(template, known))
+    place = Similarity(found["linear"], found["shift"])
+    turn = place.linear.T.float()
+    person = load_open_head().shaped(found["identity"])
+    return replace(
+        person,
+        verts=found["verts"],
+        shape_basis=person.shape_basis @ turn,
+        joint_basis=person.joint_basis @ turn,
+        expression_basis=person.expression_basis @ turn,
+        joints=place(person.joints),
+    )
+
+
+def _laid(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
+    """Where the open head's vertices come on the template, and the closest identity and place they started from."""
+    open_head, skin = load_open_head(), template.mesh("skin")
     fit = OpenHeadFit(open_head, skin)()
     person = open_head.shaped(fit.identity)
     close = person.with_verts(fit.place(person.verts))
-    laid = register(close.mesh("skin"), skin, pins=_pins(open_head, template, known), seeks=_outer(open_head)).verts
-    wanted = open_head.with_verts(laid).site_positions()[:FACE_SITES]
+    outer = torch.zeros(len(close.verts), dtype=torch.bool)
+    outer[outer_skin(open_head)] = True
+    laid = register(close.mesh("skin"), skin, pins=_pins(open_head, template, known), seeks=outer)
+    return {"verts": laid.verts, "identity": fit.identity, "linear": fit.place.linear, "shift": fit.place.shift}
+
+
+def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
+    """The triangles and weights of every landmark that the template can have."""
+    open_head = load_open_head()
+    wanted = open_head.with_verts(_laid(template, known)["verts"]).site_positions()[:FACE_SITES]
     sites = [_nearest(template, "skin", wanted)]
-    if (template.part_names[1:2] == ("eyes",)) and len(template.faces_of("eyes")):
+    if "eyes" in template.part_names and len(template.faces_of("eyes")):
         sites.append(_nearest(template, "eyes", _iris_positions(open_head, template)))
     triangles = torch.cat([part.triangles for part in sites])
     barycentric = torch.cat([part.barycentric for part in sites])
@@ -133,12 +166,6 @@ def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Te
         triangles[known.indices[there]] = known.sites.triangles[there]
         barycentric[known.indices[there]] = known.sites.barycentric[there]
     return {"triangles": triangles, "barycentric": barycentric}
-
-
-def _outer(head: HeadTemplate) -> Bool[Tensor, "v"]:
-    outer = torch.zeros(len(head.verts), dtype=torch.bool)
-    outer[outer_skin(head)] = True
-    return outer
 
 
 def _pins(open_head: HeadTemplate, template: HeadTemplate, known: KnownLandmarks | None) -> Pins | None:
