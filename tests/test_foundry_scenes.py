@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from headartist.cameras import look
+from headartist.heads.open_head import makehuman_vertex_ids
+from headartist_foundry.bodies import make_body
 from headartist_foundry.draw import Drawing, Light
 from headartist_foundry.render import render_shard
 from headartist_foundry.scenes import make_scene
@@ -43,6 +45,15 @@ def test_a_character_has_what_its_traits_say_and_fills_its_place_in_the_picture(
     assert 0.2 < head.mean() < 0.6
     columns, rows = view.project(body.head.site_positions(), SIZE)[0][0].numpy().astype(int).T
     assert head[rows, columns].mean() > 0.95
+
+
+def test_the_head_lies_on_the_base_mesh_that_hair_and_eyes_are_fitted_to():
+    traits = replace(CHARACTERS["woman with long hair"][0], build="overweight", age="old")
+    body = make_body(traits, np.random.default_rng(1))
+    ids = makehuman_vertex_ids().numpy()
+    np.testing.assert_allclose(body.head_verts[ids >= 0], body.base[ids[ids >= 0]], atol=1e-6)
+    made = body.head_verts[ids < 0]
+    assert np.linalg.norm(made[:, None] - body.head_verts[None, ids >= 0], axis=-1).min(axis=1).max() < 0.1
 
 
 def test_the_skin_of_an_alien_is_of_its_colour():

@@ -56,7 +56,7 @@ def train(
     start: Path | None = None,
     new_words: bool = False,
     picture: int = 128,
-    vae: tuple[int, ...] = (16, 32, 64, 64),
+    vae: tuple[int, ...] = (16, 32, 32, 64),
     unet: tuple[int, ...] = (48, 96, 192),
     latent_channels: int = 4,
 ) -> None:

@@ -54,16 +54,17 @@ def _model() -> Any:
 
 
 @cache
-def _neutral() -> tuple[HeadTemplate, np.ndarray, np.ndarray]:
-    """The open head, the base vertex it takes each displacement from, and the base mesh it was cut from."""
+def _cut() -> tuple[HeadTemplate, np.ndarray, np.ndarray]:
+    """The open head, the base vertex that each of its vertices lies on or next to, and its offset from there, v 3."""
     template = load_template("open")
-    ids = makehuman_vertex_ids().numpy()
-    known = np.flatnonzero(ids >= 0)
+    source = makehuman_vertex_ids().numpy().copy()
     verts = template.verts.numpy()
-    source = ids.copy()
-    for vertex in np.flatnonzero(ids < 0):  # made by the cut: they follow their nearest neighbour
-        source[vertex] = ids[known[np.argmin(np.square(verts[known] - verts[vertex]).sum(1))]]
-    return template, source, _to_world(_base_mesh({}, {}, {}))
+    known = np.flatnonzero(source >= 0)
+    offset = np.zeros_like(verts)
+    for vertex in np.flatnonzero(source < 0):  # made by the cut: they go with their nearest neighbour
+        neighbour = known[np.argmin(np.square(verts[known] - verts[vertex]).sum(1))]
+        source[vertex], offset[vertex] = source[neighbour], verts[vertex] - verts[neighbour]
+    return template, source, offset
 
 
 def _base_mesh(phenotype: dict[str, float], changes: dict[str, float], actions: dict[str, float]) -> np.ndarray:
@@ -123,6 +124,5 @@ def make_body(traits: Traits, rng: np.random.Generator) -> Body:
     strength = float(rng.uniform(0.75, 1.1))
     actions = {name: min(weight * strength, 1.0) for name, weight in EXPRESSIONS[traits.expression].items()}
     base = _to_world(_base_mesh(phenotype, _changes(traits, rng), actions))
-    template, source, neutral_base = _neutral()
-    displacement = (base - neutral_base)[source].astype(np.float32)
-    return Body(base, template.with_verts(template.verts + torch.from_numpy(displacement)))
+    template, source, offset = _cut()
+    return Body(base, template.with_verts(torch.from_numpy(base[source].astype(np.float32) + offset)))

@@ -75,7 +75,7 @@ def pressed(skull: Skull, verts: np.ndarray) -> np.ndarray:
     place = (verts - skull.centre) / size
     rim = -0.25 * np.clip(-place[:, 2], 0, 1) - 0.05  # lower behind than before
     under = np.clip((place[:, 1] - rim) / 0.15 + 1, 0, 1)
-    close = np.minimum(1.04 / np.maximum(np.linalg.norm(place, axis=1), 1e-6), 1)
+    close = np.minimum(1.02 / np.maximum(np.linalg.norm(place, axis=1), 1e-6), 1)
     return skull.centre + place * size * (1 + under * (close - 1))[:, None]
 
 

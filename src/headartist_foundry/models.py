@@ -35,7 +35,8 @@ class PriorSize:
 
     Attributes:
         picture: pixels of the pictures.
-        vae: channels by level; every level but the first halves the picture.
+        vae: channels by level; every level but the first halves the picture. `linear_encoder.install` wants the last
+            one wider than the one before it, eight to a group, and that one at least 12 wide.
         latent_channels: of the latent; 4 are what the paper's warm-up, which takes normals and opacity for one, needs.
         unet: channels by level; all but the first attend to the text.
         heads: width of an attention head.
@@ -47,7 +48,7 @@ class PriorSize:
     """
 
     picture: int = 128
-    vae: tuple[int, ...] = (16, 32, 64, 64)
+    vae: tuple[int, ...] = (16, 32, 32, 64)
     latent_channels: int = 4
     unet: tuple[int, ...] = (48, 96, 192)
     heads: int = 32

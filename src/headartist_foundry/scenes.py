@@ -15,7 +15,7 @@ from headartist_foundry.wardrobe import BROWS, EYES, HAIR, SKINS, TEXTURE_SIZE, 
 MADE_HAIR = {"long": 0.15, "bob": 0.15, "short": 0.15, "afro": 0.6}
 """Shares of hair made by formula where there are assets too."""
 UNDERCOAT = 0.12  # centimetres
-HAT_EASE = 1.06  # a hat made for one skull is this much wider than it
+HAT_EASE = 1.07  # the hat is made for one skull; it shall hold hair on any
 FURROW = 0.011  # world units; the depth of a wrinkle, 2.4 mm
 Colour = tuple[float, float, float] | np.ndarray
 
@@ -168,12 +168,7 @@ def _hair_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.
         strands = _strands(colour, rng)
         return [_made("hair", surface, strands, opacity) for surface, opacity in make_hairdress(body, traits.hair, rng)]
     garment, texture = wardrobe.hair(str(rng.choice(names)))
-    # Hair lies so close to the skull that the skin would show through where a body departs from the one it was made on.
-    scalp, opacity = make_scalp(body, measure_skull(body), UNDERCOAT)
-    return [
-        _made("hair", scalp, _strands(0.8 * colour, rng), opacity),
-        _worn("hair", garment, _strands(colour, rng) if texture is None else _recolour(texture, colour), body),
-    ]
+    return [_worn("hair", garment, _strands(colour, rng) if texture is None else _recolour(texture, colour), body)]
 
 
 def _accessory_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng: np.random.Generator) -> list[Layer]:
@@ -195,9 +190,9 @@ def _accessory_layers(traits: Traits, body: Body, wardrobe: Wardrobe | None, rng
     if traits.hat:
         texture = flat(CLOTH_COLOURS[traits.hat_colour])
         if traits.hat == "fedora" and wardrobe is not None:
-            verts = wardrobe.fedora.fit(body.base)
-            wide = skull.centre + (verts - skull.centre) * np.array([HAT_EASE, 1.0, HAT_EASE])
-            layers.append(Layer("cloth", wide, wardrobe.fedora.faces, wardrobe.fedora.uv, texture))
+            hat = _worn("cloth", wardrobe.fedora, texture, body)
+            ease = np.array([HAT_EASE, 1.0, HAT_EASE])
+            layers.append(replace(hat, verts=skull.centre + (hat.verts - skull.centre) * ease))
         else:
             kind = "wizard hat" if traits.hat == "fedora" else traits.hat
             if kind == "knitted hat":
@@ -218,6 +213,9 @@ def make_scene(traits: Traits, wardrobe: Wardrobe | None, rng: np.random.Generat
         if traits.hat:
             skull = measure_skull(body)
             hair = [replace(layer, verts=pressed(skull, layer.verts)) for layer in hair]
+            # Where it is pressed below the skin, this shows instead.
+            scalp, opacity = make_scalp(body, skull, UNDERCOAT)
+            hair.append(_made("hair", scalp, flat(HAIR_COLOURS[traits.hair_colour]), opacity))
         layers += hair
     layers += _accessory_layers(traits, body, wardrobe, rng)
     if traits.is_stone:

@@ -18,6 +18,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headartist_foundry.data import Pictures
+from headartist_foundry.linear_encoder import fit_mixing, install
 from headartist_foundry.models import SCHEDULER
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss
 from headartist_foundry.state import load_state, save_state
@@ -27,6 +29,9 @@ LOG_STEPS = 50
 WARM_UP = 100
 LATENT_NOISE = 0.1
 """Standard deviation added to latents while the VAE learns, so that near-by latents decode alike."""
+
+LINEAR_PICTURES = 1024
+"""Pictures that the linear encoder is fitted on."""
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
 """A loss on a batch that it draws itself."""
@@ -176,26 +181,56 @@ def train_reader(workshop: Workshop, plan: TrainingPlan = READER_PLAN) -> None:
 
 
 def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
-    """Fit the VAE on clean and spoiled pictures of both domains, and set its scale to unit variance."""
+    """Fit the VAE on clean and spoiled pictures of both domains, make its encoder linear, and fit its decoder to that.
+
+    At the end its scale is set to unit variance.
+    """
     vae = workshop.models.vae
 
+    def decoded(mean: Tensor, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        return F.l1_loss(vae.decode(mean + LATENT_NOISE * noise).sample.float(), pictures)
+
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        batch = workshop.pictures.batch(rng, plan.batch, workshop.size.landmark)
-        pictures = batch.pictures.to(workshop.device) * 2 - 1
+        pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
         with workshop.autocast():
             mean = vae.encode(pictures).latent_dist.mean
-            noise = torch.randn(mean.shape, generator=generator).to(mean)
-            decoded = vae.decode(mean + LATENT_NOISE * noise).sample
-        return F.l1_loss(decoded.float(), pictures) + 1e-4 * mean.float().square().mean()
+            return decoded(mean, pictures, generator) + 1e-4 * mean.float().square().mean()
 
-    average = train(workshop, "vae", vae, plan, loss_of)
-    vae.load_state_dict(average.state_dict())
-    vae.eval().requires_grad_(False)
-    batch = workshop.held_out.batch(np.random.default_rng(0), 128, workshop.size.landmark)
-    pictures = batch.pictures.to(workshop.device)
+    vae.load_state_dict(train(workshop, "vae", vae, plan, loss_of).state_dict())
+    pictures = _vae_pictures(workshop, workshop.pictures, np.random.default_rng(0), LINEAR_PICTURES)
     with torch.no_grad():
-        mean = vae.encode(pictures * 2 - 1).latent_dist.mean
-        error = F.mse_loss(vae.decode(mean).sample.clamp(-1, 1), pictures * 2 - 1) / 4
+        means = torch.cat([vae.encode(chunk).latent_dist.mean for chunk in pictures.split(32)])
+    install(vae, *fit_mixing(pictures, means))
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+
+    def decoder_loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
+        with workshop.autocast():
+            with torch.no_grad():
+                mean = vae.encode(pictures).latent_dist.mean
+            return decoded(mean, pictures, generator)
+
+    decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
+    average = train(workshop, "decoder", decoder, plan, decoder_loss_of)
+    decoder.load_state_dict(average.state_dict())
+    vae.eval().requires_grad_(False)
+    _settle_vae(workshop)
+
+
+def _vae_pictures(workshop: Workshop, source: Pictures, rng: np.random.Generator, count: int) -> Tensor:
+    """Clean and spoiled pictures in [-1, 1]."""
+    return source.batch(rng, count, workshop.size.landmark).pictures.to(workshop.device) * 2 - 1
+
+
+def _settle_vae(workshop: Workshop) -> None:
+    """Scale the latents to unit variance, silence the posterior's own, and say how well pictures come back."""
+    vae = workshop.models.vae
+    pictures = _vae_pictures(workshop, workshop.held_out, np.random.default_rng(0), 128)
+    with torch.no_grad():
+        mean = vae.encode(pictures).latent_dist.mean
+        error = F.mse_loss(vae.decode(mean).sample.clamp(-1, 1), pictures) / 4
         # The posterior's variance was never trained; samplers that draw from it shall get the mean.
         vae.quant_conv.weight[vae.config.latent_channels :].zero_()
         vae.quant_conv.bias[vae.config.latent_channels :].fill_(-12.0)
