@@ -218,6 +218,17 @@ def test_too_many_coefficients_are_refused(head):
 
 
 @pytest.mark.parametrize("source", ["opne", "flame.pkl"])
-def test_only_the_shipped_template_loads(source):
-    with pytest.raises(HeadArtistError, match=f"'{source}' cannot be loaded: only the shipped template 'open' can"):
+def test_a_template_that_is_not_there_is_not_loaded(source):
+    with pytest.raises(HeadArtistError, match=f"Template '{source}' is (of no known kind|not there)"):
         load_template(source)
+
+
+def test_an_identity_and_an_expression_are_taken_as_typed(head):
+    asked = load_template(identity="seed:7,3=-2", expression="jawOpen=0.6")
+    coefficients = torch.randn(100, generator=torch.Generator().manual_seed(7))
+    coefficients[3] = -2
+    expected = head.shaped(coefficients, {"jawOpen": 0.6})
+    assert torch.equal(asked.verts, expected.verts)
+    assert torch.equal(asked.joints, expected.joints)
+    single = load_template(identity="3=-2")
+    torch.testing.assert_close(single.verts, head.verts - 2 * head.shape_basis[3])

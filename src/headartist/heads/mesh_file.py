@@ -68,8 +68,8 @@ def read_mesh(path: Path) -> MeshFile:
     import trimesh
 
     try:
-        # Materials are not asked for, so that no other file is opened.
-        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+        # Materials are of no use; but without them, GLB files would lose their texture coordinates.
+        mesh = trimesh.load_mesh(path, process=False, skip_materials=path.suffix.lower() != ".glb")
         corners = np.asarray(mesh.vertices, dtype=np.float64)
         faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
     except Exception as error:  # the readers of three formats raise whatever they meet

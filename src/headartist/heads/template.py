@@ -121,7 +121,7 @@ class HeadTemplate:
     def _expression_index(self, expression_name: str) -> int:
         if expression_name in self.expression_names:
             return self.expression_names.index(expression_name)
-        hint = did_you_mean(expression_name, self.expression_names)
+        hint = did_you_mean(expression_name, self.expression_names) if self.expression_names else "it has none at all."
         raise HeadArtistError(f"Template {self.name!r} has no expression {expression_name!r}: {hint}")
 
 

@@ -1,0 +1,85 @@
+"""What a head starts from, as typed, and what a mistake in it is told."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from headartist import cli
+from headartist.config_text import differences, from_json, override, to_json
+from headartist.errors import HeadArtistError
+from headartist.presets import EMBEDDED
+from headartist.start import Identity, check_template, parse_expression, parse_identity
+
+
+@pytest.mark.parametrize(
+    ("text", "identity"),
+    [
+        ("", Identity()),
+        ("seed:7", Identity(7)),
+        ("0=1.5,3=-2", Identity(None, {0: 1.5, 3: -2.0})),
+        (" seed:0 , 12 = 1e-1 ", Identity(0, {12: 0.1})),
+    ],
+)
+def test_an_identity_is_a_seed_and_directions(text, identity):
+    assert parse_identity(text) == identity
+
+
+@pytest.mark.parametrize(
+    "text", ["7", "seed=7", "seed:-1", "seed:x", "seed:1,seed:2", "0=", "0=nan", "-1=2", "0=1,0=2", "0=1,", "age=2"]
+)
+def test_any_other_identity_is_refused_with_an_example(text):
+    with pytest.raises(HeadArtistError, match=r"write seed:7, or the numbers of shape directions"):
+        parse_identity(text)
+
+
+def test_an_expression_is_names_with_weights():
+    assert parse_expression("") == {}
+    assert parse_expression("jawOpen=0.6, mouthSmileLeft=-.5") == {"jawOpen": 0.6, "mouthSmileLeft": -0.5}
+
+
+@pytest.mark.parametrize("text", ["jawOpen", "jawOpen=", "=1", "jawOpen=wide", "jawOpen=inf", "a=1,a=2", "a=1,,b=2"])
+def test_any_other_expression_is_refused_with_an_example(text):
+    with pytest.raises(HeadArtistError, match=r"write names with weights, each once, as in jawOpen=0\.6"):
+        parse_expression(text)
+
+
+def test_both_are_checked_when_a_config_is_made_and_kept_in_its_text():
+    asked = override(EMBEDDED, ["identity=seed:7,0=1.5", "expression=jawOpen=0.6,mouthSmileLeft=0.5"])
+    assert (asked.identity, asked.expression) == ("seed:7,0=1.5", "jawOpen=0.6,mouthSmileLeft=0.5")
+    assert from_json(to_json(asked)) == asked
+    assert differences(EMBEDDED, replace(asked, expression="")) == ["identity '' -> 'seed:7,0=1.5'"]
+    for wrong in ({"identity": "x"}, {"expression": "x"}):
+        with pytest.raises(HeadArtistError):
+            replace(EMBEDDED, **wrong)
+
+
+def test_options_of_the_command_line_end_up_in_the_config(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    made = SimpleNamespace(folder=Path("x"))
+    monkeypatch.setattr(cli, "generate", lambda _, config, **__: asked.append(config) or made)
+    line = ["generate", "a clown", "--template", "my/flame.pkl", "--identity", "seed:7", "--expression", "jawOpen=0.6"]
+    assert cli.run(line) == cli.DONE
+    assert (asked[0].template, asked[0].identity, asked[0].expression) == ("my/flame.pkl", "seed:7", "jawOpen=0.6")
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("opne", "'opne' is of no known kind: use 'open', or a file that ends in .pkl, .npz, .safetensors, .obj"),
+        ("head.fbx", "'head.fbx' is of no known kind"),
+        ("nowhere/flame.pkl", "'nowhere/flame.pkl' is not there: give the path of an existing file"),
+        ("folder.obj", "'folder.obj' is not there"),
+    ],
+)
+def test_a_template_that_cannot_be_is_refused_before_any_work(template, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.obj").mkdir()
+    with pytest.raises(HeadArtistError):
+        check_template(template)
+    assert cli.run(["generate", "a clown", "--template", template]) == cli.MISTAKE
+    told = capsys.readouterr().err
+    assert told.startswith(f"headartist: Template {words}")
+    assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.obj"]
