@@ -3,8 +3,9 @@ PYTHON ?= python3
 PROMPT ?= a DSLR portrait of an old bald man with short beard
 ARGS ?=
 BIN := .venv/bin
+CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 
-.PHONY: head test lint examples clean
+.PHONY: head test lint examples viewer clean
 
 head: .venv/installed
 	$(BIN)/headartist generate "$(PROMPT)" $(ARGS)
@@ -20,6 +21,11 @@ lint: .venv/installed-dev
 
 examples: .venv/installed-dev
 	for example in examples/*.py; do $(BIN)/python $$example || exit 1; done
+
+# Bundles the page that `headartist view` fills, and tries it in a browser; needs node and Chromium.
+viewer: .venv/installed-dev
+	cd tools/viewer && npm ci && npm run build
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest tests/test_viewer.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -46,7 +46,7 @@ def config(place: Path, tiny_prior_folder: PriorFolder) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [(), ("generate",), ("edit",), ("export",), ("video",), ("presets",)])
+@pytest.mark.parametrize("arguments", [(), ("generate",), ("edit",), ("export",), ("video",), ("view",), ("presets",)])
 def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
     with pytest.raises(SystemExit) as ended:
@@ -58,7 +58,7 @@ def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["generate", "--help"], ["presets"], ["generate", "", "--seed", "3"]]
+    "arguments", [["--help"], ["generate", "--help"], ["presets"], ["generate", "", "--seed", "3"], ["view", "x.glb"]]
 )
 def test_help_and_the_first_mistakes_need_no_heavy_library(arguments: list[str]):
     code = f"""
@@ -132,6 +132,8 @@ MISTAKES = {
     "a config that is no text": (_bytes_for_a_config, "export head"),
     "export of no head": (_nothing, "export nowhere"),
     "video of no head": (_nothing, "video ."),
+    "view of no head": (_nothing, "view nowhere"),
+    "view before the first mesh": (_another_head, "view head"),
     "export before the first checkpoint": (_another_head, "export head"),
     "unknown preset to print": (_nothing, "presets qick"),
 }

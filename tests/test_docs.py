@@ -66,6 +66,7 @@ def test_a_command_of_the_docs_is_understood(page, words, monkeypatch: pytest.Mo
     monkeypatch.setattr(cli, "edit", lambda head, *_, **__: asked.append(head) or made)
     monkeypatch.setattr(cli, "_load", asked.append)
     monkeypatch.setattr(cli, "write_meshes", lambda *_: [])
+    monkeypatch.setattr(cli, "view", lambda heads, **_: asked.extend(heads))
     monkeypatch.setattr(cli, "write_video", lambda *_: "turntable.mp4")
     assert cli.run(words[1:]) == cli.DONE
     assert asked or words[1] == "presets"

@@ -24,6 +24,7 @@ from headartist.folder import HeadFolder
 from headartist.generate import generate, write_meshes, write_video
 from headartist.presets import PRESETS, preset
 from headartist.seeds import generate_seeds
+from headartist.viewer import view
 
 if TYPE_CHECKING:  # torch comes with it
     import headartist.checkpoint
@@ -165,6 +166,20 @@ class Video:
 
 
 @dataclass(frozen=True)
+class View:
+    """Write one HTML file that shows heads in a browser, without a network."""
+
+    heads: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="HEAD [HEAD ...]", help_behavior_hint="")
+    ]
+    """Head folders or .glb files, to be seen side by side"""
+    out: Place = None
+    """the HTML file; viewer.html in the first Head folder by default"""
+    open: bool = False
+    """open it in the browser"""
+
+
+@dataclass(frozen=True)
 class Presets:
     """List the presets, or print one as JSON."""
 
@@ -177,6 +192,7 @@ Command = (
     | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Video, tyro.conf.subcommand("video")]
+    | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[Presets, tyro.conf.subcommand("presets")]
 )
 
@@ -218,7 +234,7 @@ def run(arguments: Sequence[str]) -> int:
     return DONE
 
 
-def _carry_out(command: Generate | Edit | Export | Video | Presets) -> None:
+def _carry_out(command: Generate | Edit | Export | Video | View | Presets) -> None:
     match command:
         case Generate():
             print(_generate(command))
@@ -231,6 +247,8 @@ def _carry_out(command: Generate | Edit | Export | Video | Presets) -> None:
         case Video(path, views, size, fps):
             exports = Exports(video_views=views, video_size=size, video_fps=fps)
             print(write_video(_load(path), exports))
+        case View(heads, out, show):
+            print(view(heads, out=out, show=show))
         case Presets(None):
             for name, config in PRESETS.items():
                 stages = ", ".join(f"{stage.name} {stage.steps:,}" for stage in config.stages)
