@@ -22,6 +22,7 @@ HOME = {
     "imageio_ffmpeg": {"headartist/export/video.py"},
     "tokenizers": {"headartist_foundry/tokens.py"},
     "transformers": {"headartist/priors/stable_diffusion.py", "headartist_foundry/models.py"},
+    "trimesh": {"headartist/heads/mesh_file.py"},
     "tyro": {"headartist/cli.py", "headartist_foundry/__main__.py"},
     "xatlas": {"headartist/export/uv.py"},
 }
