@@ -1,5 +1,5 @@
 // Drives a viewer page in headless Chromium: node test.js PAGE HEADS [FOLDER FOR PICTURES].
-// The first head must have expressions and an animation. CHROMIUM names the browser. Prints what was measured as JSON.
+// The first head must have the 52 expressions and an animation that opens its jaw half way through. CHROMIUM names the browser. Prints what was measured as JSON.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
