@@ -1,9 +1,10 @@
 // Drives a viewer page in headless Chromium: node test.js PAGE HEADS [FOLDER FOR PICTURES].
-// The first head must have the 52 expressions and an animation that opens its jaw half way through. CHROMIUM names the browser. Prints what was measured as JSON.
+// The first head must have the 52 expressions and an animation that opens its jaw half way through.
+// CHROMIUM names the browser. Prints what was measured as JSON.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -144,6 +145,7 @@ async function desktop(browser) {
   const glb = await saved(folder, ".glb");
   await page.keyboard.press("s");
   assert.equal((await saved(folder, ".png")).subarray(1, 4).toString(), "PNG");
+  rmSync(folder, { recursive: true });
 
   await page.click("#tab-face");
   await page.$$eval("#poses button", (buttons) => buttons.find((button) => button.textContent === "Smile").click());
