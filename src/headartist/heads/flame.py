@@ -98,7 +98,7 @@ def read_model(path: Path) -> FlameModel:
         directions=_floats(arrays["shapedirs"]),
         joint_regressor=_floats(arrays["J_regressor"]),
         parents=parents,
-        skin_weights=weights / weights.sum(dim=1, keepdim=True),
+        skin_weights=weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12),
     )
 
 

@@ -98,11 +98,10 @@ def _entry(attributes: Mapping[str, Any], name: str) -> Any:
 def _dense(layout: Kind, attributes: Mapping[str, Any], depth: int) -> np.ndarray:
     """A compressed sparse matrix written out; entries of the same place add up."""
     data, minor, starts = (_as_array(_entry(attributes, name), depth - 1) for name in ("data", "indices", "indptr"))
-    match attributes.get("_shape"):
-        case (int(rows), int(columns)) if min(rows, columns) > 0 and rows * columns <= DENSE_ENTRIES:
-            lengths = (columns, rows) if layout is Kind.CSC else (rows, columns)
-        case _:
-            raise Refused(f"a sparse matrix is empty or of more than {DENSE_ENTRIES:,} entries")
+    rows, columns = _lengths(_entry(attributes, "_shape"), depth)
+    if min(rows, columns) <= 0 or rows * columns > DENSE_ENTRIES:
+        raise Refused(f"a sparse matrix is empty or of more than {DENSE_ENTRIES:,} entries")
+    lengths = (columns, rows) if layout is Kind.CSC else (rows, columns)
     holds = (
         starts.shape == (lengths[0] + 1,)
         and data.shape == minor.shape == (len(data),)
@@ -116,6 +115,16 @@ def _dense(layout: Kind, attributes: Mapping[str, Any], depth: int) -> np.ndarra
     dense = np.zeros(lengths)
     np.add.at(dense, (np.repeat(np.arange(lengths[0]), counts), minor), data)
     return dense.T if layout is Kind.CSC else dense
+
+
+def _lengths(shape: Any, depth: int) -> tuple[int, int]:
+    """Rows and columns; some releases wrote them as numpy's scalars."""
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise Refused("a sparse matrix has no rows and columns")
+    rows, columns = (_as_array(length, depth - 1) for length in shape)
+    if rows.ndim or columns.ndim or not {rows.dtype.kind, columns.dtype.kind} <= {"i", "u"}:
+        raise Refused("a sparse matrix has no rows and columns")
+    return int(rows), int(columns)
 
 
 def _selected(attributes: Mapping[str, Any], depth: int) -> np.ndarray:
