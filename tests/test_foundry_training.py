@@ -21,7 +21,7 @@ from headartist_foundry.workshop import Workshop, caption_corpus
 from test_foundry_data import PERSON, make_shard
 
 TINY = PriorSize(
-    picture=32, vae=(8, 16, 64), unet=(32, 32), heads=16, text=32, text_layers=1, landmark_embedding=(8, 8, 8, 8)
+    picture=32, vae=(16, 48, 64), unet=(32, 32), heads=16, text=32, text_layers=1, landmark_embedding=(8, 8, 8, 8)
 )
 PLAN = TrainingPlan(steps=3, batch=2, rate=1e-1)
 

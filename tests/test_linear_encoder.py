@@ -1,92 +1,74 @@
-"""The linear encoder: a standard AutoencoderKL that computes a convolution: its gradient is a smooth filter's."""
+"""The linear encoder: a standard AutoencoderKL that computes a projection, and so passes gradients on undistorted."""
 
 import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from headartist_foundry.linear_encoder import FEATURES, encode, features, fit_mixing, install
+from headartist_foundry.linear_encoder import encode, install, patches, principal_components
 
 
-def autoencoder(*widths: int, groups: int = 8) -> AutoencoderKL:
+def autoencoder(*widths: int, latents: int) -> AutoencoderKL:
     depth = len(widths)
     torch.manual_seed(0)
     return AutoencoderKL(
         block_out_channels=widths,
         down_block_types=("DownEncoderBlock2D",) * depth,
         up_block_types=("UpDecoderBlock2D",) * depth,
-        latent_channels=4,
+        latent_channels=latents,
         layers_per_block=1,
-        norm_num_groups=groups,
+        norm_num_groups=8,
         mid_block_add_attention=False,
     ).requires_grad_(False)
-
-
-def random_mixing() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return 0.2 * torch.randn(4, FEATURES, 3, 3, generator=generator), torch.randn(4, generator=generator)
 
 
 def random_pictures(count: int, size: int) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
-@pytest.mark.parametrize("widths", [(16, 64), (8, 16, 64), (16, 16, 32, 64)])
+@pytest.mark.parametrize(("widths", "latents"), [((16, 48, 64), 4), ((8, 16, 48, 64), 12), ((8, 8, 16, 56, 64), 24)])
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16])
-def test_the_autoencoder_computes_the_convolution_also_after_half_precision(widths, precision):
-    vae, (mixing, bias) = autoencoder(*widths), random_mixing()
-    install(vae, mixing, bias)
-    weights = {name: value.to(precision).float() for name, value in vae.state_dict().items()}
-    vae.load_state_dict(weights)
-    pictures = random_pictures(2, 32)
-    expected = encode(pictures, 2 ** (len(widths) - 1), mixing, bias)
-    torch.testing.assert_close(vae.encode(pictures).latent_dist.mean, expected, atol=3e-3, rtol=0)
+def test_the_autoencoder_computes_the_projection_also_after_half_precision(widths, latents, precision):
+    vae, factor, pictures = autoencoder(*widths, latents=latents), 2 ** (len(widths) - 1), random_pictures(2, 64)
+    basis, mean = principal_components(pictures, factor, latents)
+    install(vae, basis, mean)
+    vae.load_state_dict({name: value.to(precision).float() for name, value in vae.state_dict().items()})
+    found = vae.encode(pictures).latent_dist.mean
+    torch.testing.assert_close(found, encode(pictures, factor, basis, mean), atol=5e-3, rtol=0)
 
 
-def test_its_gradient_is_the_same_at_every_picture():
-    vae = autoencoder(8, 16, 64)
-    install(vae, *random_mixing())
-    direction = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    gradients = []
-    for pictures in (torch.zeros(1, 3, 32, 32), random_pictures(1, 32)):
-        pictures.requires_grad_()
-        (vae.encode(pictures).latent_dist.mean * direction).sum().backward()
-        gradients.append(pictures.grad)
-    torch.testing.assert_close(*gradients, atol=1e-3, rtol=0)
+def test_a_step_in_the_latent_is_that_step_in_the_picture():
+    vae, pictures = autoencoder(16, 48, 64, latents=12), random_pictures(3, 32)
+    basis, mean = principal_components(pictures, 4, 12)
+    install(vae, basis, mean)
+    step = torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(3))
+    for picture in (torch.zeros(1, 3, 32, 32), pictures[:1]):
+        picture.requires_grad_()
+        (vae.encode(picture).latent_dist.mean * step).sum().backward()
+        moved = encode(picture + picture.grad, 4, basis, mean) - encode(picture, 4, basis, mean)
+        torch.testing.assert_close(moved, step, atol=5e-3, rtol=0)
 
 
-def test_features_keep_the_means_in_their_places():
-    pictures = random_pictures(1, 16)
-    found = features(pictures, 4)
-    assert found.shape == (1, FEATURES, 4, 4)
-    # Channel 4 c + 2 i + j is colour c in the quarter at row i and column j of its place.
-    torch.testing.assert_close(found[0, 4 * 1 + 2 * 1 + 0, 2, 3], pictures[0, 1, 10:12, 12:14].mean())
+def test_no_other_directions_keep_more_of_the_pictures():
+    pictures = random_pictures(8, 32)
+    pictures[:, 1] = pictures[:, 0]  # so that directions differ in what they keep
+    basis, mean = principal_components(pictures, 4, 12)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(12), atol=1e-5, rtol=0)
+    kept = encode(pictures, 4, basis, mean).square().sum(dim=(0, 2, 3))
+    assert (kept.diff() <= 1e-2).all()
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(5):
+        other = torch.linalg.qr(torch.randn(48, 12, generator=generator)).Q.T.contiguous()
+        assert encode(pictures, 4, other, mean).square().sum() < kept.sum()
 
 
-def test_latents_that_are_a_smooth_mixing_are_found_again():
-    taps = torch.hann_window(8, periodic=False)[1:-1]
-    image = (taps[:, None] * taps)[None].repeat(3, 1, 1) * torch.tensor([1.0, -0.5, 0.25])[:, None, None]
-    mixing = image.view(3, 3, 2, 3, 2).permute(0, 2, 4, 1, 3).reshape(1, FEATURES, 3, 3)
-    pictures, bias = random_pictures(64, 16), torch.tensor([0.7])
-    found, found_bias = fit_mixing(pictures, encode(pictures, 4, mixing, bias), smoothness=1e-4)
-    torch.testing.assert_close(found, mixing, atol=2e-2, rtol=0)
-    torch.testing.assert_close(found_bias, bias, atol=2e-2, rtol=0)
+def test_patches_are_means_in_their_places():
+    pictures = random_pictures(1, 32)
+    # Feature 16 c + 4 i + j is colour c at row i and column j of the patch.
+    found = patches(pictures, 8)[0, 16 * 1 + 4 * 2 + 3, 1, 2]
+    torch.testing.assert_close(found, pictures[0, 1, 12:14, 22:24].mean())
 
 
-def test_more_smoothness_gives_smoother_filters_that_fit_less():
-    pictures = random_pictures(64, 16)
-    latents = torch.randn(64, 4, 4, 4, generator=torch.Generator().manual_seed(4)) + encode(
-        pictures, 4, *random_mixing()
-    )
-    roughness, misfit = [], []
-    for smoothness in (1e-3, 1e-1, 10.0):
-        mixing, bias = fit_mixing(pictures, latents, smoothness)
-        image = mixing.view(4, 3, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3).reshape(4, 3, 6, 6)
-        roughness.append(float(image.diff(dim=-1).square().sum() + image.diff(dim=-2).square().sum()))
-        misfit.append(float((encode(pictures, 4, mixing, bias) - latents).square().mean()))
-    assert roughness == sorted(roughness, reverse=True)
-    assert misfit == sorted(misfit)
-
-
-def test_an_autoencoder_with_other_groups_is_refused():
+@pytest.mark.parametrize(("widths", "latents"), [((16, 48, 32), 4), ((16, 48, 64), 25)])
+def test_an_autoencoder_that_has_no_room_is_refused(widths, latents):
     with pytest.raises(ValueError, match="eight channels to a group"):
-        install(autoencoder(8, 16, 32), *random_mixing())
+        install(autoencoder(*widths, latents=latents), torch.eye(latents, 48), torch.zeros(48))

@@ -56,9 +56,9 @@ def train(
     start: Path | None = None,
     new_words: bool = False,
     picture: int = 128,
-    vae: tuple[int, ...] = (16, 32, 32, 64),
+    vae: tuple[int, ...] = (16, 16, 48, 64),
     unet: tuple[int, ...] = (48, 96, 192),
-    latent_channels: int = 4,
+    latent_channels: int = 12,
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 

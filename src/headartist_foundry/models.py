@@ -36,8 +36,8 @@ class PriorSize:
     Attributes:
         picture: pixels of the pictures.
         vae: channels by level; every level but the first halves the picture. `linear_encoder.install` wants the last
-            one wider than the one before it, eight to a group, and that one at least 12 wide.
-        latent_channels: of the latent; 4 are what the paper's warm-up, which takes normals and opacity for one, needs.
+            one wider than the one before it, eight to a group, and those before it at least 48 and 12 wide.
+        latent_channels: of the latent; the paper's warm-up, which takes normals and opacity for one, would need 4.
         unet: channels by level; all but the first attend to the text.
         heads: width of an attention head.
         text: width of the text encoder.
@@ -48,8 +48,8 @@ class PriorSize:
     """
 
     picture: int = 128
-    vae: tuple[int, ...] = (16, 32, 32, 64)
-    latent_channels: int = 4
+    vae: tuple[int, ...] = (16, 16, 48, 64)
+    latent_channels: int = 12
     unet: tuple[int, ...] = (48, 96, 192)
     heads: int = 32
     text: int = 128

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headartist_foundry.data import Pictures
-from headartist_foundry.linear_encoder import fit_mixing, install
+from headartist_foundry.linear_encoder import install, principal_components
 from headartist_foundry.models import SCHEDULER
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss
 from headartist_foundry.state import load_state, save_state
@@ -31,7 +31,7 @@ LATENT_NOISE = 0.1
 """Standard deviation added to latents while the VAE learns, so that near-by latents decode alike."""
 
 LINEAR_PICTURES = 1024
-"""Pictures that the linear encoder is fitted on."""
+"""Pictures whose principal components make the linear encoder."""
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
 """A loss on a batch that it draws itself."""
@@ -181,40 +181,27 @@ def train_reader(workshop: Workshop, plan: TrainingPlan = READER_PLAN) -> None:
 
 
 def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
-    """Fit the VAE on clean and spoiled pictures of both domains, make its encoder linear, and fit its decoder to that.
+    """Make the VAE's encoder linear, and fit its decoder on clean and spoiled pictures of both domains.
 
     At the end its scale is set to unit variance.
     """
-    vae = workshop.models.vae
-
-    def decoded(mean: Tensor, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(mean.shape, generator=generator).to(mean)
-        return F.l1_loss(vae.decode(mean + LATENT_NOISE * noise).sample.float(), pictures)
+    vae, size = workshop.models.vae, workshop.size
+    pictures = _vae_pictures(workshop, workshop.pictures, np.random.default_rng(0), LINEAR_PICTURES)
+    install(vae, *principal_components(pictures, size.picture // size.latent, size.latent_channels))
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
         with workshop.autocast():
-            mean = vae.encode(pictures).latent_dist.mean
-            return decoded(mean, pictures, generator) + 1e-4 * mean.float().square().mean()
-
-    vae.load_state_dict(train(workshop, "vae", vae, plan, loss_of).state_dict())
-    pictures = _vae_pictures(workshop, workshop.pictures, np.random.default_rng(0), LINEAR_PICTURES)
-    with torch.no_grad():
-        means = torch.cat([vae.encode(chunk).latent_dist.mean for chunk in pictures.split(32)])
-    install(vae, *fit_mixing(pictures, means))
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-
-    def decoder_loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
-        with workshop.autocast():
             with torch.no_grad():
                 mean = vae.encode(pictures).latent_dist.mean
-            return decoded(mean, pictures, generator)
+            noise = torch.randn(mean.shape, generator=generator).to(mean)
+            decoded = vae.decode(mean + LATENT_NOISE * noise).sample
+        return F.l1_loss(decoded.float(), pictures)
 
-    decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
-    average = train(workshop, "decoder", decoder, plan, decoder_loss_of)
-    decoder.load_state_dict(average.state_dict())
+    # The encoder is part of the state: shards that come later shall not change what latents mean.
+    vae.load_state_dict(train(workshop, "vae", vae, plan, loss_of).state_dict())
     vae.eval().requires_grad_(False)
     _settle_vae(workshop)
 
