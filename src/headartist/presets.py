@@ -18,7 +18,6 @@ from headartist.config import (
     Views,
 )
 from headartist.errors import HeadArtistError, did_you_mean
-from headartist.prompts import NEGATIVE
 from headartist.schedules import Constant, Linear, Step
 from headartist.tet_config import FieldConfig, TetConfig
 
