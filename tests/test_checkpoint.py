@@ -187,11 +187,12 @@ def test_the_same_settings_may_go_on_and_running_options_do_not_matter(folder: H
 
 
 def test_other_settings_are_refused_by_name(folder: HeadFolder):
-    texture = replace(CONFIG.stages[1], loss=replace(CONFIG.stages[1].loss, cfg_scale=10.0))
+    loss = CONFIG.stages[1].loss
+    texture = replace(CONFIG.stages[1], loss=replace(loss, cfg_scale=10.0))
     with pytest.raises(HeadArtistError) as caught:
         check_folder(folder.path, replace(CONFIG, stages=(CONFIG.stages[0], texture, *CONFIG.stages[2:])))
     assert str(caught.value) == (
-        f"{folder.path} exists with other settings (texture.loss.cfg_scale 7.5 -> 10): "
+        f"{folder.path} exists with other settings (texture.loss.cfg_scale {loss.cfg_scale:g} -> 10): "
         "use --overwrite or another --out."
     )
 

@@ -16,6 +16,9 @@ from headartist.presets import PAPER, PRESETS, SMOKE, preset
 from headartist.schedules import Constant, Linear, Step
 from headartist.tet_config import TetConfig
 
+# A preset with numbers of its own, so that tuning the presets leaves these laws alone.
+START = replace(SMOKE, stages=tuple(replace(s, loss=Ssd(7.5)) if s.name == "texture" else s for s in SMOKE.stages))
+
 values = st.floats(0, 1)
 schedules = st.one_of(
     st.builds(Constant, values),
@@ -140,10 +143,10 @@ def test_every_setting_can_be_overridden(path: str):
     ],
 )
 def test_values_are_written_as_in_python(assignment: str, path: str, value):
-    changed = override(SMOKE, [assignment])
+    changed = override(START, [assignment])
     assert _at(changed, path) == value
     assert type(_at(changed, path)) is type(value)
-    assert len(differences(SMOKE, changed)) == (0 if path.startswith("exports") else 1)
+    assert len(differences(START, changed)) == (0 if path.startswith("exports") else 1)
 
 
 MISTAKES = {
@@ -222,18 +225,18 @@ def test_an_unknown_mesh_format_suggests_the_nearest():
 
 
 def test_differences_name_paths_and_leave_out_what_is_not_the_head():
-    other = override(SMOKE, ["texture.loss.cfg_scale=10", "seed=3", "run.checkpoint_every=7", "exports.video_views=3"])
-    assert differences(SMOKE, other) == ["texture.loss.cfg_scale 7.5 -> 10", "seed 0 -> 3"]
-    assert differences(SMOKE, SMOKE) == []
+    other = override(START, ["texture.loss.cfg_scale=10", "seed=3", "run.checkpoint_every=7", "exports.video_views=3"])
+    assert differences(START, other) == ["texture.loss.cfg_scale 7.5 -> 10", "seed 0 -> 3"]
+    assert differences(START, START) == []
 
 
 def test_differences_show_a_value_of_another_type_as_a_whole():
-    other = override(SMOKE, ["texture.loss=Sds(50)", "texture.t_max=Step(0.98, 0.7, 5)"])
-    assert differences(SMOKE, other) == [
+    other = override(START, ["texture.loss=Sds(50)", "texture.t_max=Step(0.98, 0.7, 5)"])
+    assert differences(START, other) == [
         "texture.loss Ssd(cfg_scale=7.5, anchor=0) -> Sds(cfg_scale=50)",
         "texture.t_max 0.98 -> Step(before=0.98, after=0.7, at=5)",
     ]
-    assert differences(SMOKE, replace(SMOKE, stages=SMOKE.stages[1:])) == [
+    assert differences(START, replace(START, stages=START.stages[1:])) == [
         "stages (geometry, texture, refinement) -> (texture, refinement)"
     ]
 

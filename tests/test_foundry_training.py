@@ -21,7 +21,14 @@ from headartist_foundry.workshop import Workshop, caption_corpus
 from test_foundry_data import PERSON, make_shard
 
 TINY = PriorSize(
-    picture=32, vae=(16, 48, 64), unet=(32, 32), heads=16, text=32, text_layers=1, landmark_embedding=(8, 8, 8, 8)
+    picture=32,
+    vae=(16, 48, 64),
+    latent_channels=4,
+    unet=(32, 32),
+    heads=16,
+    text=32,
+    text_layers=1,
+    landmark_embedding=(8, 8, 8, 8),
 )
 PLAN = TrainingPlan(steps=3, batch=2, rate=1e-1)
 
@@ -125,7 +132,7 @@ def test_what_cannot_be_seen_is_not_asked_for():
 def test_the_reader_learns_to_read(data, tmp_path, tokenizer_folder):
     workshop = make_workshop(data, tmp_path / "run", tokenizer_folder)
     before = reading_accuracy(Reader(workshop.models), workshop.models)
-    train_reader(workshop, TrainingPlan(steps=60, batch=32, rate=1e-2, ema=0.9))
+    train_reader(workshop, TrainingPlan(steps=150, batch=32, rate=1e-2, ema=0.9))
     reader = Reader(workshop.models)
     training = torch.optim.AdamW(reader.questions.parameters(), lr=0.1)
     rng = np.random.default_rng(5)

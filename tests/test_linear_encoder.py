@@ -4,7 +4,14 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from headartist_foundry.linear_encoder import encode, install, patches, principal_components
+from headartist_foundry.linear_encoder import (
+    encode,
+    encode_as_installed,
+    install,
+    is_installed,
+    patches,
+    principal_components,
+)
 
 
 def autoencoder(*widths: int, latents: int) -> AutoencoderKL:
@@ -33,7 +40,9 @@ def test_the_autoencoder_computes_the_projection_also_after_half_precision(width
     install(vae, basis, mean)
     vae.load_state_dict({name: value.to(precision).float() for name, value in vae.state_dict().items()})
     found = vae.encode(pictures).latent_dist.mean
-    torch.testing.assert_close(found, encode(pictures, factor, basis, mean), atol=5e-3, rtol=0)
+    expected = encode(pictures, factor, basis, mean)
+    torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(encode_as_installed(vae, pictures), expected, atol=5e-3, rtol=0)
 
 
 def test_a_step_in_the_latent_is_that_step_in_the_picture():
@@ -72,3 +81,11 @@ def test_patches_are_means_in_their_places():
 def test_an_autoencoder_that_has_no_room_is_refused(widths, latents):
     with pytest.raises(ValueError, match="eight channels to a group"):
         install(autoencoder(*widths, latents=latents), torch.eye(latents, 48), torch.zeros(48))
+
+
+def test_it_is_known_from_a_learned_encoder():
+    vae = autoencoder(16, 48, 64, latents=4)
+    assert not is_installed(vae)
+    assert not is_installed(autoencoder(16, 32, 64, latents=4))
+    install(vae, *principal_components(random_pictures(2, 32), 4, 4))
+    assert is_installed(vae)

@@ -13,7 +13,7 @@ them in every group the normalisation's scale hardly depends on the values, and 
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, pixel_unshuffle
 
@@ -85,11 +85,9 @@ def install(vae: Any, basis: Float[Tensor, "c 48"], mean: Float[Tensor, "48"]) -
     _unshuffle(half, 3)
     _unshuffle(quarter, 12)
 
-    order = pixel_unshuffle(pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 2), 2).view(-1).long()
-    picture_order = pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 4).view(-1).long()
-    where = order.argsort()[picture_order]  # the channel that holds each feature after two halvings
+    where = _places()
     for index in range(count):
-        plus = _PER_GROUP * (index // 3) + 2 * (index % 3)
+        plus = _channel(index)
         for channel, sign in ((plus, 1.0), (plus + 1, -1.0)):
             last.weight[channel, where, 0, 0] = sign * basis[index]
             last.bias[channel] = -sign * (basis[index] @ mean)
@@ -99,6 +97,39 @@ def install(vae: Any, basis: Float[Tensor, "c 48"], mean: Float[Tensor, "48"]) -
     last.bias[_PER_GROUP - 1 :: _PER_GROUP] = -_CONSTANT
     norm.weight.fill_(_CONSTANT * (2 / _PER_GROUP) ** 0.5)  # the groups' standard deviation
     norm.bias.zero_()
+
+
+def encode_as_installed(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
+    """The latents' mean of an `AutoencoderKL` that went through `install`, without the detour through its layers."""
+    last, count = vae.encoder.down_blocks[-1].resnets[0].conv_shortcut, vae.config.latent_channels
+    channels = [_channel(index) for index in range(count)]
+    weight = last.weight[channels][:, _places()]
+    return conv2d(patches(pictures, 2 ** (len(vae.encoder.down_blocks) - 1)), weight, last.bias[channels])
+
+
+def is_installed(vae: Any) -> bool:
+    """Whether an `AutoencoderKL` computes what `encode_as_installed` does."""
+    *halving, coarsest = vae.encoder.down_blocks
+    widths = [block.downsamplers[0].conv.out_channels for block in halving]
+    if len(widths) < 2 or widths[-1] < _FEATURES or coarsest.resnets[0].conv_shortcut is None:
+        return False
+    side = 8 * 2 ** len(widths)
+    picture = torch.linspace(-1, 1, 3 * side**2, device=vae.device).view(1, 3, side, side)
+    with torch.no_grad():
+        computed = vae.encode(picture).latent_dist.mean
+        return torch.allclose(encode_as_installed(vae, picture), computed, atol=1e-2)
+
+
+def _channel(index: int) -> int:
+    """The channel of the last level that holds a latent; the next one holds its negative."""
+    return _PER_GROUP * (index // 3) + 2 * (index % 3)
+
+
+def _places() -> Int[Tensor, "48"]:
+    """The channel that holds each feature of a patch after two halvings."""
+    numbers = torch.arange(float(_FEATURES)).view(1, 3, PATCH, PATCH)
+    twice = pixel_unshuffle(pixel_unshuffle(numbers, 2), 2).view(-1).long()
+    return twice.argsort()[pixel_unshuffle(numbers, PATCH).view(-1).long()]
 
 
 def _unshuffle(layer: nn.Conv2d, channels: int) -> None:

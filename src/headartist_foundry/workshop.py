@@ -16,6 +16,7 @@ from headartist.files import write_text
 from headartist.priors.layout import save_prior
 from headartist_foundry.captions import NEGATIVE_WORDS, caption
 from headartist_foundry.data import Pictures
+from headartist_foundry.linear_encoder import encode_as_installed, is_installed
 from headartist_foundry.models import SCHEDULER, PriorModels, PriorSize
 from headartist_foundry.tokens import WORD_END, write_tokenizer
 from headartist_foundry.traits import sample_traits
@@ -79,7 +80,7 @@ class Workshop:
 
     def must_train(self, part: str) -> bool:
         """Whether a part has weights of its own to learn before the denoiser can, all of it or what did not fit."""
-        return self.left is None or bool(self.left[part])
+        return self.left is None or bool(self.left[part]) or (part == "vae" and not is_installed(self.models.vae))
 
     def _tell_start(self, start: Path) -> None:
         """Say what was not taken from a prior folder, and which words of the grammar it never learned."""
@@ -121,7 +122,7 @@ class Workshop:
     def latents(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures in [0, 1], without gradient."""
         with torch.no_grad():
-            mean = self.models.vae.encode(pictures * 2 - 1).latent_dist.mean
+            mean = encode_as_installed(self.models.vae, pictures * 2 - 1)
         return mean.float() * self.models.vae.config.scaling_factor
 
     def save(self, folder: Path, denoiser: nn.ModuleDict, documents: dict[str, str] | None = None) -> None:
