@@ -14,6 +14,7 @@ from headartist.cameras import turntable
 from headartist.errors import HeadArtistError
 from headartist.geometry.closest import ClosestPoint
 from headartist.heads import HeadTemplate, landmark_transfer, load_template
+from headartist.heads.landmark_transfer import read_landmarks
 from headartist.heads.landmarks import landmark_map
 from headartist.start import landmark_file
 from headartist.tet_config import FieldConfig, TetConfig
@@ -265,3 +266,29 @@ def test_a_pickle_that_wants_to_run_something_is_refused_by_name(flame, tmp_path
     with pytest.raises(HeadArtistError, match=r"flame\.pkl is not read, because it names '__builtin__\.exec'"):
         load_template("flame.pkl")
     assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 cut short", b"\x93NUMPY\x01\x00", b"plain words"])
+def test_a_damaged_archive_is_refused_in_one_sentence(tmp_path, content):
+    template, landmarks = tmp_path / "head.npz", tmp_path / "head.landmarks.npz"
+    for path in (template, landmarks):
+        path.write_bytes(content)
+    with pytest.raises(HeadArtistError, match="cannot be read"):
+        load_template(template)
+    with pytest.raises(HeadArtistError, match="cannot be read"):
+        read_landmarks(landmarks, 10)
+
+
+def test_landmarks_that_are_no_lists_of_numbers_are_refused(tmp_path):
+    path = tmp_path / "head.landmarks.npz"
+    np.savez(path, triangles=np.int64(3), barycentric=np.ones(3) / 3)
+    with pytest.raises(HeadArtistError, match="one triangle, three weights and one number"):
+        read_landmarks(path, 10)
+    np.savez(path, triangles=np.array(["a"]), barycentric=np.ones((1, 3)) / 3)
+    with pytest.raises(HeadArtistError, match="other things than numbers"):
+        read_landmarks(path, 10)
+    single = np.float64([1.0])
+    np.save(path.with_suffix(".npy"), single)
+    path.with_suffix(".npy").rename(path)
+    with pytest.raises(HeadArtistError, match="cannot be read"):
+        read_landmarks(path, 10)

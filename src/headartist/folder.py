@@ -159,7 +159,7 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
     is written first, because it is what makes the folder known as ours.
     """
     if overwrite:
-        for name in ("head.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
+        for name in ("head.*", "head_game.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
             for old in folder.path.glob(name):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.video.unlink(missing_ok=True)

@@ -183,7 +183,7 @@ def _optimise(
     device = _device(config.run.device, prior)
     template = load_template(config.template, identity=config.identity, expression=config.expression)
     judge = _load_prior(config, device) if prior is None else prior
-    if any(isinstance(stage.loss, Refine) and stage.loss.perceptual for stage in config.stages):
+    if any(isinstance(stage.loss, Refine) and stage.loss.perceptual and stage.steps for stage in config.stages):
         perceptive(judge)  # now rather than after the stages before
     generator = torch.Generator().manual_seed(config.seed)
     record = provenance(config, device, prior)

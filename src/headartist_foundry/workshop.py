@@ -163,9 +163,10 @@ def _keep_to_one_size(path: Path, size: PriorSize) -> None:
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
     for name, value in asked.items():
-        if begun[name] != value:
+        if begun.get(name) != value:
             raise HeadArtistError(
-                f"{path.parent} was begun with {name} {begun[name]}, not {value}: keep to that, or use another --state"
+                f"{path.parent} was begun with {name} {begun.get(name)}, not {value}: "
+                "keep to that, or use another --state"
             )
 
 

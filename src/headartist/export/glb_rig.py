@@ -36,7 +36,8 @@ def skinned(
     share, joint = rig.skin_weights[used].topk(min(INFLUENCES, len(rig.joint_names)), dim=1)
     shares = _bytes_that_sum_to_one(share.numpy())
     # An unused slot must name joint 0.
-    joints = np.where(shares > 0, joint.numpy(), 0).astype("|u1")
+    named = np.pad(joint.numpy(), ((0, 0), (0, INFLUENCES - joint.shape[1])))
+    joints = np.where(shares > 0, named, 0).astype("|u1")
     attributes["JOINTS_0"] = binary.add_array(joints, "VEC4", ARRAY_BUFFER)
     attributes["WEIGHTS_0"] = binary.add_array(shares, "VEC4", ARRAY_BUFFER, normalized=True)
 

@@ -145,8 +145,19 @@ def _read_npz(path: Path) -> Mapping[str, np.ndarray]:
             arrays = {}
             for key in (key for key in KEYS if key in archive.files):
                 arrays[key] = archive[key]
+                if not isinstance(arrays[key], np.ndarray):
+                    raise ValueError("it is no array")
             return arrays
-    except (OSError, ValueError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise HeadArtistError(
             f"{path} cannot be read{f' at {key}' if key else ''} ({_first_line(error)}): save its plain arrays again "
             "with numpy.savez."

@@ -4,8 +4,10 @@ The open head's skin is registered to the template's, guided by the landmarks th
 the nearest points of the template carry their numbers. Done once for each template and remembered on disk.
 """
 
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -64,8 +66,8 @@ def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:
         return None
     arrays = _read(path)
     triangles, barycentric = arrays["triangles"], arrays["barycentric"]
-    indices = arrays.get("indices", np.arange(len(triangles)))
-    count = len(indices)
+    indices = arrays.get("indices", np.arange(triangles.size))
+    count = indices.size
     if not (triangles.shape == indices.shape == (count,) and barycentric.shape == (count, 3) and count):
         raise HeadArtistError(
             f"{path} has {triangles.shape}, {barycentric.shape} and {indices.shape} triangles, barycentric weights and "
@@ -86,7 +88,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {ours: archive[name] for ours, names in _NAMES.items() for name in names if name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
+        if not all(isinstance(array, np.ndarray) and array.dtype.kind in "iuf" for array in found.values()):
+            raise ValueError("it holds other things than numbers")
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, AttributeError, BadZipFile, zlib.error) as error:
         raise HeadArtistError(f"{path} cannot be read ({error}): save it with numpy.savez, or remove it.") from None
     for name in ("triangles", "barycentric"):
         if name not in found:

@@ -104,7 +104,8 @@ def _dense(layout: Kind, attributes: Mapping[str, Any], depth: int) -> np.ndarra
     lengths = (columns, rows) if layout is Kind.CSC else (rows, columns)
     holds = (
         starts.shape == (lengths[0] + 1,)
-        and data.shape == minor.shape == (len(data),)
+        and data.ndim == 1
+        and data.shape == minor.shape
         and {starts.dtype.kind, minor.dtype.kind} <= {"i", "u"}
     )
     counts = starts.astype(np.int64)[1:] - starts.astype(np.int64)[:-1] if holds else None
