@@ -55,6 +55,7 @@ def train(
     every: int = 1000,
     start: Path | None = None,
     new_words: bool = False,
+    bfloat16: bool | None = None,
     picture: int = 128,
     vae: tuple[int, ...] = (16, 16, 48, 64),
     unet: tuple[int, ...] = (48, 96, 192),
@@ -77,6 +78,7 @@ def train(
         every: steps between two evaluations.
         start: a prior folder to start from; what fits is taken, the rest is named and learned anew.
         new_words: with `start`: learn today's vocabulary; words that both know keep their embeddings.
+        bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
         picture: pixels of the pictures; the shards must have as many.
         vae: channels of the VAE by level; every level but the first halves the picture.
         unet: channels of UNet and ControlNet by level.
@@ -91,7 +93,7 @@ def train(
 
     torch.set_num_threads(threads)
     size = PriorSize(picture=picture, vae=vae, unet=unet, latent_channels=latent_channels)
-    workshop = Workshop(data, state, size, device, start, new_words=new_words)
+    workshop = Workshop(data, state, size, device, start, new_words=new_words, bfloat16=bfloat16)
     if workshop.must_train("text_encoder"):
         train_reader(workshop, replace(READER_PLAN, steps=reader_steps))
     if workshop.must_train("vae"):

@@ -21,13 +21,16 @@ BACK_VIEW_DEG = 90.0
 RUINED = 0.08
 """Share of views that show a ruin; they are trained under the negative words."""
 JITTER = 0.02  # world units by which the head may stand off the centre
+CLOSE = 0.5
+"""Share of views so near that the head fills the picture: eyes and lips of a whole bust are a few pixels wide."""
 
 
 def sample_view(rng: np.random.Generator) -> Cameras:
-    """A view within the ranges that distillation samples; half of them see the face."""
+    """A view within the ranges that distillation samples, or nearer; half of them see the face."""
     azimuth = rng.uniform(-55, 55) if rng.random() < 0.4 else rng.uniform(-180, 180)
     elevation = rng.uniform(-10, 45) if rng.random() < 0.6 else rng.uniform(-10, 20)
-    view = look(float(azimuth), float(elevation), float(rng.uniform(30, 50)))
+    fov_y = rng.uniform(20, 30) if rng.random() < CLOSE else rng.uniform(30, 50)
+    view = look(float(azimuth), float(elevation), float(fov_y))
     return Cameras(
         view.azimuth_deg,
         view.elevation_deg,

@@ -193,7 +193,7 @@ def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
-        with workshop.autocast():
+        with workshop.fast():
             with torch.no_grad():
                 mean = vae.encode(pictures).latent_dist.mean
             noise = torch.randn(mean.shape, generator=generator).to(mean)
@@ -247,7 +247,7 @@ def train_denoiser(
         z_t = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
         tokens = models.tokens(batch.captions).to(z.device)
         marks = batch.landmark_map.to(z.device, memory_format=torch.channels_last)
-        with workshop.autocast():
+        with workshop.fast():
             predicted = models.predict(z_t, t, tokens, marks)
         return F.mse_loss(predicted.float(), scheduler.get_velocity(z, noise, t))
 

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from headartist.errors import HeadArtistError
 from headartist.files import write_text
@@ -36,6 +39,7 @@ class Workshop:
         start: a prior folder to take weights from, as far as they fit.
         new_words: learn the vocabulary from today's grammar rather than take that of `start`; words that both know
             keep their embeddings.
+        bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
 
     Raises:
         HeadArtistError: `folder` was begun with other sizes, or `data` has too few shards or pictures of another size.
@@ -50,10 +54,11 @@ class Workshop:
         start: Path | None = None,
         *,
         new_words: bool = False,
+        bfloat16: bool | None = None,
     ) -> None:
         self.data, self.folder, self.size = data, folder, size
         self.device = torch.device(device)
-        self.mixed = self.device.type == "cuda"
+        self.mixed = self.device.type == "cuda" if bfloat16 is None else bfloat16
         self.rank, self.team = _join_team(self.device)
         folder.mkdir(parents=True, exist_ok=True)
         _keep_to_one_size(folder / "size.json", size)
@@ -115,9 +120,16 @@ class Workshop:
                 "train with that --picture, or render with that --size"
             )
 
-    def autocast(self) -> torch.autocast:
-        """Mixed precision where the device has it."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+    @contextmanager
+    def fast(self) -> Iterator[None]:
+        """Mixed precision where it is wanted, and attention as this device does it fastest.
+
+        On a CPU the fused attention's way back takes a quarter of a step of networks this small; plain products, a
+        tenth of that.
+        """
+        attention = nullcontext() if self.device.type == "cuda" else sdpa_kernel(SDPBackend.MATH)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed), attention:
+            yield
 
     def latents(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures in [0, 1], without gradient."""
