@@ -5,8 +5,6 @@ expression directions side by side), `J_regressor`, `kintree_table` and `weights
 and .safetensors files. Pose correctives (`posedirs`) are not used: the template stands at rest.
 """
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import Tensor
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 from headartist.heads.landmark_transfer import no_landmarks, read_landmarks, with_landmarks
+from headartist.heads.npz import read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.pickle_names import Refused
 from headartist.heads.pickle_reader import read_pickle
@@ -139,29 +138,7 @@ def _read_pkl(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> Mapping[str, np.ndarray]:
-    key = ""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {}
-            for key in (key for key in KEYS if key in archive.files):
-                arrays[key] = archive[key]
-                if not isinstance(arrays[key], np.ndarray):
-                    raise ValueError("it is no array")
-            return arrays
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        MemoryError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise HeadArtistError(
-            f"{path} cannot be read{f' at {key}' if key else ''} ({_first_line(error)}): save its plain arrays again "
-            "with numpy.savez."
-        ) from None
+    return read_npz(path, KEYS)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, np.ndarray]:

@@ -4,10 +4,8 @@ The open head's skin is registered to the template's, guided by the landmarks th
 the nearest points of the template carry their numbers. Done once for each template and remembered on disk.
 """
 
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -19,13 +17,14 @@ from headartist.errors import HeadArtistError
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.registration import Pins, register
+from headartist.heads.npz import read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import OpenHeadFit, Similarity, outer_skin
 from headartist.heads.template import HeadTemplate, LandmarkSites
 from headartist.start import OPEN
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
-_VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
+_VERSION = 2  # of the arithmetic here, of the fit and of the registration: a new number makes all remembered stale
 _NAMES = {
     "triangles": ("triangles", "lmk_face_idx"),
     "barycentric": ("barycentric", "lmk_b_coords"),
@@ -85,13 +84,8 @@ def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {ours: archive[name] for ours, names in _NAMES.items() for name in names if name in archive.files}
-        if not all(isinstance(array, np.ndarray) and array.dtype.kind in "iuf" for array in found.values()):
-            raise ValueError("it holds other things than numbers")
-    except (OSError, ValueError, TypeError, EOFError, MemoryError, AttributeError, BadZipFile, zlib.error) as error:
-        raise HeadArtistError(f"{path} cannot be read ({error}): save it with numpy.savez, or remove it.") from None
+    held = read_npz(path, [name for names in _NAMES.values() for name in names])
+    found = {ours: held[name] for ours, names in _NAMES.items() for name in names if name in held}
     for name in ("triangles", "barycentric"):
         if name not in found:
             raise HeadArtistError(f"{path} has no {' or '.join(_NAMES[name])}: add it, or remove the file.")
@@ -115,7 +109,7 @@ def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> Head
         known: landmarks whose places are given; they are kept as they are.
     """
     tensors = () if known is None else (known.indices, known.sites.triangles, known.sites.barycentric)
-    name = fingerprint(f"{_VERSION}", template.verts, template.faces, template.part, *tensors)
+    name = fingerprint(f"{_VERSION}", *_origins(), template.verts, template.faces, template.part, *tensors)
     found = remembered(f"landmarks-{name}", lambda: _found(template, known))
     return replace(template, landmark_sites=LandmarkSites(found["triangles"], found["barycentric"]))
 
@@ -130,7 +124,7 @@ def open_head_on(template: HeadTemplate) -> HeadTemplate:
     sites = template.landmark_sites
     known = KnownLandmarks(torch.arange(len(sites.triangles)), sites)
     tensors = (template.verts, template.faces, template.part, sites.triangles, sites.barycentric)
-    found = remembered(f"laid-{fingerprint(f'{_VERSION}', *tensors)}", lambda: _laid(template, known))
+    found = remembered(f"laid-{fingerprint(f'{_VERSION}', *_origins(), *tensors)}", lambda: _laid(template, known))
     place = Similarity(found["linear"], found["shift"])
     turn = place.linear.T.float()
     person = load_open_head().shaped(found["identity"])
@@ -142,6 +136,13 @@ def open_head_on(template: HeadTemplate) -> HeadTemplate:
         expression_basis=person.expression_basis @ turn,
         joints=place(person.joints),
     )
+
+
+def _origins() -> tuple[Tensor, ...]:
+    """What everything here follows from besides a template: the open head's shapes and sites."""
+    head = load_open_head()
+    sites = head.landmark_sites
+    return head.verts, head.shape_basis, head.faces, head.part, sites.triangles, sites.barycentric
 
 
 def _laid(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
