@@ -51,8 +51,13 @@ def test_heads_that_are_done_are_left_alone(tmp_path: Path, config: Config, monk
     generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
     assert made == [3, 4, 3]
     assert (first.path / "head.glb").exists()
+    game = replace(config, exports=replace(config.exports, variant="game"))
+    for _ in range(2):  # the second time its own files are there
+        generate_seeds(PROMPT, game, 2, out=tmp_path, progress=False)
+        assert made == [3, 4, 3, 3, 4]
     generate_seeds(PROMPT, config, 2, out=tmp_path, overwrite=True, progress=False)
-    assert made == [3, 4, 3, 3, 4]
+    assert made == [3, 4, 3, 3, 4, 3, 4]
+    assert not (first.path / "head_game.glb").exists()
 
 
 def test_what_cannot_be_made_is_told_before_the_first_head(tmp_path: Path, config: Config):

@@ -264,6 +264,11 @@ class Run:
         )
 
 
+def mesh_stem(variant: str) -> str:
+    """What the mesh files of a variant are called, without their suffix."""
+    return "head" if variant == "full" else f"head_{variant}"
+
+
 @dataclass(frozen=True)
 class Exports:
     """What is written when the head is done.

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headartist.config import Config, Exports
+from headartist.config import Config, Exports, mesh_stem
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, slug
 from headartist.generate import generate
@@ -65,7 +65,7 @@ def generate_seeds(
 
 def _is_complete(folder: HeadFolder, exports: Exports) -> bool:
     """Whether the head is finished and every file that is asked for is there."""
-    meshes = [folder.path / f"head.{wanted}" for wanted in exports.formats]
+    meshes = [folder.path / f"{mesh_stem(exports.variant)}.{wanted}" for wanted in exports.formats]
     films = [folder.video] if exports.video_views else []
     return all(path.exists() for path in (folder.weights, folder.contact_sheet, *meshes, *films))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from headartist.avatars.avatar import Avatar
-from headartist.config import Format, Variant
+from headartist.config import Format, Variant, mesh_stem
 from headartist.errors import HeadArtistError, did_you_mean
 from headartist.export.glb import write_glb
 from headartist.export.meshfiles import write_obj, write_ply
@@ -61,9 +61,9 @@ def export_head(
             raise HeadArtistError(f"The format {wanted!r} is unknown: choose from {', '.join(FORMATS)}.")
     if variant not in VARIANTS:
         raise HeadArtistError(f"The variant {variant!r} is unknown: {did_you_mean(variant, VARIANTS)}")
-    stem, mesh = Path(folder) / "head", tidy(avatar.to_mesh())
+    stem, mesh = Path(folder) / mesh_stem(variant), tidy(avatar.to_mesh())
     if variant == "game":
-        stem, texture_size = Path(folder) / "head_game", min(texture_size, GAME_TEXTURE)
+        texture_size = min(texture_size, GAME_TEXTURE)
         mesh = simplified(mesh, GAME_FACES - (SET_IN if rig is not None else 0))
     paths: list[Path] = []
     if "glb" in formats or "obj" in formats:
