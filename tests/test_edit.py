@@ -14,13 +14,13 @@ import torch
 from headartist import cli, edit, edit_config, generate, trainer
 from headartist.checkpoint import Head, load_head
 from headartist.conditions import Scene
-from headartist.config import Config, Refine
+from headartist.config import Config, Rates, Refine, Regularisers
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import HeadFolder
 from headartist.heads import load_template
 from headartist.presets import PAPER, SMOKE
-from headartist.schedules import Constant
+from headartist.schedules import Constant, Linear, Step
 from small_run import PROMPT, small_config
 
 PriorFolder = Callable[[str], Path]
@@ -173,6 +173,23 @@ def test_an_edit_goes_on_with_the_noise_levels_at_which_its_stages_ended(parent:
     assert (refinement.name, type(refinement.loss)) == ("edit_refinement", Refine)
     assert refinement.steps == PAPER.stages[-1].steps
     assert (config.prior, config.avatar, config.template) == (PAPER.prior, parent.config.avatar, parent.config.template)
+
+
+def test_an_edit_goes_on_with_the_smoothness_at_which_its_stages_ended(parent: Head):
+    shaping = edit_config(parent.folder, BEARD, base=PAPER, geometry_steps=7).stages[0]
+    assert shaping.regularisers == Regularisers(Constant(10_000.0), Constant(10_000.0))
+
+
+def test_learning_rates_take_their_course_again_over_the_edits_own_steps(parent: Head):
+    geometry, *others = PAPER.stages[1:]
+    falling = Rates(hash_grid=Linear(1e-2, 1e-4, begin=0, end=14_000), mlp=Step(1e-3, 1e-4, at=7_000))
+    base = replace(PAPER, stages=(replace(geometry, rates=falling), *others))
+    edited = edit_config(parent.folder, BEARD, base=base, geometry_steps=140).stages[0]
+    assert edited.rates == Rates(hash_grid=Linear(1e-2, 1e-4, begin=0, end=140), mlp=Step(1e-3, 1e-4, at=70))
+    assert edit_config(parent.folder, BEARD, base=base).stages[0].rates == falling
+    # An edit of the edit asks for the very same stage.
+    again = replace(base, stages=(edited, *others))
+    assert edit_config(parent.folder, BEARD, base=again).stages[0] == edited
 
 
 def test_landmarks_follow_an_edited_expression(orphan: Path, monkeypatch: pytest.MonkeyPatch):

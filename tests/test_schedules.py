@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headartist.errors import HeadArtistError
-from headartist.schedules import Constant, Linear, Schedule, Step, extremes
+from headartist.schedules import Constant, Linear, Schedule, Step, extremes, stretched
 
 values = st.floats(-1e6, 1e6)
 steps = st.integers(0, 10**6)
@@ -50,3 +50,12 @@ def test_no_value_leaves_the_extremes(schedule: Schedule, step: int):
 def test_a_span_that_is_none_is_refused(begin: int, end: int):
     with pytest.raises(HeadArtistError, match="begin < end"):
         Linear(0.0, 1.0, begin=begin, end=end)
+
+
+def test_a_stretched_schedule_takes_the_same_course_over_other_steps():
+    for schedule in (Linear(1.0, 0.2, begin=20, end=80), Step(1.0, 0.5, at=40), Constant(3.0)):
+        longer = stretched(schedule, 100, 300)
+        assert [longer(3 * step) for step in range(0, 100, 10)] == [schedule(step) for step in range(0, 100, 10)]
+        assert stretched(schedule, 100, 100) == schedule
+        assert stretched(schedule, 100, 0)(0) in (schedule(0), schedule(99))  # legal, where there is no step at all
+    assert stretched(Linear(0.98, 0.7, begin=5_000, end=5_001), 20_000, 20) == Linear(0.98, 0.7, begin=5, end=6)

@@ -9,14 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headartist.config import Config, Part, Refine, Stage
+from headartist.config import Config, Part, Rates, Refine, Regularisers, Stage
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import HeadFolder, check_folder, slug
 from headartist.generate import carry_out
 from headartist.presets import preset
 from headartist.prompts import check_prompt, edited_prompt
-from headartist.schedules import Constant
+from headartist.schedules import Constant, stretched
 
 if TYPE_CHECKING:  # torch comes with these
     import headartist.checkpoint
@@ -137,7 +137,7 @@ def _origin(parent: HeadFolder) -> Config:
 
 
 def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
-    """The config's last stage that shapes, with the noise levels of its end, for the parts that an edit moves."""
+    """The config's last stage that shapes, gone on with, for the parts that an edit moves."""
     stages = [stage for stage in config.stages if _SHAPE & set(stage.trains)]
     if not stages:
         raise HeadArtistError("These settings have no stage that shapes: use --keep-geometry or another --preset.")
@@ -158,10 +158,24 @@ def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
 
 
 def _gone_on(stage: Stage, steps: int | None) -> Stage:
-    """The stage with the noise levels of its end: the first ones would wipe out what is to be kept."""
-    last = max(stage.steps - 1, 0)
+    """The stage gone on with, for `steps` steps.
+
+    What keeps the head together stays as it was at the stage's end: noise levels, of which the first ones would wipe
+    out what is to be kept, and smoothness. Learning rates belong to the optimiser, which is a fresh one: they take
+    their whole course again, over the edit's own steps. Held at an end near 0, they would leave the head as it is.
+    """
     steps = stage.steps if steps is None else steps
-    return replace(stage, name=_edit_name(stage), steps=steps, t_max=Constant(stage.t_max(last)))
+    last = max(stage.steps - 1, 0)
+    rates, kept = stage.rates, stage.regularisers
+    return replace(
+        stage,
+        name=_edit_name(stage),
+        steps=steps,
+        t_min=Constant(stage.t_min(last)),
+        t_max=Constant(stage.t_max(last)),
+        rates=Rates(**{name: stretched(rate, last + 1, steps) for name, rate in vars(rates).items()}),
+        regularisers=Regularisers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
+    )
 
 
 def _edit_name(stage: Stage) -> str:

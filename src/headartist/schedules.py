@@ -68,3 +68,15 @@ def extremes(schedule: Schedule) -> tuple[float, float]:
             return value, value
         case Linear(first, last) | Step(first, last):
             return min(first, last), max(first, last)
+
+
+def stretched(schedule: Schedule, old: int, new: int) -> Schedule:
+    """The same course over `new` steps that `schedule` takes over `old`; at least a step lies between a line's ends."""
+    match schedule:
+        case Constant():
+            return schedule
+        case Linear(first, last, begin, end):
+            start = round(begin * new / old)
+            return Linear(first, last, begin=start, end=max(start + 1, round(end * new / old)))
+        case Step(before, after, at):
+            return Step(before, after, at=round(at * new / old))
