@@ -3,12 +3,14 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from headartist.errors import HeadArtistError
+from headartist_foundry import verdict
 from headartist_foundry.captions import caption
 from headartist_foundry.card import model_card, with_verdict
 from headartist_foundry.data import Pictures
@@ -171,6 +173,27 @@ def test_a_python_without_the_detector_is_told_how_to_get_it(python):
         find_faces(python, torch.zeros(1, 3, 32, 32))
 
 
+def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_sides(monkeypatch, detector):
+    def bright_in_front(views, size, _background, *, colour):
+        assert colour
+        light = views.azimuth_deg.deg2rad().cos().clamp(min=0)
+        return SimpleNamespace(rgb=light[:, None, None, None].expand(-1, 3, size, size))
+
+    avatar = SimpleNamespace(render=bright_in_front)
+    heads = {Path(name): SimpleNamespace(avatar=avatar, config=SimpleNamespace(prompt=name)) for name in "abc"}
+    monkeypatch.setattr(verdict, "load_head", heads.__getitem__)
+    asked = []
+
+    def affinity(_self, features, prompts):
+        asked.append((len(features), prompts))
+        return torch.tensor([[0.1, 0.3, 0.2]]).expand(len(features), 3)  # everyone looks most like b
+
+    monkeypatch.setattr(Examiner, "affinity", affinity)
+    figures = verdict.judge_heads(tuple(heads), Examiner(), detector)
+    assert asked == [(len(verdict.FRONT_AZIMUTHS), ["a", "b", "c"])] * 3
+    assert figures == {"heads": 3, "heads_r_precision": 0.333, "heads_face_found": 1.0, "janus_rate": 0.0}
+
+
 def make_exhibit(shards) -> Exhibit:
     pictures = Pictures(shards)
     views = facing(pictures)
@@ -209,8 +232,10 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
     assert give_verdict(prior, exhibit, Judges(examiner)) == judge_samples(exhibit, examiner, None)
     first = (prior / "README.md").read_text()
     assert f"{100 * figures['samples']['r_precision']:.1f} %" in first
-    assert with_verdict(first, figures | {"janus_rate": 0.25}).count("## Judges") == 1
-    assert "| 25.0 % |" in with_verdict(first, figures | {"janus_rate": 0.25})
+    of_heads = {"heads": 12, "heads_r_precision": 0.75, "heads_face_found": 1.0, "janus_rate": 0.25}
+    with_heads = with_verdict(first, figures | of_heads)
+    assert with_heads.count("## Judges") == 1
+    assert "| back views of 12 finished heads in which MediaPipe finds a face (Janus) | 25.0 % |" in with_heads
     assert [line for line in card.splitlines() if line not in first.splitlines()] == []
     with pytest.raises(HeadArtistError, match="--detector"):
         give_verdict(prior, exhibit, Judges(examiner, heads=(tmp_path,)))

@@ -63,7 +63,7 @@ def train(
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 
-    On several cores: `torchrun --nproc-per-node CORES -m headartist_foundry train ...`.
+    On several cores: `torchrun --nproc-per-node CORES -m -- headartist_foundry train ...`.
 
     Args:
         data: folder of shards.

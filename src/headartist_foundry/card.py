@@ -51,6 +51,11 @@ ROWS = {
     "landmark_error": "MediaPipe's landmarks off by, of the distance between the irises",
     "saturation": "mean saturation of the head's colours",
 }
+ROWS_OF_HEADS = {
+    "heads_r_precision": "{} finished heads that fit their own prompt best (R-precision)",
+    "heads_face_found": "front views of {} finished heads in which MediaPipe finds a face",
+    "janus_rate": "back views of {} finished heads in which MediaPipe finds a face (Janus)",
+}
 
 
 def verdict_section(figures: Mapping[str, Any]) -> str:
@@ -66,9 +71,9 @@ def verdict_section(figures: Mapping[str, Any]) -> str:
     for name, words in ROWS.items():
         if name in samples or name in renders:
             lines.append(f"| {words} | {_percent(samples, name)} | {_percent(renders, name)} |")
-    if "janus_rate" in figures:
-        words = "back views of finished heads in which MediaPipe finds a face"
-        lines.append(f"| {words} | {100 * figures['janus_rate']:.1f} % | |")
+    for name, words in ROWS_OF_HEADS.items():
+        if name in figures:
+            lines.append(f"| {words.format(figures['heads'])} | {100 * figures[name]:.1f} % | |")
     lines += ["", "Of the attributes, samples against renders: " + _attributes(samples, renders) + ".", "", ""]
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Verdict: what judges that a prior never saw say of its samples, beside what they say of the renders themselves."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headartist.cameras import look
-from headartist.checkpoint import load_head
+from headartist.checkpoint import Head, load_head
 from headartist.errors import HeadArtistError
 from headartist.files import write_text
 from headartist.priors.prior import resized
@@ -24,6 +25,7 @@ from headartist_foundry.judge import sample
 RECORD = "verdict.json"
 FRONTAL_DEG = 35.0
 BACK_AZIMUTHS = (135.0, 157.5, 180.0, 202.5, 225.0)
+FRONT_AZIMUTHS = (-30.0, 0.0, 30.0)
 HEAD_SIZE = 256
 SAMPLES_AT_ONCE = 16
 
@@ -123,13 +125,33 @@ def judge_samples(exhibit: Exhibit, examiner: Examiner, detector: Path | None) -
     return figures
 
 
-def janus_rate(heads: tuple[Path, ...], detector: Path) -> float:
-    """The share of back views of finished heads in which the detector finds a face."""
-    views = look(torch.tensor(BACK_AZIMUTHS), 10.0, 40.0)
+@torch.no_grad()
+def drawn_heads(heads: Sequence[Head], azimuths: tuple[float, ...]) -> Tensor:
+    """Colour views of finished heads before grey, h n 3 y x."""
+    views = look(torch.tensor(azimuths), 10.0, 30.0)
     grey = torch.full((3,), 0.5)
-    with torch.no_grad():
-        shown = [load_head(folder).avatar.render(views, HEAD_SIZE, grey, colour=True).rgb for folder in heads]
-    return find_faces(detector, torch.cat(shown)).rate
+    return torch.stack([head.avatar.render(views, HEAD_SIZE, grey, colour=True).rgb for head in heads])
+
+
+@torch.no_grad()
+def r_precision_of_heads(examiner: Examiner, heads: Sequence[Head]) -> float:
+    """The share of heads that, over their front views, fit no other head's prompt better than their own."""
+    prompts = [head.config.prompt for head in heads]
+    shown = drawn_heads(heads, FRONT_AZIMUTHS)
+    scores = torch.stack([examiner.affinity(examiner.features(views), prompts).mean(dim=0) for views in shown])
+    return float((scores.diagonal() >= scores.amax(dim=1)).float().mean())
+
+
+def judge_heads(folders: tuple[Path, ...], examiner: Examiner, detector: Path) -> dict[str, float]:
+    """What the judges say of finished heads: whether they fit their prompts, and who has a face and where."""
+    heads = [load_head(folder) for folder in folders]
+    backs, fronts = (drawn_heads(heads, azimuths).flatten(0, 1) for azimuths in (BACK_AZIMUTHS, FRONT_AZIMUTHS))
+    return {
+        "heads": len(heads),
+        "heads_r_precision": round(r_precision_of_heads(examiner, heads), 3),
+        "heads_face_found": round(find_faces(detector, fronts).rate, 3),
+        "janus_rate": round(find_faces(detector, backs).rate, 3),
+    }
 
 
 def give_verdict(folder: Path, exhibit: Exhibit, judges: Judges) -> dict[str, Any]:
@@ -142,7 +164,7 @@ def give_verdict(folder: Path, exhibit: Exhibit, judges: Judges) -> dict[str, An
         raise HeadArtistError(f"{len(judges.heads)} heads are to be looked at from behind: give a --detector for that.")
     figures = judge_samples(exhibit, judges.examiner, judges.detector)
     if judges.heads and judges.detector:
-        figures["janus_rate"] = round(janus_rate(judges.heads, judges.detector), 3)
+        figures |= judge_heads(judges.heads, judges.examiner, judges.detector)
     write_text(folder / RECORD, json.dumps(figures, indent=1) + "\n")
     card = folder / "README.md"
     if card.is_file():
