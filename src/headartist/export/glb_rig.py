@@ -53,7 +53,7 @@ def skinned(
     nodes[0]["skin"] = 0
     roots = [JOINT_NODE + k for k, parent in enumerate(rig.joint_parents) if parent < 0]
     skin = {
-        "name": "head",
+        "name": "rig",  # Blender calls the armature so, and `head` must stay free for the mesh and the bone
         "inverseBindMatrices": binary.add_array(columns, "MAT4"),
         "joints": [JOINT_NODE + k for k in range(len(positions))],
     }
