@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headartist_foundry.data import Pictures
-from headartist_foundry.linear_encoder import install, principal_components
+from headartist_foundry.linear_encoder import encode_as_installed, install, principal_components
 from headartist_foundry.models import SCHEDULER
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss
 from headartist_foundry.state import load_state, save_state
@@ -193,10 +193,10 @@ def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
+        with torch.no_grad():
+            mean = encode_as_installed(vae, pictures)
+        noise = torch.randn(mean.shape, generator=generator).to(mean)
         with workshop.fast():
-            with torch.no_grad():
-                mean = vae.encode(pictures).latent_dist.mean
-            noise = torch.randn(mean.shape, generator=generator).to(mean)
             decoded = vae.decode(mean + LATENT_NOISE * noise).sample
         return F.l1_loss(decoded.float(), pictures)
 
@@ -241,12 +241,12 @@ def train_denoiser(
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         batch = workshop.pictures.batch(rng, plan.batch, workshop.size.landmark)
-        z = workshop.latents(batch.pictures.to(workshop.device, memory_format=torch.channels_last))
+        z = workshop.latents(batch.pictures.to(workshop.device, memory_format=workshop.memory_format))
         noise = torch.randn(z.shape, generator=generator).to(z)
         t = torch.randint(0, scheduler.config.num_train_timesteps, (len(z),), generator=generator).to(z.device)
-        z_t = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
+        z_t = scheduler.add_noise(z, noise, t).contiguous(memory_format=workshop.memory_format)
         tokens = models.tokens(batch.captions).to(z.device)
-        marks = batch.landmark_map.to(z.device, memory_format=torch.channels_last)
+        marks = batch.landmark_map.to(z.device, memory_format=workshop.memory_format)
         with workshop.fast():
             predicted = models.predict(z_t, t, tokens, marks)
         return F.mse_loss(predicted.float(), scheduler.get_velocity(z, noise, t))

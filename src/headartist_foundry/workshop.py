@@ -75,8 +75,11 @@ class Workshop:
         if start and self.leads:
             self._tell_start(start)
         self.models.to(self.device)
+        # On CPUs bfloat16 convolutions that learn are up to 2.5 times slower with channels last, others faster.
+        plain = self.mixed and self.device.type == "cpu"
+        self.memory_format = torch.contiguous_format if plain else torch.channels_last
         for part in (self.models.unet, self.models.controlnet, self.models.vae):
-            part.to(memory_format=torch.channels_last)
+            part.to(memory_format=self.memory_format)
 
     @property
     def leads(self) -> bool:
