@@ -17,11 +17,12 @@ from headartist import load_head
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.cameras import turntable
 from headartist.conditions import Scene, conditions_of, embed_texts
-from headartist.config import Refine, Stage
+from headartist.config import Stage
 from headartist.distillation import add_noise
 from headartist.export import save_png
 from headartist.export.pictures import draw_pair
 from headartist.heads import load_template
+from headartist.loss_config import Refine
 from headartist.priors import load_prior
 from headartist.schedules import Constant, Linear
 from headartist.trainer import make_optimiser, train_step

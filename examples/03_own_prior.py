@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from headartist import generate, presets
-from headartist.config import Sds
+from headartist.loss_config import Sds
 from headartist.priors import Conditions, Noise
 
 

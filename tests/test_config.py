@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headartist.config import Config, Refine, Sds, Ssd
+from headartist.config import Config
 from headartist.config_text import differences, from_json, override, to_json
 from headartist.errors import HeadArtistError
+from headartist.loss_config import Refine, Sds, Ssd
 from headartist.presets import PAPER, PRESETS, SMOKE, preset
 from headartist.schedules import Constant, Linear, Step
 from headartist.tet_config import TetConfig

@@ -14,11 +14,12 @@ import torch
 from headartist import cli, edit, edit_config, generate, trainer
 from headartist.checkpoint import Head, load_head
 from headartist.conditions import Scene
-from headartist.config import Config, Rates, Refine, Regularisers
+from headartist.config import Config, Rates, Regularisers
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import HeadFolder
 from headartist.heads import load_template
+from headartist.loss_config import Refine
 from headartist.presets import PAPER, SMOKE
 from headartist.schedules import Constant, Linear, Step
 from small_run import PROMPT, small_config

@@ -1,18 +1,22 @@
 """The laws of image-space refinement, on priors whose clean estimate can be written down."""
 
+import re
+import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from headartist import generate
-from headartist.config import Refine
+from headartist.config_text import override
 from headartist.distillation import add_noise
 from headartist.errors import HeadArtistError
+from headartist.loss_config import Refine
 from headartist.presets import PAPER, SMOKE
 from headartist.priors import Conditions, Noise, load_prior
-from headartist.refinement import LEAST_SIGNAL, denoised, feature_distance, refine
+from headartist.refinement import LEAST_SIGNAL, denoised, feature_distance, lpips_network, refine
 from headartist.schedules import Constant, Linear
 from known_priors import CLOCK, GaussianPrior, LinearPrior, draws, image_gradient
 from test_trainer import TEXTURE, _folder, _run, _scene
@@ -154,6 +158,76 @@ def test_features_that_are_missing_are_missed_before_the_first_step(tmp_path):
     with pytest.raises(HeadArtistError, match="ToyPrior has no features"):
         generate("a clown", config, prior=ToyPrior(), out=tmp_path / "head", progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+class FakeLpips(torch.nn.Module):
+    """Stands for `lpips.LPIPS`, whose weights no test can fetch: the squared difference of brightness, of each pair."""
+
+    made = 0
+
+    def __init__(self, net: str, *, verbose: bool) -> None:
+        super().__init__()
+        assert (net, verbose) == ("vgg", False)
+        FakeLpips.made += 1
+        self.weight = torch.nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
+
+    def forward(self, image: Tensor, target: Tensor, *, normalize: bool) -> Tensor:
+        assert normalize
+        return self.weight * (image.mean((1, 2, 3), keepdim=True) - target.mean((1, 2, 3), keepdim=True)).square()
+
+
+@pytest.fixture
+def lpips_at_hand(monkeypatch: pytest.MonkeyPatch):
+    """A machine on which the package and its weights are there."""
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=FakeLpips))
+    monkeypatch.setattr(FakeLpips, "made", 0)
+    lpips_network.cache_clear()
+    yield
+    lpips_network.cache_clear()
+
+
+def test_pictures_may_be_compared_by_lpips_which_is_made_once_and_stays_frozen(lpips_at_hand):
+    known = torch.full((1, 3, 4, 4), 0.25, dtype=torch.float64)
+    prior, (_, t, noise, conditions) = KnowingPrior(known=known), draws()
+    image = torch.full((2, 3, 8, 8), 0.75, dtype=torch.float64, requires_grad=True)
+    for _ in range(2):
+        loss = refine(prior, image, conditions, t, noise, cfg_scale=1.0, perceptual=0.1, features="lpips")
+        torch.testing.assert_close(loss, torch.tensor(0.25 + 0.1 * 3 * 0.25, dtype=torch.float64))
+    assert image_gradient(loss, image).abs().min() > 0
+    assert FakeLpips.made == 1
+    assert not any(weight.requires_grad for weight in lpips_network(image.device).parameters())
+
+
+def test_lpips_that_cannot_be_had_is_missed_before_the_prior_is_loaded(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    lpips_network.cache_clear()
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    asked = [
+        "refinement.loss.perceptual=0.1",
+        "refinement.loss.features=lpips",
+        "run.device=cpu",
+        f"prior.model={tmp_path}",
+    ]
+    with pytest.raises(HeadArtistError) as caught:
+        generate("a clown", override(SMOKE, asked), out=tmp_path / "head", progress=False)
+    assert re.fullmatch(
+        r"LPIPS cannot be had \(import of lpips halted; None in sys.modules\): install lpips with the torchvision of "
+        r"this torch \([\w.+]+\) and let it fetch VGG-16's weights once, or use features=prior\.",
+        str(caught.value),
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_refines_by_lpips_with_a_prior_that_has_no_features(tmp_path, lpips_at_hand):
+    asked = [f"{stage.name}.steps=1" for stage in SMOKE.stages]
+    asked += [
+        "refinement.loss.perceptual=0.1",
+        "refinement.loss.features=lpips",
+        "exports.rig=false",
+        "exports.formats=()",
+    ]
+    head = generate("a clown", override(SMOKE, asked), prior=ToyPrior(), out=tmp_path / "head", progress=False)
+    assert FakeLpips.made == 1
+    assert head.config.stages[-1].loss == Refine(cfg_scale=4.0, perceptual=0.1, features="lpips")
 
 
 @pytest.mark.parametrize("kind", ["sd21", "embedded"])

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from headartist.cameras import look
 from headartist.checkpoint import Progress, load_checkpoint
 from headartist.conditions import Scene, conditions_of, draw_cameras, embed_texts, latent_of
-from headartist.config import Config, Rates, Refine, Regularisers, Run, Sds, Ssd, Stage, Views, ViewText
+from headartist.config import Config, Rates, Regularisers, Run, Stage, Views, ViewText
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
+from headartist.loss_config import Refine, Sds, Ssd
 from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import view_mix, view_word
 from headartist.schedules import Constant, Linear

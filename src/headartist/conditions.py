@@ -11,10 +11,11 @@ from torch.nn.functional import interpolate
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.cameras import Cameras, sample_cameras
-from headartist.config import Config, Loss, Refine, Sds, Ssd, Stage, Views
+from headartist.config import Config, Stage, Views
 from headartist.errors import HeadArtistError
 from headartist.heads.landmarks import landmark_map
 from headartist.heads.template import HeadTemplate
+from headartist.loss_config import Loss, Refine, Sds, Ssd
 from headartist.priors.prior import Conditions, OtherViews, ScorePrior
 from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import VIEW_WORDS, negative_text, plain_text, view_mix, view_text, view_word

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from headartist.errors import HeadArtistError, did_you_mean
+from headartist.loss_config import Loss, Refine
 from headartist.schedules import Constant, Schedule, extremes
 from headartist.start import OPEN, parse_expression, parse_identity
 from headartist.tet_config import TetConfig
@@ -37,43 +38,6 @@ def _require_range(name: str, values: Range, low: float, high: float) -> None:
         low <= first <= last <= high,
         f"{name} must be a range within {low:g} and {high:g}, low end first (got {first:g}, {last:g}).",
     )
-
-
-@dataclass(frozen=True)
-class Ssd:
-    """Self Score Distillation (Eq. 6), with `anchor * (e_plain - noise)` added: 0 is the paper's SSD and 1 is SDS."""
-
-    cfg_scale: float = 7.5
-    anchor: float = 0.0
-
-
-@dataclass(frozen=True)
-class Sds:
-    """Score Distillation Sampling (Eq. 1)."""
-
-    cfg_scale: float = 100.0
-
-
-@dataclass(frozen=True)
-class Refine:
-    """Image-space refinement (supplement D, after HiFA): the picture is compared with the decoded clean estimate.
-
-    Attributes:
-        cfg_scale: W of the estimate.
-        perceptual: weight of the distance between features of the prior's own encoder, beside that of pixels.
-        x0_steps: denoising steps that the estimate takes.
-    """
-
-    cfg_scale: float = 7.5
-    perceptual: float = 0.01
-    x0_steps: int = 1
-
-    def __post_init__(self) -> None:
-        _require(self.perceptual >= 0, f"The weight perceptual must not be negative (got {self.perceptual:g}).")
-        _require(self.x0_steps >= 1, f"x0_steps must be at least 1 (got {self.x0_steps}).")
-
-
-Loss = Ssd | Sds | Refine
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headartist.config import Config, Part, Rates, Refine, Regularisers, Stage
+from headartist.config import Config, Part, Rates, Regularisers, Stage
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import HeadFolder, check_folder, slug
 from headartist.generate import carry_out
+from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import check_prompt, edited_prompt
 from headartist.schedules import Constant, stretched

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headartist.config import Config, Exports, Refine
+from headartist.config import Config, Exports
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
+from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import check_prompt
 from headartist.start import check_template
@@ -173,7 +174,7 @@ def _optimise(
     from headartist.checkpoint import is_finished, load_head
     from headartist.heads.template import load_template
     from headartist.provenance import continued, provenance
-    from headartist.refinement import perceptive
+    from headartist.refinement import lpips_network, perceptive
     from headartist.trainer import Scene, train
 
     if not overwrite and is_finished(folder, config):
@@ -182,17 +183,22 @@ def _optimise(
         torch.set_num_threads(config.run.threads)
     device = _device(config.run.device, prior)
     template = load_template(config.template, identity=config.identity, expression=config.expression)
+    origin = None if parent is None else load_head(parent.path)
+    # Whether pictures can be compared is found out now rather than after the stages before.
+    refining = [stage.loss for stage in config.stages if isinstance(stage.loss, Refine) and stage.steps]
+    compared = {loss.features for loss in refining if loss.perceptual}
+    if "lpips" in compared:
+        lpips_network(device)
     judge = _load_prior(config, device) if prior is None else prior
-    if any(isinstance(stage.loss, Refine) and stage.loss.perceptual and stage.steps for stage in config.stages):
-        perceptive(judge)  # now rather than after the stages before
+    if "prior" in compared:
+        perceptive(judge)
     generator = torch.Generator().manual_seed(config.seed)
     record = provenance(config, device, prior)
-    if parent is None:
+    if origin is None:
         avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
     else:
-        origin = load_head(parent.path)
         avatar = origin.avatar.to(device)
-        record["parent"] = {"folder": parent.path.name, "sha256": config.parent, "prompt": origin.config.prompt}
+        record["parent"] = {"folder": origin.folder.name, "sha256": config.parent, "prompt": origin.config.prompt}
     if not overwrite:
         record = continued(record, folder.read_provenance(), folder.path)
     open_folder(folder, config, overwrite=overwrite)

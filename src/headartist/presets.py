@@ -4,20 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from headartist.config import (
-    Config,
-    Exports,
-    Part,
-    Rates,
-    Refine,
-    Regularisers,
-    Run,
-    Ssd,
-    StableDiffusion,
-    Stage,
-    Views,
-)
+from headartist.config import Config, Exports, Part, Rates, Regularisers, Run, StableDiffusion, Stage, Views
 from headartist.errors import HeadArtistError, did_you_mean
+from headartist.loss_config import Refine, Ssd
 from headartist.schedules import Constant, Linear, Step
 from headartist.tet_config import FieldConfig, TetConfig
 

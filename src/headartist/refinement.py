@@ -4,6 +4,10 @@ Distillation in the latent leaves what the latent cannot hold: speckles of the c
 away are never seen. Here the noised picture is denoised, decoded, and compared pixel by pixel, so that they are.
 """
 
+import warnings
+from functools import lru_cache
+from typing import assert_never
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,6 +15,7 @@ from torch.nn.functional import normalize
 
 from headartist.distillation import add_noise, predict, x0_estimate
 from headartist.errors import HeadArtistError
+from headartist.loss_config import Features
 from headartist.priors.prior import Conditions, PerceptivePrior, ScorePrior, resized
 
 LEAST_SIGNAL = 1e-3  # of alpha_bar: below it an estimate of the clean latent is the prior's error, hugely enlarged
@@ -26,10 +31,11 @@ def refine(
     cfg_scale: float,
     perceptual: float = 0.0,
     x0_steps: int = 1,
+    features: Features = "prior",
 ) -> Float[Tensor, ""]:
     """`mean((x - x_hat)^2) + perceptual * d(x, x_hat)` with `x_hat = decode(x0_hat)`, which carries no gradient.
 
-    Pictures are compared at the prior's own size; `d` is `feature_distance`.
+    Pictures are compared at the prior's own size; `d` is `feature_distance` or `lpips_distance`.
 
     Args:
         prior: the frozen prior.
@@ -40,9 +46,10 @@ def refine(
         cfg_scale: W.
         perceptual: weight of the distance of features; 0 costs nothing.
         x0_steps: denoising steps of the estimate.
+        features: whose features d compares.
 
     Raises:
-        HeadArtistError: when features are wanted of a prior that has none.
+        HeadArtistError: when features are wanted of a prior that has none, or LPIPS cannot be had.
     """
     picture = resized(image, prior.picture_size)
     with torch.no_grad():
@@ -53,7 +60,15 @@ def refine(
         finite = x0.isfinite()
         target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
     loss = (picture - target).square().mean()
-    return loss + perceptual * feature_distance(prior, picture, target) if perceptual else loss
+    if not perceptual:
+        return loss
+    match features:
+        case "prior":
+            return loss + perceptual * feature_distance(prior, picture, target)
+        case "lpips":
+            return loss + perceptual * lpips_distance(picture, target)
+        case _:
+            assert_never(features)
 
 
 def denoised(
@@ -102,3 +117,37 @@ def perceptive(prior: ScorePrior) -> PerceptivePrior:
     if not isinstance(prior, PerceptivePrior):
         raise HeadArtistError(f"{type(prior).__name__} has no features to compare pictures by: use perceptual=0.")
     return prior
+
+
+def lpips_distance(image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
+    """The mean LPIPS distance (Zhang et al. 2018) of pictures in [0, 1], of at least 16 pixels a side.
+
+    Raises:
+        HeadArtistError: when LPIPS cannot be had.
+    """
+    return lpips_network(image.device)(image, target, normalize=True).mean()
+
+
+@lru_cache(maxsize=1)
+def lpips_network(device: torch.device) -> torch.nn.Module:
+    """LPIPS on VGG-16, frozen.
+
+    Its packages are the user's own, and no extra of ours: `lpips` brings torchvision, and a torchvision that was built
+    for another build of torch keeps transformers from being imported, and with it every prior.
+
+    Raises:
+        HeadArtistError: when they, or VGG's weights, cannot be had.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lpips speaks to torchvision in a way of the past
+            import lpips
+
+            network = lpips.LPIPS(net="vgg", verbose=False)
+    except Exception as error:  # a package that is missing or unfit, no network, a full disk
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise HeadArtistError(
+            f"LPIPS cannot be had ({reason}): install lpips with the torchvision of this torch ({torch.__version__}) "
+            "and let it fetch VGG-16's weights once, or use features=prior."
+        ) from error
+    return network.to(device).requires_grad_(False)

@@ -17,13 +17,14 @@ from tqdm import tqdm
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.checkpoint import Progress, load_checkpoint, save_checkpoint, save_head
 from headartist.conditions import Scene, conditions_of, draw_cameras, latent_of, picture_of
-from headartist.config import Refine, Sds, Ssd, Stage
+from headartist.config import Stage
 from headartist.distillation import sds, ssd
 from headartist.errors import HeadArtistError
 from headartist.export.pictures import preview, save_png
 from headartist.folder import HeadFolder
 from headartist.geometry.mesh import laplacian_energy, normal_consistency
 from headartist.interrupts import Interrupt, deferred_interrupts
+from headartist.loss_config import Refine, Sds, Ssd
 from headartist.priors.prior import Conditions
 from headartist.refinement import refine
 from headartist.render.frame import Frame
@@ -146,7 +147,7 @@ def _judged(
             return ssd(prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
         case Sds(cfg_scale):
             return sds(prior, latent_of(stage, frame, prior), conditions, t, noise, cfg_scale=cfg_scale)
-        case Refine(cfg_scale, perceptual, x0_steps):
+        case Refine(cfg_scale, perceptual, x0_steps, features):
             return refine(
                 prior,
                 picture_of(stage, frame),
@@ -156,6 +157,7 @@ def _judged(
                 cfg_scale=cfg_scale,
                 perceptual=perceptual,
                 x0_steps=x0_steps,
+                features=features,
             )
         case _:
             assert_never(stage.loss)

@@ -1,0 +1,49 @@
+"""The objectives a stage may have, with their knobs. Nothing here needs torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from headartist.errors import HeadArtistError
+
+Features = Literal["prior", "lpips"]
+
+
+@dataclass(frozen=True)
+class Ssd:
+    """Self Score Distillation (Eq. 6), with `anchor * (e_plain - noise)` added: 0 is the paper's SSD and 1 is SDS."""
+
+    cfg_scale: float = 7.5
+    anchor: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sds:
+    """Score Distillation Sampling (Eq. 1)."""
+
+    cfg_scale: float = 100.0
+
+
+@dataclass(frozen=True)
+class Refine:
+    """Image-space refinement (supplement D, after HiFA): the picture is compared with the decoded clean estimate.
+
+    Attributes:
+        cfg_scale: W of the estimate.
+        perceptual: weight of the distance between features, beside that of pixels.
+        x0_steps: denoising steps that the estimate takes.
+        features: of the prior's own encoder, or "lpips": of VGG-16, where the user has the package and its weights.
+    """
+
+    cfg_scale: float = 7.5
+    perceptual: float = 0.01
+    x0_steps: int = 1
+    features: Features = "prior"
+
+    def __post_init__(self) -> None:
+        if not self.perceptual >= 0:
+            raise HeadArtistError(f"The weight perceptual must not be negative (got {self.perceptual:g}).")
+        if self.x0_steps < 1:
+            raise HeadArtistError(f"x0_steps must be at least 1 (got {self.x0_steps}).")
+
+
+Loss = Ssd | Sds | Refine
