@@ -8,6 +8,7 @@ import torch
 from headartist.errors import HeadArtistError
 from headartist.heads import HeadTemplate, load_template
 from headartist.heads.open_head import makehuman_vertex_ids
+from headartist.start import DIRECTIONS
 
 SIDED = (
     *("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp"),
@@ -232,3 +233,44 @@ def test_an_identity_and_an_expression_are_taken_as_typed(head):
     assert torch.equal(asked.joints, expected.joints)
     single = load_template(identity="3=-2")
     torch.testing.assert_close(single.verts, head.verts - 2 * head.shape_basis[3])
+
+
+NOSE_BASE, BRIDGE, CHEEKS = 2, 168, (234, 454)
+
+
+def measured(identity: str) -> dict[str, float]:
+    """Sizes of a person of the open head, and the share of the average person's that they are."""
+    lengths = {}
+    for name in ("", identity):
+        head = load_template("open", identity=name)
+        sites, skin = head.site_positions(), head.verts[part_verts(head, "skin")]
+        chin, base, bridge = sites[[CHIN, NOSE_BASE, BRIDGE], 1]
+        throat = skin[(skin[:, 1] - chin + 0.12).abs() < 0.06]
+        throat = throat[throat[:, 0].abs() < 0.6]
+        found = {
+            "height": skin[:, 1].max() - chin,
+            "width": (sites[CHEEKS[0]] - sites[CHEEKS[1]]).norm(),
+            "neck": throat[:, 0].amax() - throat[:, 0].amin(),
+            "skull": skin[:, 1].max() - bridge,
+            "nose": bridge - base,
+            "chin": base - chin,
+        }
+        lengths = {key: float(length) / lengths.get(key, 1.0) for key, length in found.items()}
+    return lengths
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_named_direction_does_what_its_name_says(sign: int):
+    """Two standard deviations change what the word says, by a share far above what it does not say."""
+    change = {
+        name: {key: sign * (value - 1) for key, value in measured(f"{name}={2 * sign}").items()} for name in DIRECTIONS
+    }
+    assert min(change["size"][key] for key in ("height", "width", "skull", "nose", "chin")) > 0.07
+    assert change["heavy"]["width"] > 0.07
+    assert change["heavy"]["neck"] > 0.2
+    assert change["wide"]["width"] > 0.07 > 0 > change["wide"]["height"]
+    assert change["crown"]["skull"] > 0.1
+    assert change["chin"]["chin"] > 0.08
+    for name, own in (("crown", "skull"), ("chin", "chin")):
+        others = [abs(change[name][key]) for key in ("width", "nose", "skull", "chin") if key != own]
+        assert max(others) < 0.7 * change[name][own]

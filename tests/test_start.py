@@ -20,6 +20,8 @@ from headartist.start import Identity, check_template, parse_expression, parse_i
         ("seed:7", Identity(7)),
         ("0=1.5,3=-2", Identity(None, {0: 1.5, 3: -2.0})),
         (" seed:0 , 12 = 1e-1 ", Identity(0, {12: 0.1})),
+        ("seed:7,wide=-1.5,0=1", Identity(7, {4: -1.5, 0: 1.0})),
+        ("size=2,crown=-1", Identity(None, {0: -2.0, 7: 1.0})),
     ],
 )
 def test_an_identity_is_a_seed_and_directions(text, identity):
@@ -27,11 +29,45 @@ def test_an_identity_is_a_seed_and_directions(text, identity):
 
 
 @pytest.mark.parametrize(
-    "text", ["7", "seed=7", "seed:-1", "seed:x", "seed:1,seed:2", "0=", "0=nan", "-1=2", "0=1,0=2", "0=1,", "age=2"]
+    "text",
+    [
+        "7",
+        "seed=7",
+        "seed:-1",
+        "seed:x",
+        "seed:1,seed:2",
+        "0=",
+        "0=nan",
+        "-1=2",
+        "0=1,0=2",
+        "0=1,",
+        "wide=1,4=2",
+        "wide",
+        "wi de=2",
+    ],
 )
 def test_any_other_identity_is_refused_with_an_example(text):
-    with pytest.raises(HeadArtistError, match=r"write seed:7, or the numbers of shape directions"):
+    with pytest.raises(HeadArtistError, match=r"write seed:7, or shape directions by number or name"):
         parse_identity(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "template", "told"),
+    [
+        ("widr=1", "open", "Identity 'widr=1' names no shape direction: did you mean 'wide'?"),
+        ("age=2", "open", "Identity 'age=2' names no shape direction: choose among size, heavy, wide, crown, chin."),
+        (
+            "0=1,chin=2",
+            "flame.pkl",
+            "Identity '0=1,chin=2' names a shape direction, 'chin', but only those of the open head have names: give "
+            "numbers, as in 0=1.5.",
+        ),
+    ],
+)
+def test_a_name_that_the_template_does_not_know_is_told_when_a_config_is_made(text, template, told):
+    with pytest.raises(HeadArtistError) as caught:
+        replace(EMBEDDED, identity=text, template=template)
+    assert str(caught.value) == told
 
 
 def test_an_expression_is_names_with_weights():

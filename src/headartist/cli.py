@@ -78,7 +78,8 @@ class Generate:
     template: Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_UNSET)] = None
     """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb)"""
     identity: Word = None
-    """which person of the template: seed:7, or numbers of shape directions in standard deviations, 0=1.5,3=-2"""
+    """which person of the template: seed:7, or shape directions in standard deviations, 0=1.5,3=-2; those of the open
+    head called size, heavy, wide, crown and chin by name too, wide=-1.5"""
     expression: Word = None
     """its expression, as in jawOpen=0.6,mouthSmileLeft=0.5"""
     overwrite: bool = False

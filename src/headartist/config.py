@@ -278,7 +278,7 @@ class Config:
         seed: every random draw of the run follows from it.
         prior: the judge.
         template: "open" for the shipped head, or the path of a FLAME file or of a mesh.
-        identity: which person of the template, as in "seed:7" or "0=1.5,3=-2"; empty for the average one.
+        identity: which person of the template, as in "seed:7" or "0=1.5,wide=-2"; empty for the average one.
         expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
         avatar: the shape's representation.
         views: camera ranges.
@@ -315,5 +315,5 @@ class Config:
             f"A stage must not be called like a setting of the config (got {', '.join(sorted(taken & set(names)))}).",
         )
         _require(0 <= self.seed < 2**63, f"The seed must be a non-negative whole number (got {self.seed}).")
-        parse_identity(self.identity)
+        parse_identity(self.identity, self.template)
         parse_expression(self.expression)

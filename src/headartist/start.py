@@ -4,13 +4,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, did_you_mean
 
 OPEN = "open"
 FLAME_SUFFIXES = (".pkl", ".npz", ".safetensors")
 MESH_SUFFIXES = (".obj", ".ply", ".glb")
 SEED = "seed"
+DIRECTIONS: Mapping[str, tuple[int, float]] = MappingProxyType(
+    {
+        "size": (0, -1.0),  # of everything, by 6 % for each standard deviation
+        "heavy": (2, 1.0),  # the face broader, the neck thicker
+        "wide": (4, 1.0),  # the head broader and shorter; narrow and long where negative
+        "crown": (7, -1.0),  # the skull above the eyes higher; the face stays
+        "chin": (12, -1.0),  # what lies below the nose longer
+    }
+)
+"""Those of the open head's shape directions that one word describes: the number of each, and its sign."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,12 @@ class Identity:
     coefficients: Mapping[int, float] = field(default_factory=dict)
 
 
-def parse_identity(text: str) -> Identity:
-    """An identity from `seed:7`, `0=1.5,3=-2`, or both: `seed:7,0=1.5`; the average one from an empty text.
+def parse_identity(text: str, template: str = OPEN) -> Identity:
+    """An identity from `seed:7`, `0=1.5,wide=-2`, or both: `seed:7,0=1.5`; the average one from an empty text.
+
+    Args:
+        text: as typed.
+        template: whose identity it is; only the open head has names for some of its directions.
 
     Raises:
         HeadArtistError: when it is written otherwise.
@@ -36,17 +51,32 @@ def parse_identity(text: str) -> Identity:
     coefficients: dict[int, float] = {}
     for item in _items(text):
         name, colon, digits = (part.strip() for part in item.partition(":"))
-        direction, equals, value = (part.strip() for part in item.partition("="))
+        word, _, number = (part.strip() for part in item.partition("="))
+        value = _finite(number)
         if colon and name == SEED and _is_number(digits) and seed is None:
             seed = int(digits)
-        elif equals and _is_number(direction) and _finite(value) is not None and int(direction) not in coefficients:
-            coefficients[int(direction)] = _finite(value) or 0.0
-        else:
+            continue
+        if value is not None and word.isidentifier() and word != SEED:
+            _require_name(word, text, template)
+        direction, sign = (int(word), 1.0) if _is_number(word) else DIRECTIONS.get(word, (-1, 1.0))
+        if value is None or direction < 0 or direction in coefficients:
             raise HeadArtistError(
-                f"Identity {text!r} is not understood at {item!r}: write seed:7, or the numbers of shape directions "
-                "with standard deviations, each once, as in 0=1.5,3=-2."
+                f"Identity {text!r} is not understood at {item!r}: write seed:7, or shape directions by number or name "
+                "with standard deviations, each once, as in 0=1.5,wide=-2."
             )
+        coefficients[direction] = sign * value
     return Identity(seed, coefficients)
+
+
+def _require_name(word: str, text: str, template: str) -> None:
+    """Refuse a word that names none of the template's shape directions."""
+    if template != OPEN:
+        raise HeadArtistError(
+            f"Identity {text!r} names a shape direction, {word!r}, but only those of the open head have names: give "
+            "numbers, as in 0=1.5."
+        )
+    if word not in DIRECTIONS:
+        raise HeadArtistError(f"Identity {text!r} names no shape direction: {did_you_mean(word, DIRECTIONS)}")
 
 
 def parse_expression(text: str) -> dict[str, float]:

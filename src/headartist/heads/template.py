@@ -130,14 +130,14 @@ def load_template(source: str | Path = OPEN, *, identity: str = "", expression: 
 
     Args:
         source: "open", a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb).
-        identity: which person of the template, as in "seed:7" or "0=1.5,3=-2"; empty for the average one.
+        identity: which person of the template, as in "seed:7" or "0=1.5,wide=-2"; empty for the average one.
         expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
 
     Raises:
         HeadArtistError: when there is no such template, its file cannot be used, or it has no such identity or
             expression.
     """
-    person, weights = parse_identity(identity), parse_expression(expression)
+    person, weights = parse_identity(identity, str(source)), parse_expression(expression)
     check_template(str(source))
     rest = _rest(source)
     return rest.shaped(_coefficients(person, rest), weights)
