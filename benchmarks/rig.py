@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from headartist.export import bake, rig_head, tidy, unwrap, write_glb
+from headartist.export import Material, bake, rig_head, tidy, unwrap, write_glb
 from headartist.export.rig_colour import rig_colour
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
@@ -68,7 +68,7 @@ def export(mesh: Mesh, template: HeadTemplate, size: int) -> None:
     texture = bake(rig.mesh, atlas, rig_colour(rig, lambda points: 0.5 + 0.25 * (20 * points).sin()), size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "head.glb"
-        write_glb(path, rig.mesh, atlas, texture, rig=rig)
+        write_glb(path, rig.mesh, atlas, Material(texture), rig=rig)
         seconds, megabytes = time.perf_counter() - start, path.stat().st_size / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

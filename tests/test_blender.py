@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ball_avatar import linear_colour
-from headartist.export import bake, rig_head, unwrap, write_glb
+from headartist.export import Material, bake, rig_head, unwrap, write_glb
 from headartist.export.rig_colour import rig_colour
 from remeshed import TEMPLATE, remeshed
 
@@ -45,7 +45,7 @@ def heads(tmp_path_factory) -> list[Path]:
 
         atlas = unwrap(rig.mesh, resolution=256)
         paths.append(folder / f"head-{eyes}.glb")
-        write_glb(paths[-1], rig.mesh, atlas, bake(rig.mesh, atlas, rig_colour(rig, colour), 256), rig=rig)
+        write_glb(paths[-1], rig.mesh, atlas, Material(bake(rig.mesh, atlas, rig_colour(rig, colour), 256)), rig=rig)
     return paths
 
 
@@ -69,7 +69,7 @@ def test_blender_finds_shapes_joints_and_animation_and_draws_every_face(heads, t
 def test_a_head_without_a_rig_is_told_apart(tmp_path):
     mesh = remeshed(16)
     atlas = unwrap(mesh, resolution=64)
-    write_glb(tmp_path / "stiff.glb", mesh, atlas, bake(mesh, atlas, linear_colour, 64))
+    write_glb(tmp_path / "stiff.glb", mesh, atlas, Material(bake(mesh, atlas, linear_colour, 64)))
     ended = portraits(tmp_path / "stiff.glb", "--out", tmp_path / "faces.png")
     assert ended.returncode == 1
     assert "has 0 meshes with shape keys: export it with its rig" in ended.stderr

@@ -1,5 +1,6 @@
 """Round trips through the files, and the Khronos validator."""
 
+import io
 import json
 import shutil
 import struct
@@ -16,7 +17,20 @@ from PIL import Image
 import headartist.version
 from ball_avatar import Ball, icosphere, linear_colour
 from headartist.errors import HeadArtistError
-from headartist.export import Rig, UvAtlas, bake, export_head, rig_head, unwrap, write_glb, write_obj, write_ply
+from headartist.export import (
+    Material,
+    Rig,
+    UvAtlas,
+    bake,
+    export_head,
+    rig_head,
+    unwrap,
+    write_glb,
+    write_obj,
+    write_ply,
+)
+from headartist.export.material import roughness_map
+from headartist.export.normal_map import FLAT, tangents
 from headartist.export.rig_colour import rig_colour
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
@@ -26,6 +40,7 @@ from remeshed import TEMPLATE, remeshed
 MESH = icosphere(3)
 ATLAS = unwrap(MESH, resolution=256)
 TEXTURE = bake(MESH, ATLAS, linear_colour, 256)
+MATERIAL = Material(TEXTURE)
 VALIDATOR = Path(__file__).parents[1] / "tools" / "validator"
 
 
@@ -65,7 +80,7 @@ def validated(path: Path) -> dict:
 
 
 def test_a_glb_comes_back_as_it_was(tmp_path):
-    write_glb(tmp_path / "head.glb", MESH, ATLAS, TEXTURE)
+    write_glb(tmp_path / "head.glb", MESH, ATLAS, MATERIAL)
     loaded = trimesh.load(tmp_path / "head.glb", force="mesh", process=False)
     assert same_surface(loaded, MESH)
     assert_shows_the_field(loaded)
@@ -74,7 +89,7 @@ def test_a_glb_comes_back_as_it_was(tmp_path):
 
 
 def test_a_glb_is_smooth_across_the_seams(tmp_path):
-    write_glb(tmp_path / "head.glb", MESH, ATLAS, TEXTURE)
+    write_glb(tmp_path / "head.glb", MESH, ATLAS, MATERIAL)
     document, binary = glb_parts(tmp_path / "head.glb")
     accessor = document["accessors"][document["meshes"][0]["primitives"][0]["attributes"]["NORMAL"]]
     offset = document["bufferViews"][accessor["bufferView"]]["byteOffset"]
@@ -84,7 +99,7 @@ def test_a_glb_is_smooth_across_the_seams(tmp_path):
 
 
 def test_a_glb_says_where_it_came_from(tmp_path):
-    write_glb(tmp_path / "a.glb", MESH, ATLAS, TEXTURE, name="statue", extras={"prompt": "a bronze büste", "seed": 7})
+    write_glb(tmp_path / "a.glb", MESH, ATLAS, MATERIAL, name="statue", extras={"prompt": "a bronze büste", "seed": 7})
     document, _ = glb_parts(tmp_path / "a.glb")
     assert document["asset"]["generator"].startswith("headartist")
     assert document["asset"]["extras"] == {"prompt": "a bronze büste", "seed": 7}
@@ -96,16 +111,16 @@ def test_a_glb_names_the_release_that_wrote_it(tmp_path, monkeypatch):
     def missing(_: str) -> str:
         raise PackageNotFoundError
 
-    write_glb(tmp_path / "installed.glb", MESH, ATLAS, TEXTURE)
+    write_glb(tmp_path / "installed.glb", MESH, ATLAS, MATERIAL)
     assert glb_parts(tmp_path / "installed.glb")[0]["asset"]["generator"] == f"headartist {package_version()}"
     monkeypatch.setattr(headartist.version, "version", missing)
-    write_glb(tmp_path / "bare.glb", MESH, ATLAS, TEXTURE)
+    write_glb(tmp_path / "bare.glb", MESH, ATLAS, MATERIAL)
     assert glb_parts(tmp_path / "bare.glb")[0]["asset"]["generator"] == "headartist 0+unknown"
 
 
 def test_the_files_do_not_change_from_run_to_run(tmp_path):
     for name in ("a.glb", "b.glb"):
-        write_glb(tmp_path / name, MESH, ATLAS, TEXTURE)
+        write_glb(tmp_path / name, MESH, ATLAS, MATERIAL)
     assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()
 
 
@@ -117,10 +132,43 @@ def folded() -> Mesh:
 @pytest.mark.parametrize("mesh", [MESH, icosphere(4, bumps=0.2), folded()], ids=["sphere", "bumpy", "folded"])
 def test_the_khronos_validator_is_silent(tmp_path, mesh):
     atlas = unwrap(mesh, resolution=128)
-    write_glb(tmp_path / "head.glb", mesh, atlas, bake(mesh, atlas, linear_colour, 128), extras={"seed": 1})
+    write_glb(tmp_path / "head.glb", mesh, atlas, Material(bake(mesh, atlas, linear_colour, 128)), extras={"seed": 1})
     report = validated(tmp_path / "head.glb")
     assert report["messages"] == []
     assert (report["numErrors"], report["numWarnings"], report["numInfos"], report["numHints"]) == (0, 0, 0, 0)
+
+
+RELIEF = torch.tensor([0.5, 0.5, 1.0])[:, None, None].expand(3, 256, 256)
+ROUGHNESS = torch.linspace(0, 1, 256).expand(256, 256)
+
+
+def picture_in(document: dict, binary: bytes, texture: dict) -> np.ndarray:
+    view = document["bufferViews"][document["images"][document["textures"][texture["index"]]["source"]]["bufferView"]]
+    content = binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+    return np.asarray(Image.open(io.BytesIO(content))) / 255
+
+
+def test_a_glb_holds_roughness_and_relief_with_the_frame_they_are_in(tmp_path):
+    write_glb(tmp_path / "head.glb", MESH, ATLAS, Material(TEXTURE, RELIEF, ROUGHNESS))
+    document, binary = glb_parts(tmp_path / "head.glb")
+    (material,) = document["materials"]
+    surface = material["pbrMetallicRoughness"]
+    assert surface["metallicFactor"] == 0
+    assert "roughnessFactor" not in surface
+    green = picture_in(document, binary, surface["metallicRoughnessTexture"])[..., 1]
+    assert np.abs(green - ROUGHNESS.numpy()).max() <= 0.5 / 255 + 1e-6
+    relief = picture_in(document, binary, material["normalTexture"])
+    assert np.abs(relief - RELIEF.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
+    stored = values(document, binary, document["meshes"][0]["primitives"][0]["attributes"]["TANGENT"])
+    assert np.array_equal(stored, tangents(MESH, ATLAS))
+    assert validated(tmp_path / "head.glb")["messages"] == []
+
+
+def test_a_glb_without_relief_has_no_tangents(tmp_path):
+    write_glb(tmp_path / "head.glb", MESH, ATLAS, MATERIAL)
+    document, _ = glb_parts(tmp_path / "head.glb")
+    assert "TANGENT" not in document["meshes"][0]["primitives"][0]["attributes"]
+    assert document["materials"][0]["pbrMetallicRoughness"]["roughnessFactor"] == 0.8
 
 
 # --- a rigged GLB --------------------------------------------------------------------------------------------------
@@ -136,7 +184,7 @@ def rigged() -> tuple[Rig, UvAtlas]:
 def rigged_glb(rigged, tmp_path_factory) -> Path:
     rig, atlas = rigged
     path = tmp_path_factory.mktemp("rigged") / "head.glb"
-    write_glb(path, rig.mesh, atlas, bake(rig.mesh, atlas, rig_colour(rig, linear_colour), 128), rig=rig)
+    write_glb(path, rig.mesh, atlas, Material(bake(rig.mesh, atlas, rig_colour(rig, linear_colour), 128)), rig=rig)
     return path
 
 
@@ -241,6 +289,31 @@ def test_a_rigged_export_and_its_game_variant(tmp_path):
     document, _ = glb_parts(paths[0])
     indices = document["meshes"][0]["primitives"][0]["indices"]
     assert 15_000 < document["accessors"][indices]["count"] / 3 <= 20_000
+    assert "normalTexture" in document["materials"][0]
+
+
+def test_teeth_shine_and_skin_does_not(rigged):
+    rig, atlas = rigged
+    picture = roughness_map(rig, atlas, 128)
+    uv = atlas.uv[atlas.faces].mean(dim=1)
+    column, row = (uv[:, 0] * 128).long(), ((1 - uv[:, 1]) * 128).long()
+    read = picture[row.clamp(max=127), column.clamp(max=127)]
+    for name, roughness in (("surface", 0.8), ("teeth", 0.25), ("eyes", 0.15)):
+        own = read[rig.part == rig.part_names.index(name)]
+        assert (own - roughness).abs().median() < 1e-6
+
+
+def test_what_was_set_in_has_no_relief(tmp_path, monkeypatch):
+    """Of a simplified head with a mouth the relief is the surface's alone."""
+    monkeypatch.setattr("headartist.export.head.GAME_FACES", 3_000)
+    export_head(Remeshed(), tmp_path, texture_size=128, formats=("glb",), rig=TEMPLATE, variant="game")
+    document, binary = glb_parts(tmp_path / "head_game.glb")
+    material = document["materials"][0]
+    relief = picture_in(document, binary, material["normalTexture"])
+    shiny = picture_in(document, binary, material["pbrMetallicRoughness"]["metallicRoughnessTexture"])[..., 1] < 0.6
+    assert np.abs(relief[shiny] - np.array(FLAT)).max() < 0.02
+    assert np.abs(relief[~shiny] - np.array(FLAT)).mean() > 0.005
+    assert validated(tmp_path / "head_game.glb")["messages"] == []
 
 
 class Fine(Ball):
@@ -259,15 +332,33 @@ def test_an_unknown_variant_is_refused(tmp_path):
 
 
 def test_an_obj_comes_back_as_it_was(tmp_path):
-    paths = write_obj(tmp_path / "head.obj", MESH, ATLAS, TEXTURE)
+    paths = write_obj(tmp_path / "head.obj", MESH, ATLAS, MATERIAL)
     assert [path.name for path in paths] == ["head.obj", "head.mtl", "head.png"]
     loaded = trimesh.load(tmp_path / "head.obj", force="mesh", process=False)
     assert same_surface(loaded, MESH)
     assert_shows_the_field(loaded)
 
 
+def test_an_mtl_names_roughness_and_relief(tmp_path):
+    paths = write_obj(tmp_path / "head.obj", MESH, ATLAS, Material(TEXTURE, RELIEF, ROUGHNESS))
+    assert {path.name for path in paths} == {
+        "head.obj",
+        "head.mtl",
+        "head.png",
+        "head.normal.png",
+        "head.roughness.png",
+    }
+    lines = (tmp_path / "head.mtl").read_text().splitlines()
+    assert {"map_Kd head.png", "map_Pr head.roughness.png", "norm head.normal.png"} <= set(lines)
+    assert Image.open(tmp_path / "head.normal.png").size == (256, 256)
+    write_obj(tmp_path / "plain.obj", MESH, ATLAS, MATERIAL)
+    plain = (tmp_path / "plain.mtl").read_text()
+    assert "Pr 0.8" in plain
+    assert "norm" not in plain
+
+
 def test_an_obj_keeps_its_positions_welded(tmp_path):
-    write_obj(tmp_path / "head.obj", MESH, ATLAS, TEXTURE)
+    write_obj(tmp_path / "head.obj", MESH, ATLAS, MATERIAL)
     lines = (tmp_path / "head.obj").read_text().splitlines()
     assert sum(line.startswith("v ") for line in lines) == len(MESH.verts) < len(ATLAS.uv)
 

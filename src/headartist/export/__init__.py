@@ -1,8 +1,11 @@
 """What comes out: meshes with texture, pictures and videos."""
 
+from headartist.export.delight import delit
 from headartist.export.glb import write_glb
 from headartist.export.head import FORMATS, export_head
+from headartist.export.material import Material
 from headartist.export.meshfiles import write_obj, write_ply
+from headartist.export.normal_map import normal_map
 from headartist.export.pictures import contact_sheet, preview, save_png
 from headartist.export.rig import Rig, rig_head
 from headartist.export.simplify import simplified
@@ -13,11 +16,14 @@ from headartist.export.video import turntable_video
 
 __all__ = [
     "FORMATS",
+    "Material",
     "Rig",
     "UvAtlas",
     "bake",
     "contact_sheet",
+    "delit",
     "export_head",
+    "normal_map",
     "preview",
     "rig_head",
     "save_png",

@@ -18,8 +18,11 @@ from headartist.export.gltf import (
     Binary,
     container,
 )
+from headartist.export.material import ROUGHNESS, Material
+from headartist.export.normal_map import tangents
 from headartist.export.pictures import png_bytes
 from headartist.export.rig import Rig
+from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
@@ -30,7 +33,7 @@ def write_glb(
     path: Path | str,
     mesh: Mesh,
     atlas: UvAtlas,
-    texture: Float[Tensor, "3 h w"],
+    material: Material,
     *,
     rig: Rig | None = None,
     name: str = "head",
@@ -44,7 +47,7 @@ def write_glb(
         path: the file, replaced whole.
         mesh: the surface.
         atlas: its texture coordinates.
-        texture: sRGB colours in [0, 1], embedded as PNG.
+        material: its pictures, embedded as PNG; tangents are written where there is a normal map.
         rig: of this very mesh: morph targets under ARKit's names, a skin, and a demonstration of three seconds.
         name: name of the node, mesh and material in the file.
         extras: what to record in `asset.extras` (prompt, seed, ...); anything that JSON can hold.
@@ -58,7 +61,8 @@ def write_glb(
         "TEXCOORD_0": binary.add_array(_float32(uv), "VEC2", ARRAY_BUFFER),
     }
     indices = binary.add_array(atlas.faces.cpu().numpy().astype("<u4").reshape(-1), "SCALAR", ELEMENT_ARRAY_BUFFER)
-    image = binary.add_view(png_bytes(texture))
+    if material.normal is not None:
+        attributes["TANGENT"] = binary.add_array(_float32(tangents(mesh, atlas)), "VEC4", ARRAY_BUFFER)
     primitive: dict[str, object] = {"attributes": attributes, "indices": indices, "material": 0}
     head: dict[str, object] = {"name": name, "primitives": [primitive]}
     nodes: list[dict[str, object]] = [{"name": name, "mesh": 0}]
@@ -76,7 +80,7 @@ def write_glb(
         "scenes": [{"nodes": roots}],
         "nodes": nodes,
         "meshes": [head],
-        **_textured(name, image),
+        **_painted(binary, name, material),
         **moving,
         "accessors": binary.accessors,
         "bufferViews": binary.views,
@@ -86,26 +90,30 @@ def write_glb(
         draft.write_bytes(container(document, bytes(binary.data)))
 
 
-def _textured(name: str, image: int) -> dict[str, object]:
-    """The document's one material, whose colour is the image in a view of the binary chunk."""
+def _painted(binary: Binary, name: str, material: Material) -> dict[str, object]:
+    """The document's one material, with its pictures as images in the binary chunk."""
+    images: list[dict[str, object]] = []
+
+    def texture(kind: str, picture: Float[Tensor, "3 h w"]) -> dict[str, int]:
+        images.append({"name": kind, "mimeType": "image/png", "bufferView": binary.add_view(png_bytes(picture))})
+        return {"index": len(images) - 1}
+
+    surface: dict[str, object] = {"baseColorTexture": texture(name, material.colour), "metallicFactor": 0.0}
+    relief: dict[str, object] = {}
+    if material.roughness is None:
+        surface["roughnessFactor"] = ROUGHNESS
+    else:  # in glTF green is roughness and blue metal, here times 0
+        grey = material.roughness.expand(3, -1, -1)
+        surface["metallicRoughnessTexture"] = texture("roughness", grey)
+    if material.normal is not None:
+        relief["normalTexture"] = texture("normal", material.normal)
     filters = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
     return {
-        "materials": [{"name": name, "pbrMetallicRoughness": SKIN}],
-        "textures": [{"source": 0, "sampler": 0}],
+        "materials": [{"name": name, "pbrMetallicRoughness": surface, **relief}],
+        "textures": [{"source": k, "sampler": 0} for k in range(len(images))],
         "samplers": [filters],
-        "images": [{"name": name, "mimeType": "image/png", "bufferView": image}],
+        "images": images,
     }
-
-
-# Not a metal, and as dull as skin and hair: the learned colours hold their own soft shading already.
-SKIN = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 0.8}
-
-
-def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
-    """Vertex normals of length one everywhere: where a fold leaves none, it points up."""
-    normals = mesh.vertex_normals()
-    up = torch.tensor([0.0, 1.0, 0.0], dtype=normals.dtype, device=normals.device)
-    return torch.where(normals.norm(dim=-1, keepdim=True) > 0.5, normals, up)
 
 
 def _float32(values: Tensor) -> np.ndarray:

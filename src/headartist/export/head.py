@@ -7,18 +7,22 @@ from typing import get_args
 from headartist.avatars.avatar import Avatar
 from headartist.config import Format, Variant, mesh_stem
 from headartist.errors import HeadArtistError, did_you_mean
+from headartist.export.delight import delit
 from headartist.export.glb import write_glb
+from headartist.export.material import Material, roughness_map
 from headartist.export.meshfiles import write_obj, write_ply
-from headartist.export.rig import Rig, rig_head
+from headartist.export.normal_map import normal_map
+from headartist.export.rig import SURFACE, Rig, rig_head
 from headartist.export.rig_colour import rig_colour
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
-from headartist.export.texture import bake
-from headartist.export.uv import unwrap
+from headartist.export.texture import Colour, bake
+from headartist.export.uv import UvAtlas, unwrap
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
 
 FORMATS, VARIANTS = get_args(Format), get_args(Variant)
+MOST_FACES = 150_000  # a surface of more is simplified, so that rigging and unwrapping end in a minute or two
 GAME_FACES, GAME_TEXTURE = 20_000, 1024
 SET_IN = 2_000  # of them are kept for mouth, teeth, tongue and eyes
 LICENCES = {
@@ -37,10 +41,12 @@ def export_head(
     rig: HeadTemplate | None = None,
     eyes: bool = False,
     variant: str = "full",
+    delight: bool = False,
 ) -> list[Path]:
-    """Write a head as `head.glb`, `head.obj` (with `.mtl` and `.png`) and `head.ply`, and return the paths.
+    """Write a head as `head.glb`, `head.obj` (with `.mtl` and pictures) and `head.ply`, and return the paths.
 
-    The surface is tidied and unwrapped and its texture baked once, for GLB and OBJ; PLY holds the closed surface.
+    The surface is tidied and unwrapped and its texture baked once, for GLB and OBJ; PLY holds the closed surface. What
+    a simplified surface loses of the full one's relief goes into a normal map.
 
     Args:
         avatar: the head.
@@ -52,6 +58,7 @@ def export_head(
             over. None writes the closed surface.
         eyes: with a rig, open the lids and set in the template's eyeballs.
         variant: "game" writes `head_game.*` of at most 20,000 triangles, with a texture of at most 1,024 pixels.
+        delight: divide the soft light out of the colours.
 
     Raises:
         HeadArtistError: a format or the variant is unknown, the head has no surface, or the template no rig.
@@ -61,40 +68,54 @@ def export_head(
             raise HeadArtistError(f"The format {wanted!r} is unknown: choose from {', '.join(FORMATS)}.")
     if variant not in VARIANTS:
         raise HeadArtistError(f"The variant {variant!r} is unknown: {did_you_mean(variant, VARIANTS)}")
-    stem, mesh = Path(folder) / mesh_stem(variant), tidy(avatar.to_mesh())
+    stem, full = Path(folder) / mesh_stem(variant), tidy(avatar.to_mesh())
+    colour = delit(full, avatar.colour_at) if delight else avatar.colour_at
     if variant == "game":
         texture_size = min(texture_size, GAME_TEXTURE)
-        mesh = simplified(mesh, GAME_FACES - (SET_IN if rig is not None else 0))
+        mesh = simplified(full, GAME_FACES - (SET_IN if rig is not None else 0))
+    else:
+        mesh = simplified(full, MOST_FACES)
     paths: list[Path] = []
     if "glb" in formats or "obj" in formats:
         rigged = rig_head(mesh, rig, eyes=eyes) if rig is not None else None
-        paths += _textured(avatar, stem, mesh, formats, texture_size, metadata, rigged)
+        paths += _textured(stem, mesh, full, colour, formats, texture_size, metadata, rigged)
     if "ply" in formats:
-        write_ply(stem.with_suffix(".ply"), mesh, avatar.colour_at)
+        write_ply(stem.with_suffix(".ply"), mesh, colour)
         paths.append(stem.with_suffix(".ply"))
     return paths
 
 
 def _textured(
-    avatar: Avatar,
     stem: Path,
     mesh: Mesh,
+    full: Mesh,
+    colour: Colour,
     formats: Sequence[str],
     texture_size: int,
     metadata: Mapping[str, object] | None,
     rig: Rig | None,
 ) -> list[Path]:
     """The formats that share an atlas."""
+    fine = full if mesh is not full else None
     if rig is not None:
         mesh = rig.mesh
     atlas = unwrap(mesh, resolution=texture_size)
-    colour = rig_colour(rig, avatar.colour_at) if rig is not None else avatar.colour_at
-    texture = bake(mesh, atlas, colour, texture_size)
+    material = _material(mesh, fine, atlas, colour, texture_size, rig)
     paths: list[Path] = []
     if "glb" in formats:
         extras = dict(metadata or {}) | ({"licences": LICENCES} if rig is not None else {})
-        write_glb(stem.with_suffix(".glb"), mesh, atlas, texture, rig=rig, extras=extras)
+        write_glb(stem.with_suffix(".glb"), mesh, atlas, material, rig=rig, extras=extras)
         paths.append(stem.with_suffix(".glb"))
     if "obj" in formats:
-        paths += write_obj(stem.with_suffix(".obj"), mesh, atlas, texture)
+        paths += write_obj(stem.with_suffix(".obj"), mesh, atlas, material)
     return paths
+
+
+def _material(mesh: Mesh, fine: Mesh | None, atlas: UvAtlas, colour: Colour, size: int, rig: Rig | None) -> Material:
+    """Colour, roughness where something shines, and a normal map where triangles were saved."""
+    if rig is None:
+        relief = normal_map(fine, mesh, atlas, size) if fine is not None else None
+        return Material(bake(mesh, atlas, colour, size), relief)
+    set_in = rig.part != rig.part_names.index(SURFACE)
+    relief = normal_map(fine, mesh, atlas, size, bare=set_in) if fine is not None else None
+    return Material(bake(mesh, atlas, rig_colour(rig, colour), size), relief, roughness_map(rig, atlas, size))

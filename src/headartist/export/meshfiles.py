@@ -1,39 +1,51 @@
-"""OBJ with its material and texture, and PLY with vertex colours."""
+"""OBJ with its material and pictures, and PLY with vertex colours."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from headartist.export.glb import unit_normals
+from headartist.export.material import ROUGHNESS, Material
 from headartist.export.pictures import save_png
+from headartist.export.surface import unit_normals
 from headartist.export.texture import Colour
 from headartist.export.uv import UvAtlas
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
 
 
-def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, texture: Float[Tensor, "3 h w"]) -> list[Path]:
-    """Write `NAME.obj` with `NAME.mtl` and `NAME.png` beside it, and return the three paths.
+def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) -> list[Path]:
+    """Write `NAME.obj` with `NAME.mtl` and its pictures beside it, and return the paths.
 
     Positions stay welded: only texture coordinates are split along the seams, so the file can be sculpted on.
+    Roughness and normal map are stated as the PBR extension of MTL has it (`Pr`, `map_Pr`, `norm`).
     """
     path = Path(path)
-    material, picture = path.with_suffix(".mtl"), path.with_suffix(".png")
+    mtl, pictures = path.with_suffix(".mtl"), {path.with_suffix(".png"): material.colour}
+    lines = ["newmtl head", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", "Pm 0"]
+    lines.append(f"map_Kd {path.with_suffix('.png').name}")
+    if material.roughness is None:
+        lines.append(f"Pr {ROUGHNESS:g}")
+    else:
+        pictures[path.with_suffix(".roughness.png")] = material.roughness.expand(3, -1, -1)
+        lines.append(f"map_Pr {path.with_suffix('.roughness.png').name}")
+    if material.normal is not None:
+        pictures[path.with_suffix(".normal.png")] = material.normal
+        lines.append(f"norm {path.with_suffix('.normal.png').name}")
+    for place, picture in pictures.items():
+        save_png(place, picture)
+    with replacing(mtl) as draft:
+        draft.write_text("\n".join(lines) + "\n")
     corner = torch.stack([mesh.faces, atlas.faces, mesh.faces], dim=-1).reshape(-1, 9) + 1
-    save_png(picture, texture)
-    with replacing(material) as draft:
-        draft.write_text(f"newmtl head\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture.name}\n")
     with replacing(path) as draft, draft.open("w") as file:
-        file.write(f"mtllib {material.name}\no head\n")
+        file.write(f"mtllib {mtl.name}\no head\n")
         np.savetxt(file, _array(mesh.verts), "v %.6f %.6f %.6f")
         np.savetxt(file, _array(atlas.uv), "vt %.6f %.6f")
         np.savetxt(file, _array(unit_normals(mesh)), "vn %.4f %.4f %.4f")
         file.write("usemtl head\ns 1\n")
         np.savetxt(file, corner.cpu().numpy(), "f %d/%d/%d %d/%d/%d %d/%d/%d")
-    return [path, material, picture]
+    return [path, mtl, *pictures]
 
 
 @torch.no_grad()

@@ -1,8 +1,10 @@
 """What an extracted surface loses on its way into a file: slivers without area, and specks that float free."""
 
 import torch
+from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from torch import Tensor
 
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
@@ -30,6 +32,13 @@ def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
     kept = faces[(share >= min(min_share, float(share.max())))[piece]]
     used, compact = kept.unique(return_inverse=True)
     return Mesh(mesh.verts[used], compact.reshape(-1, 3))
+
+
+def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
+    """Vertex normals of length one everywhere: where a fold leaves none, it points up."""
+    normals = mesh.vertex_normals()
+    up = torch.tensor([0.0, 1.0, 0.0], dtype=normals.dtype, device=normals.device)
+    return torch.where(normals.norm(dim=-1, keepdim=True) > 0.5, normals, up)
 
 
 def _has_area(mesh: Mesh) -> torch.Tensor:

@@ -13,6 +13,7 @@ from headartist.export.uv import UvAtlas
 from headartist.geometry.mesh import Mesh
 
 Colour = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
+SurfaceValue = Callable[[Int[Tensor, "n"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 POINTS_PER_CALL = 65_536
 CANDIDATES_PER_CHUNK = 2_000_000
@@ -91,16 +92,30 @@ def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Flo
     Raises:
         HeadArtistError: the colour field is not finite somewhere on the surface.
     """
+    corners = mesh.verts[atlas.source[atlas.faces]]
+
+    def colours(face: Int[Tensor, "n"], weights: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        return _colours(colour_at, (corners[face] * weights[..., None].to(corners)).sum(dim=1))
+
+    return painted(atlas, colours, size)
+
+
+def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, "3 h w"]:
+    """A picture of what the surface holds behind every pixel of an atlas; between the charts the nearest of it.
+
+    Args:
+        atlas: where each triangle lies in the picture.
+        value_at: three numbers for points given by their triangles and the weights of its corners.
+        size: height and width in pixels.
+    """
     inside = texels(atlas, size)
     covered = torch.zeros(size * size, dtype=torch.bool, device=inside.index.device)
     covered[inside.index] = True
     hit = _joined([inside, skirt(atlas, size, covered)])
     covered[hit.index] = True
-    corners = mesh.verts[atlas.source[atlas.faces]]
     picture = torch.zeros(size * size, 3)
     for index, face, weights in zip(*(values.split(POINTS_PER_CALL) for values in _fields(hit)), strict=True):
-        points = (corners[face] * weights[..., None].to(corners)).sum(dim=1)
-        picture[index.cpu()] = _colours(colour_at, points)
+        picture[index.cpu()] = value_at(face, weights).float().cpu()
     return _fill(picture.T.reshape(3, size, size), covered.cpu().reshape(size, size))
 
 

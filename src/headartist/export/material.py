@@ -1,0 +1,43 @@
+"""What a head's surface is made of, as pictures in its atlas: colour, roughness, and the relief it lost."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headartist.export.rig import Rig
+from headartist.export.texture import painted
+from headartist.export.uv import UvAtlas
+
+ROUGHNESS = 0.8  # as dull as skin and hair: the learned colours hold their own soft shading already
+WET = {"mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "eyes": 0.15}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Pictures of one size, row 0 at the top; the surface is no metal anywhere.
+
+    Attributes:
+        colour: sRGB in [0, 1].
+        normal: a finer surface's normals in the tangent space of this one (`normal_map`); None where there is none.
+        roughness: in [0, 1] (linear); None where it is `ROUGHNESS` everywhere.
+    """
+
+    colour: Float[Tensor, "3 h w"]
+    normal: Float[Tensor, "3 h w"] | None = None
+    roughness: Float[Tensor, "h w"] | None = None
+
+
+def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] | None:
+    """Dull skin, and what was set in as wet as it is; None where nothing was set in.
+
+    Args:
+        rig: the head, whose mesh the atlas belongs to.
+        atlas: where each triangle lies.
+        size: height and width in pixels.
+    """
+    if len(rig.part_names) == 1:
+        return None
+    of_part = torch.tensor([WET.get(name, ROUGHNESS) for name in rig.part_names])
+    return painted(atlas, lambda face, _: of_part[rig.part[face], None].expand(-1, 3), size)[0]
