@@ -13,7 +13,7 @@ from headartist.avatars.tet import TetAvatar
 from headartist.cameras import turntable
 from headartist.errors import HeadArtistError
 from headartist.geometry.closest import ClosestPoint
-from headartist.heads import HeadTemplate, landmark_transfer, load_template
+from headartist.heads import HeadTemplate, landmark_transfer, load_template, npz
 from headartist.heads.landmark_transfer import read_landmarks
 from headartist.heads.landmarks import landmark_map
 from headartist.start import landmark_file
@@ -103,6 +103,14 @@ def test_eyes_are_what_nothing_but_the_eyes_joints_moves(flame, head):
     assert head.skin_weights[head.faces_of("eyes").unique(), 3:].sum(dim=1).min() > 0.95
 
 
+def test_a_head_with_an_eye_on_one_side_alone_has_no_irises(flame, tmp_path):
+    """Another joint moves the right eye, so that it counts as skin."""
+    weights = flame.arrays["weights"].copy()
+    weights[:, 0] += weights[:, 4]
+    weights[:, 4] = 0
+    assert len(load_template(write_flame(tmp_path / "f.npz", changed(flame, weights=weights))).site_positions()) == 468
+
+
 def test_what_the_file_lacks_is_legal(head):
     assert head.uv.min() >= 0
     assert head.uv.max() <= 1
@@ -179,6 +187,8 @@ GOOD = {"triangles": np.arange(3), "barycentric": np.full((3, 3), 1 / 3), "landm
         ({"landmark_indices": np.array([4, 8, 478])}, "different landmarks below 478"),
         ({"landmark_indices": np.array([4, 4, 8])}, "different landmarks below 478"),
         ({"barycentric": np.ones((3, 3))}, "do not sum to 1"),
+        ({"barycentric": np.tile([3.0, -1.0, -1.0], (3, 1))}, "are negative"),
+        ({"barycentric": np.full((3, 3), np.nan)}, "do not sum to 1"),
         ({"barycentric": np.full((2, 3), 1 / 3)}, "one triangle, three weights and one number"),
         ({"triangles": np.array([None] * 3)}, "cannot be read"),
     ],
@@ -234,6 +244,10 @@ def broken(array: np.ndarray) -> np.ndarray:
         ("v_template", broken, "v_template holds values that are not finite"),
         ("weights", lambda a: a[:, :4], "weights has shape"),
         ("f", lambda a: a + 5000, "f names vertices that are not there"),
+        ("f", lambda a: a + 0.4, "f holds values that are not whole numbers"),
+        ("f", lambda a: a[:1], "has 1 triangles of skin, which make no head"),
+        ("shapedirs", lambda a: a.astype(float) * 1e300, "shapedirs holds values that are not finite numbers"),
+        ("weights", lambda a: np.eye(5)[np.full(len(a), 3)], "has 0 triangles of skin, which make no head"),
         ("J_regressor", lambda _: np.array([None]), "cannot be read at J_regressor"),
     ],
 )
@@ -277,6 +291,26 @@ def test_a_damaged_archive_is_refused_in_one_sentence(tmp_path, content):
         load_template(template)
     with pytest.raises(HeadArtistError, match="cannot be read"):
         read_landmarks(landmarks, 10)
+
+
+def test_an_archive_of_more_than_any_head_is_refused_unread(flame, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    np.savez_compressed(tmp_path / "flame.npz", v_template=np.zeros((10_000, 3)))
+    monkeypatch.setattr(npz, "LARGEST", 100_000)
+    with pytest.raises(HeadArtistError, match=r"it holds 240,\d+ bytes, more than any head model"):
+        load_template(tmp_path / "flame.npz")
+
+
+def test_an_archive_that_is_locked_or_packed_in_an_unknown_way_is_refused(tmp_path):
+    np.savez(tmp_path / "flame.npz", v_template=np.zeros(3))
+    stored = (tmp_path / "flame.npz").read_bytes()
+    entry = stored.index(b"PK\x01\x02")
+    for flag, method, words in ((1, 0, "encrypted"), (0, 99, "compression method is not supported")):
+        damaged = bytearray(stored)
+        damaged[6] = damaged[entry + 8] = flag
+        damaged[8] = damaged[entry + 10] = method
+        (tmp_path / "flame.npz").write_bytes(damaged)
+        with pytest.raises(HeadArtistError, match=f"cannot be read at v_template .*{words}"):
+            load_template(tmp_path / "flame.npz")
 
 
 def test_landmarks_that_are_no_lists_of_numbers_are_refused(tmp_path):

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 from headartist.heads.landmark_transfer import no_landmarks, read_landmarks, with_landmarks
-from headartist.heads.npz import read_npz
+from headartist.heads.npz import LARGEST, read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.pickle_names import Refused
 from headartist.heads.pickle_reader import read_pickle
@@ -30,7 +30,8 @@ from headartist.start import landmark_file
 KEYS = ("v_template", "f", "shapedirs", "J_regressor", "kintree_table", "weights")
 JOINTS = ("root", "neck", "jaw", "eye_left", "eye_right")
 IDENTITIES = 300  # directions of `shapedirs` that are identities; the rest are expressions
-LARGEST_FILE = 1 << 30  # bytes; FLAME has 50 to 100 MB
+WHOLE = ("f", "kintree_table")
+LARGEST_NUMBER = 1e12  # of an array of fractions
 REACH = (0.3, 2.0)  # world units that a head reaches from its middle; others are not in metres
 
 
@@ -110,8 +111,12 @@ def _check_shape(path: Path, key: str, array: np.ndarray, wanted: tuple[int | No
         raise HeadArtistError(
             f"{path}: {key} has shape {array.shape} where FLAME has ({shown}): give FLAME's own file, or a mesh."
         )
-    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+    # Single precision makes something infinite of what is too large, also when it is squared.
+    finite = array.dtype.kind in "biu" or (array.dtype.kind == "f" and bool((np.abs(array) < LARGEST_NUMBER).all()))
+    if not finite:
         raise HeadArtistError(f"{path}: {key} holds values that are not finite numbers: get the file again.")
+    if key in WHOLE and (array % 1).any():
+        raise HeadArtistError(f"{path}: {key} holds values that are not whole numbers: give FLAME's own file.")
 
 
 def _floats(array: np.ndarray) -> Tensor:
@@ -123,7 +128,7 @@ def _floats(array: np.ndarray) -> Tensor:
 
 def _read_pkl(path: Path) -> Mapping[str, np.ndarray]:
     size = path.stat().st_size
-    if size > LARGEST_FILE:
+    if size > LARGEST:
         raise HeadArtistError(f"{path} has {size:,} bytes, more than any head model: give FLAME's own file.")
     try:
         model = read_pickle(path.read_bytes())
@@ -146,7 +151,7 @@ def _read_safetensors(path: Path) -> Mapping[str, np.ndarray]:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
             return {key: file.get_tensor(key) for key in KEYS if key in names}
-    except (OSError, SafetensorError, TypeError) as error:
+    except Exception as error:  # damaged, or of a type that numpy has not
         raise HeadArtistError(f"{path} cannot be read ({_first_line(error)}): save it again.") from None
 
 

@@ -24,6 +24,7 @@ from headartist.heads.template import HeadTemplate, LandmarkSites
 from headartist.start import OPEN
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
+LEAST_FACES = 100  # triangles of a head's skin
 _VERSION = 2  # of the arithmetic here, of the fit and of the registration: a new number makes all remembered stale
 _NAMES = {
     "triangles": ("triangles", "lmk_face_idx"),
@@ -77,8 +78,11 @@ def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:
             f"{path} must number triangles below {face_count} and different landmarks below {ALL_SITES}: mend it, or "
             "remove it to have all landmarks found."
         )
-    if not np.isfinite(barycentric).all() or np.abs(barycentric.sum(axis=1) - 1).max() > 0.01:
-        raise HeadArtistError(f"{path} has barycentric weights that do not sum to 1: mend it, or remove it.")
+    inside = (np.abs(barycentric - 0.5) <= 0.51).all()  # nothing that is not a number is so
+    if not inside or np.abs(barycentric.sum(axis=1) - 1).max() > 0.01:
+        raise HeadArtistError(
+            f"{path} has barycentric weights that are negative or do not sum to 1: mend it, or remove it."
+        )
     sites = LandmarkSites(torch.from_numpy(triangles.astype(np.int64)), torch.from_numpy(barycentric.astype("f4")))
     return KnownLandmarks(torch.from_numpy(indices.astype(np.int64)), sites)
 
@@ -107,7 +111,16 @@ def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> Head
     Args:
         template: placed and sized as the open head is.
         known: landmarks whose places are given; they are kept as they are.
+
+    Raises:
+        HeadArtistError: when there is hardly any skin to find them on.
     """
+    skin = len(template.faces_of("skin"))
+    if skin < LEAST_FACES:
+        raise HeadArtistError(
+            f"{template.name} has {skin} triangles of skin, which make no head: give FLAME's own file, or the mesh "
+            "of a head."
+        )
     tensors = () if known is None else (known.indices, known.sites.triangles, known.sites.barycentric)
     name = fingerprint(f"{_VERSION}", *_origins(), template.verts, template.faces, template.part, *tensors)
     found = remembered(f"landmarks-{name}", lambda: _found(template, known))
@@ -162,7 +175,7 @@ def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Te
     open_head = load_open_head()
     wanted = open_head.with_verts(_laid(template, known)["verts"]).site_positions()[:FACE_SITES]
     sites = [_nearest(template, "skin", wanted)]
-    if "eyes" in template.part_names and len(template.faces_of("eyes")):
+    if _has_both_eyes(template):
         sites.append(_nearest(template, "eyes", _iris_positions(open_head, template)))
     triangles = torch.cat([part.triangles for part in sites])
     barycentric = torch.cat([part.barycentric for part in sites])
@@ -199,6 +212,14 @@ def _iris_positions(open_head: HeadTemplate, template: HeadTemplate) -> Float[Te
         here = sites[:, 0] * side > 0
         placed[here] = new_middle + (sites[here] - middle) * (new_radius / radius)
     return placed
+
+
+def _has_both_eyes(template: HeadTemplate) -> bool:
+    """Whether the template has an eyeball on either side of the plane x = 0."""
+    if "eyes" not in template.part_names:
+        return False
+    across = template.verts[template.faces_of("eyes").unique(), 0]
+    return bool((across < 0).any() and (across > 0).any())
 
 
 def _eyeball(head: HeadTemplate, side: int) -> tuple[Float[Tensor, "3"], Float[Tensor, ""]]:

@@ -17,7 +17,7 @@ from headartist.cache import fingerprint, remembered
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.registration import similarity
-from headartist.heads.landmark_transfer import KnownLandmarks, no_landmarks, read_landmarks, with_landmarks
+from headartist.heads.landmark_transfer import LEAST_FACES, KnownLandmarks, no_landmarks, read_landmarks, with_landmarks
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import COARSE_REACHES, Fit, OpenHeadFit, Similarity
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
@@ -27,7 +27,6 @@ from headartist.start import landmark_file
 HALF_WIDTH = 1.08  # world units; of the box beyond which, as below a bust, nothing is kept
 LIKE_A_HEAD = 0.014  # world units (3 mm): the most that the closest open face may lie off, on average
 LEAST_LANDMARKS = 4
-LEAST_FACES = 100
 _VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
 # What a file's height may be: the head alone, with its neck, a bust, half a body, a whole one; in world units.
 _HEIGHTS = (1.05, 1.3, 1.65, 3.5, 7.6)
