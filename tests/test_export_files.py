@@ -412,5 +412,5 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_export_refuses_an_unknown_format(tmp_path):
-    with pytest.raises(HeadArtistError, match="'fbx' is unknown: choose from glb, obj, ply"):
+    with pytest.raises(HeadArtistError, match="'fbx' is unknown: choose from glb, obj, ply, usd"):
         export_head(Ball(), tmp_path, formats=["fbx"])

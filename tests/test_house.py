@@ -21,6 +21,7 @@ HOME = {
     "huggingface_hub": {"headartist/priors/hub.py"},
     "imageio_ffmpeg": {"headartist/export/video.py"},
     "lpips": {"headartist/refinement.py"},
+    "pxr": {"headartist/export/usd.py"},
     "tokenizers": {"headartist_foundry/tokens.py"},
     "transformers": {"headartist/priors/stable_diffusion.py", "headartist_foundry/models.py"},
     "trimesh": {"headartist/heads/mesh_file.py"},

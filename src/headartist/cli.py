@@ -150,6 +150,8 @@ class Export:
     """with the rig, open the lids and set in the template's eyeballs"""
     variant: Variant = "full"
     """game writes head_game files of at most 20,000 triangles and a texture of at most 1,024 pixels"""
+    delight: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """divide the soft light that was learned with the colours out of them"""
 
 
 @dataclass(frozen=True)
@@ -241,8 +243,9 @@ def _carry_out(command: Generate | Edit | Export | Video | View | Presets) -> No
             print(_generate(command))
         case Edit():
             _edit(command)
-        case Export(path, formats, texture_size, rig, eyes, variant):
-            exports = Exports(formats=formats, texture_size=texture_size, rig=rig, eyes=eyes, variant=variant)
+        case Export(path):
+            names = ("formats", "texture_size", "rig", "eyes", "variant", "delight")
+            exports = Exports(**{name: getattr(command, name) for name in names})
             for written in write_meshes(_load(path), exports):
                 print(written)
         case Video(path, views, size, fps):

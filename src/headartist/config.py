@@ -17,7 +17,7 @@ from headartist.tet_config import TetConfig
 
 Part = Literal["sdf", "offset", "colour"]
 Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
-Format = Literal["glb", "obj", "ply"]
+Format = Literal["glb", "obj", "ply", "usd"]
 Variant = Literal["full", "game"]
 ViewText = Literal["append", "perp_neg", "none"]
 Range = tuple[float, float]
@@ -228,6 +228,9 @@ class Run:
         )
 
 
+DEFAULT_FORMATS: tuple[Format, ...] = ("glb", "obj", "ply")  # USD wants a library of its own
+
+
 def mesh_stem(variant: str) -> str:
     """What the mesh files of a variant are called, without their suffix."""
     return "head" if variant == "full" else f"head_{variant}"
@@ -238,21 +241,23 @@ class Exports:
     """What is written when the head is done.
 
     Attributes:
-        formats: mesh files.
+        formats: mesh files; "usd" needs the extra of that name.
         texture_size: pixels of the square texture.
         rig: carry the template's shapes and joints to the GLB and OBJ, with its mouth, teeth and tongue.
         eyes: with a rig, open the lids and set in the template's eyeballs.
         variant: "game" writes meshes of at most 20,000 triangles.
+        delight: divide the soft light that was learned with the colours out of them.
         video_views: frames of the turntable; 0 makes no video.
         video_size: pixels of its square pictures, even.
         video_fps: frames a second.
     """
 
-    formats: tuple[Format, ...] = get_args(Format)
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
     texture_size: int = 1024
     rig: bool = True
     eyes: bool = False
     variant: Variant = "full"
+    delight: bool = False
     video_views: int = 120
     video_size: int = 512
     video_fps: int = 30

@@ -87,6 +87,10 @@ def carry_out(
         from headartist.export.video import find_ffmpeg
 
         find_ffmpeg()  # now rather than after the training
+    if "usd" in config.exports.formats:
+        from headartist.export.usd import find_usd
+
+        find_usd()
 
     _optimise(folder, config, prior, parent, overwrite=overwrite, progress=progress)
 
@@ -137,6 +141,7 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
         rig=_rig_template(head.config) if exports.rig else None,
         eyes=exports.eyes,
         variant=exports.variant,
+        delight=exports.delight,
     )
 
 

@@ -11,6 +11,7 @@ from headartist.export.rig import Rig, rig_head
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import bake
+from headartist.export.usd import write_usd
 from headartist.export.uv import UvAtlas, unwrap
 from headartist.export.video import turntable_video
 
@@ -34,4 +35,5 @@ __all__ = [
     "write_glb",
     "write_obj",
     "write_ply",
+    "write_usd",
 ]

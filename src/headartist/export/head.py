@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from headartist.avatars.avatar import Avatar
-from headartist.config import Format, Variant, mesh_stem
+from headartist.config import DEFAULT_FORMATS, Format, Variant, mesh_stem
 from headartist.errors import HeadArtistError, did_you_mean
 from headartist.export.delight import delit
 from headartist.export.glb import write_glb
@@ -17,11 +17,13 @@ from headartist.export.rig_colour import rig_colour
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import Colour, bake
+from headartist.export.usd import find_usd, write_usd
 from headartist.export.uv import UvAtlas, unwrap
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
 
 FORMATS, VARIANTS = get_args(Format), get_args(Variant)
+TEXTURED = {"glb", "obj", "usd"}
 MOST_FACES = 150_000  # a surface of more is simplified, so that rigging and unwrapping end in a minute or two
 GAME_FACES, GAME_TEXTURE = 20_000, 1024
 SET_IN = 2_000  # of them are kept for mouth, teeth, tongue and eyes
@@ -35,7 +37,7 @@ def export_head(
     avatar: Avatar,
     folder: Path | str,
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = DEFAULT_FORMATS,
     texture_size: int = 1024,
     metadata: Mapping[str, object] | None = None,
     rig: HeadTemplate | None = None,
@@ -45,13 +47,13 @@ def export_head(
 ) -> list[Path]:
     """Write a head as `head.glb`, `head.obj` (with `.mtl` and pictures) and `head.ply`, and return the paths.
 
-    The surface is tidied and unwrapped and its texture baked once, for GLB and OBJ; PLY holds the closed surface. What
-    a simplified surface loses of the full one's relief goes into a normal map.
+    With "usd" also `head.usd`. The surface is tidied and unwrapped and its texture baked once; PLY holds the closed
+    surface. What a simplified surface loses of the full one's relief goes into a normal map.
 
     Args:
         avatar: the head.
         folder: where the files go; made if missing, files of the same names are replaced.
-        formats: which of "glb", "obj" and "ply".
+        formats: which of "glb", "obj", "ply" and "usd".
         texture_size: height and width of the texture in pixels.
         metadata: what the GLB records of the head's origin (prompt, seed, ...).
         rig: the template in the pose the head was made with; its shapes, joints, mouth, teeth and tongue are carried
@@ -61,13 +63,16 @@ def export_head(
         delight: divide the soft light out of the colours.
 
     Raises:
-        HeadArtistError: a format or the variant is unknown, the head has no surface, or the template no rig.
+        HeadArtistError: a format or the variant is unknown, the head has no surface, the template no rig, or the USD
+            format its library.
     """
     for wanted in formats:
         if wanted not in FORMATS:
             raise HeadArtistError(f"The format {wanted!r} is unknown: choose from {', '.join(FORMATS)}.")
     if variant not in VARIANTS:
         raise HeadArtistError(f"The variant {variant!r} is unknown: {did_you_mean(variant, VARIANTS)}")
+    if "usd" in formats:
+        find_usd()
     stem, full = Path(folder) / mesh_stem(variant), tidy(avatar.to_mesh())
     colour = delit(full, avatar.colour_at) if delight else avatar.colour_at
     if variant == "game":
@@ -76,7 +81,7 @@ def export_head(
     else:
         mesh = simplified(full, MOST_FACES)
     paths: list[Path] = []
-    if "glb" in formats or "obj" in formats:
+    if set(formats) & TEXTURED:
         rigged = rig_head(mesh, rig, eyes=eyes) if rig is not None else None
         paths += _textured(stem, mesh, full, colour, formats, texture_size, metadata, rigged)
     if "ply" in formats:
@@ -102,13 +107,15 @@ def _textured(
     atlas = unwrap(mesh, resolution=texture_size)
     material = _material(mesh, fine, atlas, colour, texture_size, rig)
     paths: list[Path] = []
+    extras = dict(metadata or {}) | ({"licences": LICENCES} if rig is not None else {})
     if "glb" in formats:
-        extras = dict(metadata or {}) | ({"licences": LICENCES} if rig is not None else {})
         write_glb(stem.with_suffix(".glb"), mesh, atlas, material, rig=rig, extras=extras)
         paths.append(stem.with_suffix(".glb"))
     if "obj" in formats:
         paths += write_obj(stem.with_suffix(".obj"), mesh, atlas, material)
-    return paths
+    if "usd" in formats:
+        paths += write_usd(stem.with_suffix(".usd"), mesh, atlas, material, rig=rig, extras=extras)
+    return list(dict.fromkeys(paths))  # OBJ and USD share their pictures
 
 
 def _material(mesh: Mesh, fine: Mesh | None, atlas: UvAtlas, colour: Colour, size: int, rig: Rig | None) -> Material:

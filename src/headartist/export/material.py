@@ -1,11 +1,13 @@
 """What a head's surface is made of, as pictures in its atlas: colour, roughness, and the relief it lost."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headartist.export.pictures import save_png
 from headartist.export.rig import Rig
 from headartist.export.texture import painted
 from headartist.export.uv import UvAtlas
@@ -41,3 +43,20 @@ def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] |
         return None
     of_part = torch.tensor([WET.get(name, ROUGHNESS) for name in rig.part_names])
     return painted(atlas, lambda face, _: of_part[rig.part[face], None].expand(-1, 3), size)[0]
+
+
+def save_pictures(path: Path, material: Material) -> dict[str, Path]:
+    """Write the pictures beside a mesh file: `NAME.png`, and `NAME.roughness.png` and `NAME.normal.png` if there.
+
+    Returns:
+        The path of each, by "colour", "roughness" and "normal".
+    """
+    pictures = {"colour": material.colour}
+    if material.roughness is not None:
+        pictures["roughness"] = material.roughness.expand(3, -1, -1)
+    if material.normal is not None:
+        pictures["normal"] = material.normal
+    paths = {kind: path.with_suffix(".png" if kind == "colour" else f".{kind}.png") for kind in pictures}
+    for kind, picture in pictures.items():
+        save_png(paths[kind], picture)
+    return paths

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headartist.export.material import ROUGHNESS, Material
-from headartist.export.pictures import save_png
+from headartist.export.material import ROUGHNESS, Material, save_pictures
 from headartist.export.surface import unit_normals
 from headartist.export.texture import Colour
 from headartist.export.uv import UvAtlas
@@ -22,19 +21,11 @@ def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) 
     Roughness and normal map are stated as the PBR extension of MTL has it (`Pr`, `map_Pr`, `norm`).
     """
     path = Path(path)
-    mtl, pictures = path.with_suffix(".mtl"), {path.with_suffix(".png"): material.colour}
+    mtl, pictures = path.with_suffix(".mtl"), save_pictures(path, material)
+    keys = {"colour": "map_Kd", "roughness": "map_Pr", "normal": "norm"}
     lines = ["newmtl head", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", "Pm 0"]
-    lines.append(f"map_Kd {path.with_suffix('.png').name}")
-    if material.roughness is None:
-        lines.append(f"Pr {ROUGHNESS:g}")
-    else:
-        pictures[path.with_suffix(".roughness.png")] = material.roughness.expand(3, -1, -1)
-        lines.append(f"map_Pr {path.with_suffix('.roughness.png').name}")
-    if material.normal is not None:
-        pictures[path.with_suffix(".normal.png")] = material.normal
-        lines.append(f"norm {path.with_suffix('.normal.png').name}")
-    for place, picture in pictures.items():
-        save_png(place, picture)
+    lines += [] if "roughness" in pictures else [f"Pr {ROUGHNESS:g}"]
+    lines += [f"{keys[kind]} {picture.name}" for kind, picture in pictures.items()]
     with replacing(mtl) as draft:
         draft.write_text("\n".join(lines) + "\n")
     corner = torch.stack([mesh.faces, atlas.faces, mesh.faces], dim=-1).reshape(-1, 9) + 1
@@ -45,7 +36,7 @@ def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) 
         np.savetxt(file, _array(unit_normals(mesh)), "vn %.4f %.4f %.4f")
         file.write("usemtl head\ns 1\n")
         np.savetxt(file, corner.cpu().numpy(), "f %d/%d/%d %d/%d/%d %d/%d/%d")
-    return [path, mtl, *pictures]
+    return [path, mtl, *pictures.values()]
 
 
 @torch.no_grad()
