@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 
-from headartist import cli, edit, edit_config, generate, trainer
+from headartist import cli, edit, edit_config, generate, priors, trainer
 from headartist.checkpoint import Head, load_head
 from headartist.conditions import Scene
 from headartist.config import Config, Rates, Regularisers
+from headartist.edit import default_path
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import HeadFolder
@@ -45,6 +47,15 @@ def child(parent: Head) -> Head:
 def orphan(parent: Head, tmp_path: Path) -> Path:
     """A copy of the parent that a test may damage."""
     return Path(shutil.copytree(parent.folder, tmp_path / "orphan"))
+
+
+@pytest.fixture(scope="module")
+def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The open head's skin as a mesh file."""
+    head = load_template("open")
+    path = tmp_path_factory.mktemp("template") / "head.ply"
+    trimesh.Trimesh(head.verts.numpy(), head.faces_of("skin").numpy(), process=False).export(path)
+    return path
 
 
 def changed(before: Head, after: Head) -> set[str]:
@@ -153,6 +164,49 @@ def test_an_edit_belongs_to_the_parent_it_was_begun_with(orphan: Path, child: He
     with pytest.raises(HeadArtistError) as caught:
         edit(orphan, config, out=tmp_path / "head", progress=False)
     assert str(caught.value) == f"These settings are not for an edit of {orphan} as it is now: make them again."
+
+
+def test_the_name_of_a_head_that_was_edited_often_stays_short(parent: Head, tmp_path: Path):
+    name, instruction = "a-clown-0" + "-with-a-hat-0" * 40, "with ä häßlicher hat"
+    long = tmp_path / name[:240]
+    shutil.copytree(parent.folder, long)
+    made = default_path(long, edit_config(long, instruction))
+    assert made.name.startswith("a-clown-0-with-a-hat-0-with")
+    assert made.name.endswith("-with-ä-häßlicher-hat-0")
+    assert len(made.name.encode()) <= 180
+    assert default_path(parent.folder, edit_config(parent.folder, BEARD)).name == "parent-with-a-beard-0"
+
+
+def test_an_edit_keeps_its_template_wherever_its_file_is_now(
+    tmp_path: Path, tiny_prior_folder: PriorFolder, head_file: Path
+):
+    config = small_config(tiny_prior_folder("sd21"), steps=1)
+    first = shutil.copy(head_file, tmp_path / "first.ply")
+    origin = generate(PROMPT, replace(config, template=str(first)), out=tmp_path / "head", progress=False)
+    asked = edit_config(origin.folder, BEARD)
+    moved = Path(shutil.move(first, tmp_path / "moved.ply"))
+    made = edit(origin.folder, replace(asked, template=str(moved)), progress=False)
+    assert made.provenance["likeness"]["untouched"] > 0
+    moved.write_bytes(moved.read_bytes() + b"\n")
+    for other in (str(moved), "open", str(tmp_path / "none.ply")):
+        with pytest.raises(HeadArtistError) as caught:
+            edit(origin.folder, replace(asked, template=other), out=tmp_path / "new", progress=False)
+        assert str(caught.value) == (
+            f"An edit of {origin.folder} keeps its template: leave out what sets template, or give the same file where "
+            "it is now."
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_parent_is_told_before_the_prior_is_loaded(orphan: Path, monkeypatch: pytest.MonkeyPatch):
+    config = edit_config(orphan, BEARD)
+    weights = HeadFolder(orphan).weights
+    weights.write_bytes(weights.read_bytes()[:-9])
+    config = replace(config, parent=content_hash(weights))
+    monkeypatch.setattr(priors, "load_prior", None)  # would fail if it were called
+    with pytest.raises(HeadArtistError, match=r"head\.safetensors is damaged .*: use --overwrite to start again, or"):
+        edit(orphan, config, out=orphan.parent / "new", progress=False)
+    assert not (orphan.parent / "new").exists()
 
 
 def test_an_edit_can_be_edited(parent: Head, child: Head):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headartist import cli, generate_seeds, seeds
+from headartist import checkpoint, cli, generate_seeds, priors, seeds, trainer
 from headartist.config import Config
 from headartist.config_text import to_json
 from headartist.errors import HeadArtistError
@@ -70,6 +70,36 @@ def test_what_cannot_be_made_is_told_before_the_first_head(tmp_path: Path, confi
     with pytest.raises(HeadArtistError) as caught:
         generate_seeds(PROMPT, config, 0, out=tmp_path, progress=False)
     assert str(caught.value) == "The number of seeds must be at least 1 (got 0)."
+
+
+def interrupted(where: str, monkeypatch: pytest.MonkeyPatch, **call: object) -> None:
+    """A call that overwrites heads and is stopped in the first head: before its training, or in it."""
+
+    def stopped(*_arguments: object, **_rest: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*{"loading": (checkpoint, "is_finished"), "training": (trainer, "train_step")}[where], stopped)
+        if where == "loading":
+            patched.setattr(priors, "load_prior", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            generate_seeds(PROMPT, overwrite=True, progress=False, **call)
+
+
+def test_an_overwriting_that_was_stopped_goes_on_without_losing_what_it_made(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
+    first, second = (HeadFolder(tmp_path / f"{slug(PROMPT)}-{seed}") for seed in (3, 4))
+    other = replace(config, view_text="none")
+    interrupted("loading", monkeypatch, config=other, count=2, out=tmp_path)
+    assert [folder.read_config().view_text for folder in (first, second)] == ["append", "append"]
+    assert second.weights.exists()
+    interrupted("training", monkeypatch, config=other, count=2, out=tmp_path)
+    assert [folder.read_config().view_text for folder in (first, second)] == ["none", "none"]
+    assert not second.weights.exists()
+    generate_seeds(PROMPT, other, 2, out=tmp_path, progress=False)
+    assert second.weights.exists()
 
 
 def test_the_command_makes_seeds(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch comes with these
     import headartist.priors.prior
 
 PREFIX = "edit_"
+LONGEST_NAME = 180  # bytes of a folder's name, which leave room for what users append
 _SHAPE = frozenset({"sdf", "offset"})
 
 
@@ -57,6 +58,8 @@ def edit(
     origin = _origin(parent)
     if config.avatar != origin.avatar:
         raise HeadArtistError(f"An edit of {parent.path} keeps its representation: leave out what sets avatar.")
+    if config.template != origin.template:
+        _require_same_template(parent, Path(config.template))
     if config.parent != content_hash(parent.weights):
         raise HeadArtistError(f"These settings are not for an edit of {parent.path} as it is now: make them again.")
     path = Path(out) if out is not None else default_path(parent.path, config)
@@ -118,9 +121,14 @@ def edit_config(
 
 
 def default_path(parent: Path, config: Config) -> Path:
-    """Beside the parent, by its name and what is new in the text: `heads/a-clown-0-with-a-beard-0`."""
+    """Beside the parent, by its name and what is new in the text: `heads/a-clown-0-with-a-beard-0`.
+
+    After many edits the beginning of the parent's name stands for it: a file system allows 255 bytes.
+    """
     told = config.prompt.removeprefix(HeadFolder(parent).read_config().prompt)
-    return parent.parent / f"{parent.name}-{slug(told)}-{config.seed}"
+    new = f"-{slug(told)}-{config.seed}"
+    room = max(LONGEST_NAME - len(new.encode()), 0)
+    return parent.parent / (parent.name.encode()[:room].decode(errors="ignore") + new)
 
 
 def _origin(parent: HeadFolder) -> Config:
@@ -135,6 +143,17 @@ def _origin(parent: HeadFolder) -> Config:
             f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."
         )
     return origin
+
+
+def _require_same_template(parent: HeadFolder, path: Path) -> None:
+    """Allow a template's file to have moved, and refuse another one: the parent's landmarks are where its own are."""
+    from headartist.provenance import template_record  # here, because torch comes with it
+
+    if not path.is_file() or template_record(str(path)) != parent.read_provenance().get("template"):
+        raise HeadArtistError(
+            f"An edit of {parent.path} keeps its template: leave out what sets template, or give the same file where "
+            "it is now."
+        )
 
 
 def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
@@ -193,7 +212,8 @@ def _compared(
 
     origin = load_head(parent.path)
     asked = origin.config
-    template = load_template(asked.template, identity=asked.identity, expression=asked.expression)
+    # The parent's own template, from where the edit found it.
+    template = load_template(made.config.template, identity=asked.identity, expression=asked.expression)
     found = likeness(origin.avatar, made.avatar, template)
     record = {**made.provenance, "likeness": {name: round(value, 4) for name, value in asdict(found).items()}}
     folder.write_provenance(record)

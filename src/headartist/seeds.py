@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from headartist.config import Config, Exports, mesh_stem
 from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, check_folder, default_path, slug
+from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
 from headartist.generate import generate
 from headartist.presets import preset
 from headartist.prompts import check_prompt
@@ -54,9 +54,15 @@ def generate_seeds(
     folders = [
         check_folder(Path(out) / default_path(run.prompt, run.seed).name, run, overwrite=overwrite) for run in runs
     ]
-    for run, folder in zip(runs, folders, strict=True):
+    for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
         if overwrite or not _is_complete(folder, run.exports):
-            generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+            before = _written(folder)
+            try:
+                generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+            except KeyboardInterrupt:
+                if overwrite and (done or _written(folder) != before):
+                    _clear(folders[done + 1 :], runs[done + 1 :])
+                raise
 
     sheet = Path(out) / f"{slug(config.prompt)}-seeds.png"
     _draw_sheet(folders, sheet)
@@ -68,6 +74,17 @@ def _is_complete(folder: HeadFolder, exports: Exports) -> bool:
     meshes = [folder.path / f"{mesh_stem(exports.variant)}.{wanted}" for wanted in exports.formats]
     films = [folder.video] if exports.video_views else []
     return all(path.exists() for path in (folder.weights, folder.contact_sheet, *meshes, *films))
+
+
+def _written(folder: HeadFolder) -> int | None:
+    """When the folder's config was written, in nanoseconds; a head that is begun anew writes it anew."""
+    return folder.config.stat().st_mtime_ns if folder.config.exists() else None
+
+
+def _clear(folders: list[HeadFolder], runs: list[Config]) -> None:
+    """Begin heads that were still to be overwritten, so that the call without `overwrite` goes on with them."""
+    for folder, run in zip(folders, runs, strict=True):
+        open_folder(folder, run, overwrite=True)
 
 
 def _draw_sheet(folders: list[HeadFolder], path: Path) -> None:
