@@ -135,7 +135,7 @@ def test_weights_of_another_head_are_told(folder: HeadFolder):
 
 def test_a_damaged_provenance_is_told(folder: HeadFolder):
     assert folder.read_provenance() == {}
-    for content in (b"{", b"\xff"):
+    for content in (b"{", b"\xff", b"[1]"):
         folder.provenance.write_bytes(content)
         with pytest.raises(HeadArtistError, match=r"provenance\.json is damaged: remove it"):
             folder.read_provenance()

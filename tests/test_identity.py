@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ball_avatar import Ball, linear_colour
+from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
 from headartist.identity import Likeness, lab, likeness
@@ -66,6 +67,14 @@ def test_other_triangles_of_the_same_surface_are_nearly_no_change():
     assert found.landmark_shift < 0.02
     assert found.untouched > 0.9
     assert found.colour_difference < 1
+
+
+def test_a_head_without_a_surface_cannot_be_compared():
+    vanished = Ball()
+    vanished.mesh = Mesh(vanished.mesh.verts[:0], vanished.mesh.faces[:0])
+    for heads in ((Ball(), vanished), (vanished, Ball())):
+        with pytest.raises(HeadArtistError, match="One of the two heads has no surface"):
+            likeness(*heads, TEMPLATE)
 
 
 def test_likeness_says_what_it_is():

@@ -105,9 +105,12 @@ class HeadFolder:
         if not self.provenance.exists():
             return {}
         try:
-            return json.loads(self.provenance.read_text(encoding="utf-8"))
+            record = json.loads(self.provenance.read_text(encoding="utf-8"))
         except ValueError:  # not JSON, or not text
-            raise HeadArtistError(f"{self.provenance} is damaged: remove it, or bring it back.") from None
+            record = None
+        if not isinstance(record, dict):
+            raise HeadArtistError(f"{self.provenance} is damaged: remove it, or bring it back.")
+        return record
 
     def write_provenance(self, record: dict[str, Any]) -> None:
         """Replace `provenance.json`."""

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headartist.avatars.avatar import Avatar
+from headartist.errors import HeadArtistError
 from headartist.geometry.closest import ClosestPoint, SurfacePoints
 from headartist.geometry.mesh import Mesh
 from headartist.heads.landmarks import PUPILS
@@ -50,8 +51,13 @@ def likeness(parent: Avatar, child: Avatar, template: HeadTemplate) -> Likeness:
         parent: the earlier head.
         child: the later one, on the same device.
         template: the head template of the parent; its landmark sites are looked for on the parent's surface.
+
+    Raises:
+        HeadArtistError: when one of them has no surface.
     """
     before, after = parent.to_mesh(), child.to_mesh()
+    if not len(before.faces) or not len(after.faces):
+        raise HeadArtistError("One of the two heads has no surface, so they cannot be compared: make it again.")
     sites = template.site_positions().to(before.verts)
     eyes = torch.stack([sites[list(pupil.corners)].mean(0) for pupil in PUPILS])
     apart = float((eyes[0] - eyes[1]).norm())
