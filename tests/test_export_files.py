@@ -349,7 +349,12 @@ def test_an_mtl_names_roughness_and_relief(tmp_path):
         "head.roughness.png",
     }
     lines = (tmp_path / "head.mtl").read_text().splitlines()
-    assert {"map_Kd head.png", "map_Pr head.roughness.png", "norm head.normal.png"} <= set(lines)
+    assert {
+        "map_Kd head.png",
+        "map_Pr head.roughness.png",
+        "norm head.normal.png",
+        "map_Bump -bm 1 head.normal.png",
+    } <= set(lines)
     assert Image.open(tmp_path / "head.normal.png").size == (256, 256)
     write_obj(tmp_path / "plain.obj", MESH, ATLAS, MATERIAL)
     plain = (tmp_path / "plain.mtl").read_text()

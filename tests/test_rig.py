@@ -11,8 +11,9 @@ from headartist.errors import HeadArtistError
 from headartist.export import rig_head, simplified
 from headartist.export.animation import DEMONSTRATION, Animation
 from headartist.export.features import MouthLine
-from headartist.export.rig import Rig
+from headartist.export.rig_value import Rig
 from headartist.export.transfer import smoothed
+from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh, rims
 from headartist.geometry.seam import let_go, split_along
 from remeshed import HAT, MM, TEMPLATE, remeshed, truth
@@ -168,10 +169,39 @@ def test_lips_part_where_they_met(opened):
 
 
 def test_mouth_teeth_tongue_and_eyes_are_set_in_and_nothing_else(opened, closed):
-    assert opened.part_names == ("surface", "mouth", "teeth", "tongue", "eyes")
+    assert opened.part_names == ("surface", "lips", "mouth", "teeth", "tongue", "lids", "eyes")
     assert closed.part_names == ("surface",)
-    counts = torch.bincount(opened.part)[2:].tolist()
-    assert counts == [len(TEMPLATE.faces_of(name)) for name in ("teeth", "tongue", "eyes")]
+    for name in ("teeth", "tongue", "eyes"):
+        assert (opened.part == opened.part_names.index(name)).sum() == len(TEMPLATE.faces_of(name))
+
+
+def test_lips_and_lids_are_hemmed_all_round(opened):
+    """Every edge of the cut surface has its hem, and at rest hems hide behind the skin."""
+    surface = Mesh(opened.mesh.verts, opened.mesh.faces[opened.part == 0])
+    hem = opened.mesh.faces[
+        torch.isin(opened.part, torch.tensor([opened.part_names.index(n) for n in ("lips", "lids")]))
+    ]
+    bare, sewn = (
+        {tuple(sorted(map(tuple, side))) for side in opened.mesh.verts[sides].tolist()}
+        for sides in (surface.boundary_sides, Mesh(opened.mesh.verts, hem).boundary_sides)
+    )
+    assert len(bare) > 30
+    assert bare <= sewn
+    distance = SignedDistance(remeshed(40))(opened.mesh.verts[hem].mean(dim=1))
+    assert (distance < 0).float().mean() > 0.95
+
+
+def test_a_hem_leaves_the_look_of_the_surface(opened):
+    edge = Mesh(opened.mesh.verts, opened.mesh.faces[opened.part == 0])
+    seen = edge.faces.unique()
+    assert torch.equal(opened.mesh.vertex_normals()[seen], edge.vertex_normals()[seen])
+
+
+def test_a_hem_moves_with_its_edge(opened):
+    lips = opened.mesh.faces[opened.part == opened.part_names.index("lips")]
+    stretch = (opened.shapes[:, lips] - opened.shapes[:, lips.roll(1, dims=1)]).norm(dim=-1)
+    along_or_across = stretch.amin(dim=2)  # every triangle has a side that joins the edge to its own hem
+    assert along_or_across.max() < 1e-6
 
 
 def test_lids_close_over_the_eyes(opened):

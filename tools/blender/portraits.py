@@ -105,7 +105,7 @@ def head_box(head: bpy.types.Object) -> tuple[np.ndarray, np.ndarray]:
 
 
 def set_stage(head: bpy.types.Object, size: int, samples: int, azimuth_deg: float) -> None:
-    """A camera, light from everywhere and a sun, and Cycles on the CPU."""
+    """A camera, light from everywhere and two suns, and Cycles on the CPU."""
     scene = bpy.context.scene
     low, high = head_box(head)
     centre, extent = (low + high) / 2, float((high - low).max())
@@ -117,11 +117,12 @@ def set_stage(head: bpy.types.Object, size: int, samples: int, azimuth_deg: floa
     camera.data.angle = math.radians(FOV_DEG)
     camera.location = Vector(centre) + direction * distance
     camera.rotation_euler = direction.to_track_quat("Z", "Y").to_euler()
-    sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
-    sun.data.energy, sun.data.angle = 1.6, math.radians(10)
-    sun.rotation_euler = Vector((-0.6, -1.0, 0.8)).to_track_quat("Z", "Y").to_euler()
-    for thing in (camera, sun):
-        scene.collection.objects.link(thing)
+    scene.collection.objects.link(camera)
+    for energy, towards in ((1.2, Vector((-0.6, -1.0, 0.8))), (0.8, direction)):  # the second shines into open mouths
+        sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
+        sun.data.energy, sun.data.angle = energy, math.radians(10)
+        sun.rotation_euler = towards.to_track_quat("Z", "Y").to_euler()
+        scene.collection.objects.link(sun)
     scene.camera = camera
     scene.world = bpy.data.worlds.new("world")
     if scene.world.node_tree is None:  # before Blender 5

@@ -7,7 +7,8 @@ from headartist.export.material import Material
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.normal_map import normal_map
 from headartist.export.pictures import contact_sheet, preview, save_png
-from headartist.export.rig import Rig, rig_head
+from headartist.export.rig import rig_head
+from headartist.export.rig_value import Rig
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import bake

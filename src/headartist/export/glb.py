@@ -21,7 +21,7 @@ from headartist.export.gltf import (
 from headartist.export.material import ROUGHNESS, Material
 from headartist.export.normal_map import tangents
 from headartist.export.pictures import png_bytes
-from headartist.export.rig import Rig
+from headartist.export.rig_value import Rig
 from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
 from headartist.files import replacing

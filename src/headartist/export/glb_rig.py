@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headartist.export.animation import DEMONSTRATION, Animation
 from headartist.export.gltf import ARRAY_BUFFER, Binary
-from headartist.export.rig import Rig
+from headartist.export.rig_value import Rig
 
 STILL_MM = 0.02  # a displacement below this is none: it saves most of a file and nobody sees it
 INFLUENCES = 4  # joints a vertex may follow in glTF's first set

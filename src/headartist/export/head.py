@@ -12,8 +12,9 @@ from headartist.export.glb import write_glb
 from headartist.export.material import Material, roughness_map
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.normal_map import normal_map
-from headartist.export.rig import SURFACE, Rig, rig_head
+from headartist.export.rig import rig_head
 from headartist.export.rig_colour import rig_colour
+from headartist.export.rig_value import SURFACE, Rig
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import Colour, bake

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headartist.export.pictures import save_png
-from headartist.export.rig import Rig
+from headartist.export.rig_value import Rig
 from headartist.export.texture import painted
 from headartist.export.uv import UvAtlas
 
 ROUGHNESS = 0.8  # as dull as skin and hair: the learned colours hold their own soft shading already
-WET = {"mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "eyes": 0.15}
+WET = {"lips": 0.5, "mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "lids": 0.5, "eyes": 0.15}
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) 
     """
     path = Path(path)
     mtl, pictures = path.with_suffix(".mtl"), save_pictures(path, material)
+    # Blender looks for a normal map under map_Bump alone.
     keys = {"colour": "map_Kd", "roughness": "map_Pr", "normal": "norm"}
     lines = ["newmtl head", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", "Pm 0"]
     lines += [] if "roughness" in pictures else [f"Pr {ROUGHNESS:g}"]
     lines += [f"{keys[kind]} {picture.name}" for kind, picture in pictures.items()]
+    lines += [f"map_Bump -bm 1 {pictures['normal'].name}"] if "normal" in pictures else []
     with replacing(mtl) as draft:
         draft.write_text("\n".join(lines) + "\n")
     corner = torch.stack([mesh.faces, atlas.faces, mesh.faces], dim=-1).reshape(-1, 9) + 1

@@ -6,63 +6,26 @@ them. With `eyes` the lids are cut open and the template's eyeballs set in, whic
 there; without it the lids close by squeezing the painted eye to a line, and eyes look by sliding on the closed surface.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from headartist.errors import HeadArtistError
 from headartist.export.features import LidOpening, MouthLine
 from headartist.export.fitting import fit, of_parts, visible_faces
+from headartist.export.hem import hemmed
+from headartist.export.rig_value import SURFACE, Rig
 from headartist.export.transfer import Reference, carried_shapes, carried_weights, counterparts
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.seam import Parted, let_go, split_along
 from headartist.heads.template import HeadTemplate
 
-SURFACE = "surface"
 LIPS_DEPTH = 0.3  # world units around the line between the lips where above and below are told apart: nose to chin
 LEAST_JAW = 0.3  # the jaw's share from which skin between the corners of the mouth is of the lower lip
 TUCK = 0.008  # world units that the mouth is set back, so that nothing of it shows between closed lips
 LIP_CURL = 0.02  # world units that the upper lip may reach below the line
-
-
-@dataclass(frozen=True)
-class Rig:
-    """A head that can move.
-
-    Attributes:
-        mesh: the surface, parted where asked, and after it what was set in.
-        part: an index into `part_names` for each triangle.
-        part_names: "surface", and of what was set in "mouth", "teeth", "tongue", "eyes".
-        shapes: displacement of each shape at weight 1.
-        shape_names: ARKit's names.
-        joints: rest positions; parents, names and `skin_weights` as in `HeadTemplate`.
-        joint_names: their names.
-        joint_parents: the parent's index, -1 for the root.
-        skin_weights: share of each joint in a vertex's motion; rows sum to 1.
-        lids: the lid openings, between which painted eyes lie.
-        metres_per_unit: world unit in metres.
-    """
-
-    mesh: Mesh
-    part: Int[Tensor, "f"]
-    part_names: tuple[str, ...]
-    shapes: Float[Tensor, "e v 3"]
-    shape_names: tuple[str, ...]
-    joints: Float[Tensor, "j 3"]
-    joint_names: tuple[str, ...]
-    joint_parents: tuple[int, ...]
-    skin_weights: Float[Tensor, "v j"]
-    lids: tuple[LidOpening, ...]
-    metres_per_unit: float
-
-    def posed(self, **weights: float) -> Mesh:
-        """The head with shapes applied, by ARKit name."""
-        verts = self.mesh.verts
-        for name, weight in weights.items():
-            verts = verts + weight * self.shapes[self.shape_names.index(name)]
-        return Mesh(verts, self.mesh.faces)
 
 
 def rig_head(mesh: Mesh, template: HeadTemplate, *, mouth: bool = True, eyes: bool = False) -> Rig:
@@ -94,11 +57,15 @@ def rig_head(mesh: Mesh, template: HeadTemplate, *, mouth: bool = True, eyes: bo
     reference = _reference(template, fitted, seen)
     rig = _carry(surface, side, fitted, reference, lids)
     if mouth:
+        rig = hemmed(rig, "lips", line.near(surface.verts), side[:, None] * torch.tensor([0.0, 1.0, 0.0]))
         back = fitted.with_verts(fitted.verts - torch.tensor([0.0, 0.0, TUCK]))
         rig = _with_part(rig, back, "mouth", _mouth_lining(template, shown))
         for name in ("teeth", "tongue"):
             rig = _with_part(rig, back, name, fitted.faces_of(name))
-    return _with_part(rig, fitted, "eyes", fitted.faces_of("eyes")) if eyes else rig
+    if eyes:
+        rig = hemmed(rig, "lids", torch.stack([opening.near(surface.verts) for opening in lids]).any(dim=0))
+        rig = _with_part(rig, fitted, "eyes", fitted.faces_of("eyes"))
+    return rig
 
 
 def _check(template: HeadTemplate) -> None:

@@ -4,12 +4,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headartist.export.rig import SURFACE, Rig
+from headartist.export.rig_value import SURFACE, Rig
 from headartist.export.texture import Colour
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 
-PLAIN = {"mouth": (0.42, 0.14, 0.13), "teeth": (0.92, 0.89, 0.82), "tongue": (0.70, 0.33, 0.33)}
+PLAIN = {
+    "lips": (0.47, 0.18, 0.17),
+    "mouth": (0.42, 0.14, 0.13),
+    "teeth": (0.92, 0.89, 0.82),
+    "tongue": (0.70, 0.33, 0.33),
+    "lids": (0.50, 0.27, 0.24),
+}
 WHITE_OF_EYE = (0.92, 0.91, 0.90)
 TOUCHING = 1e-4  # world units: a point this close to a part belongs to it
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from headartist.errors import HeadArtistError
 from headartist.export.animation import DEMONSTRATION, FRAMES_PER_SECOND
 from headartist.export.material import ROUGHNESS, Material, save_pictures
-from headartist.export.rig import Rig
+from headartist.export.rig_value import Rig
 from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
 from headartist.files import replacing
