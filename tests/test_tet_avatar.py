@@ -323,3 +323,25 @@ def test_a_wrong_setting_is_named_with_its_value(wrong, sentence):
 def test_a_table_too_large_is_named_with_its_value():
     with pytest.raises(HeadArtistError, match="log2_table must lie within 4 and 24"):
         FieldConfig(log2_table=40)
+
+
+def test_a_held_face_stays_where_the_rest_of_the_head_moves():
+    template = load_template("open")
+    avatar = TetAvatar(replace(CONFIG, hold_face=1.0), template, generator=torch.Generator().manual_seed(0))
+    before = avatar.to_mesh()
+    with torch.no_grad():
+        for field in (avatar.sdf, avatar.offset):
+            field.mlp[-1].bias.fill_(-0.05)  # everything swells, and shifts
+    assert avatar.freedom is not None
+    sdf, base = avatar._whole_sdf(), avatar.sdf_base
+    moved = (sdf - base)[~avatar.border]
+    torch.testing.assert_close(moved, -0.05 * avatar.freedom[~avatar.border], atol=1e-6, rtol=0)
+    nose = template.site_positions()[4]
+    nearest = (avatar.positions - nose).norm(dim=1).argmin()
+    assert avatar.freedom[nearest] < 0.3
+    behind = avatar.positions[:, 2] < 0
+    assert avatar.freedom[behind].min() > 0.99
+    assert len(avatar.to_mesh().verts) != len(before.verts)
+    copy = TetAvatar.empty(avatar.config)
+    copy.load_state_dict(avatar.state_dict())
+    torch.testing.assert_close(copy.to_mesh().verts, avatar.to_mesh().verts, atol=0, rtol=0)

@@ -55,6 +55,8 @@ class TetConfig:
         sdf_base: "fit": the field is the signed distance, fitted to the template first (the paper); "template": the
             field is what is added to the template's own signed distance, and starts at zero.
         fit_steps: iterations of that fit.
+        hold_face: by how much less the shape may change at the template's eyes, nose and lips: 0 is the paper, and at 1
+            they stay as they are. A small prior takes more from a face than it gives.
         refresh: every so many steps the signed distance is evaluated on the whole grid, in between only near the
             surface; 1 is exact at every step.
         band: how many rings of grid vertices around the surface count as near.
@@ -67,6 +69,7 @@ class TetConfig:
     offset_cells: float = 0.5
     sdf_base: SdfBase = "fit"
     fit_steps: int = 1_000
+    hold_face: float = 0.0
     refresh: int = 1
     band: int = 2
 
@@ -76,5 +79,11 @@ class TetConfig:
             _require_at_least(name, getattr(self, name), 1)
         for name in ("offset_cells", "fit_steps"):
             _require_at_least(name, getattr(self, name), 0)
+        if not 0 <= self.hold_face <= 1:
+            raise HeadArtistError(f"hold_face must be a share in [0, 1] (got {self.hold_face:g}).")
+        if self.hold_face and self.sdf_base != "template":
+            raise HeadArtistError(
+                f"hold_face {self.hold_face:g} wants the template's own distance: use sdf_base=template."
+            )
         if not self.radius > 0:
             raise HeadArtistError(f"The grid's radius must be positive (got {self.radius}).")

@@ -64,7 +64,9 @@ class Training:
     def __init__(self, workshop: Workshop, name: str, module: nn.Module, plan: TrainingPlan) -> None:
         self.workshop, self.name, self.module, self.plan = workshop, name, module.train(), plan
         self.average = copy.deepcopy(module).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
         self.step, self.samples = 0, 0
         numbers = load_state(self.path, self._modules, self.optimizer) if self.path.exists() else None
         if numbers:

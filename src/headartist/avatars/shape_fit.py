@@ -11,6 +11,7 @@ from headartist.fields import Field, hash_levels
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid
+from headartist.heads.landmarks import FEATURES
 from headartist.tet_config import FieldConfig, TetConfig
 
 BATCH = 10_000  # points an iteration (paper, supplement D)
@@ -18,6 +19,9 @@ _NEAR_SHARE = 0.5  # of the batch is drawn near the surface
 _NEAR_CELLS = 2.0
 _GRID_RATE, _MLP_RATE, _LAST_RATE = 1e-2, 1e-3, 0.05  # learning rates, and the share of them at the end
 _SEED = 0
+_CHUNK = 1 << 16  # points at a time, which bounds the memory of their distances
+NOSE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327)
+REACH = 0.09  # world units: 2 cm on the open head
 _VERSION = 1  # of this file's arithmetic: a new number makes every remembered start stale
 
 
@@ -40,6 +44,20 @@ def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
     """
     device = mesh.verts.device
     return remembered(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh), device)
+
+
+def freedom_around_face(points: Float[Tensor, "n 3"], sites: Float[Tensor, "l 3"], hold: float) -> Float[Tensor, "n"]:
+    """`1 - hold exp(-(d / REACH)^2)` with d from each point to the nearest site of eyes, nose or lips.
+
+    Args:
+        points: in the world frame.
+        sites: the template's landmark sites, by MediaPipe's numbers.
+        hold: by how much a point on such a site is held.
+    """
+    chains = [part.chains for part in FEATURES if part.name.endswith(("eye", "lips"))]
+    features = sorted({site for part in chains for chain in part for site in chain} | set(NOSE))
+    nearest = torch.cat([torch.cdist(some, sites[features].to(some)).amin(dim=1) for some in points.split(_CHUNK)])
+    return 1 - hold * (-(nearest / REACH).square()).exp()
 
 
 def _computed(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
@@ -84,9 +102,8 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
 def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
     """A name for everything that the result follows from; what cannot change it is put back to its default."""
     default = TetConfig()
-    relevant = replace(
-        config, colour=default.colour, offset_cells=default.offset_cells, refresh=default.refresh, band=default.band
-    )
+    free = {name: getattr(default, name) for name in ("colour", "offset_cells", "hold_face", "refresh", "band")}
+    relevant = replace(config, **free)
     if config.sdf_base == "template":
         relevant = replace(relevant, shape=default.shape, fit_steps=default.fit_steps)
     words = f"{_VERSION} {torch.__version__} {mesh.verts.device.type} {relevant!r}"

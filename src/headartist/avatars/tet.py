@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headartist.avatars.shape_fit import initial_shape, make_field
+from headartist.avatars.shape_fit import freedom_around_face, initial_shape, make_field
 from headartist.cameras import Cameras
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import Crossing, TetGrid
@@ -46,6 +46,7 @@ class TetAvatar(nn.Module):
     positions: Float[Tensor, "n 3"]
     border: Bool[Tensor, "n"]
     sdf_base: Float[Tensor, "n"] | None
+    freedom: Float[Tensor, "n"] | None
     known_sdf: Float[Tensor, "n"]
     steps: Int[Tensor, ""]
 
@@ -70,6 +71,8 @@ class TetAvatar(nn.Module):
         solid = template.mesh(*_SOLID_PARTS)
         start = initial_shape(config, Mesh(solid.verts.to(device), solid.faces.to(device)))
         self.load_state_dict(start, strict=False)
+        if self.freedom is not None:
+            self.freedom.copy_(freedom_around_face(self.positions, template.site_positions(), config.hold_face))
 
     @classmethod
     def empty(cls, config: TetConfig) -> "TetAvatar":
@@ -92,6 +95,7 @@ class TetAvatar(nn.Module):
         self.register_buffer("positions", self.grid.positions(), persistent=False)
         self.register_buffer("border", self.grid.border(), persistent=False)
         self.register_buffer("sdf_base", torch.zeros(len(self.grid)) if has_base else None)
+        self.register_buffer("freedom", torch.ones(len(self.grid)) if config.hold_face else None)
         self.register_buffer("known_sdf", torch.zeros(len(self.grid)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._settled_sdf: _Remembered[Tensor] | None = None
@@ -193,6 +197,8 @@ class TetAvatar(nn.Module):
     def _sdf_at(self, grid_verts: Int[Tensor, "k"]) -> Float[Tensor, "k"]:
         """The signed distance at some grid vertices; those on the grid's border stay outside, so no surface is cut."""
         sdf = self.sdf(self.positions[grid_verts])[:, 0]
+        if self.freedom is not None:
+            sdf = sdf * self.freedom[grid_verts]
         if self.sdf_base is not None:
             sdf = sdf + self.sdf_base[grid_verts]
         return torch.where(self.border[grid_verts], sdf.clamp(min=self.grid.cell / 2), sdf)
@@ -200,7 +206,8 @@ class TetAvatar(nn.Module):
     def _moved(self, grid_verts: Int[Tensor, "k"]) -> Float[Tensor, "k 3"]:
         """Deformed grid vertices `p + offset_cells * cell * tanh(o(p))`."""
         points = self.positions[grid_verts]
-        return points + self.config.offset_cells * self.grid.cell * self.offset(points).tanh()
+        moved = self.config.offset_cells * self.grid.cell * self.offset(points).tanh()
+        return points + (moved if self.freedom is None else moved * self.freedom[grid_verts, None])
 
     def _state_of(self, field: nn.Module) -> tuple[object, ...]:
         """What changes whenever this field's values may have: each tensor's place and count of in-place changes."""
