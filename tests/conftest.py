@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("laws", deadline=None)  # a busy machine breaks no law
+settings.load_profile("laws")
 
 
 @pytest.fixture(scope="session", autouse=True)

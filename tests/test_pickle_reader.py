@@ -35,7 +35,7 @@ plain = st.recursive(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(value=plain)
 def test_plain_values_are_read_as_python_reads_them(protocol, value):
     assert read_pickle(pickle.dumps(value, protocol)) == value
@@ -284,7 +284,7 @@ def test_a_file_that_was_cut_short_is_refused_wherever_it_was():
             read_pickle(stored[:end])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_read_and_nothing_else(data):
     stored = bytearray(fake_chumpy.dumps({"v": fake_chumpy.Ch(NUMBERS[:1]), "r": scipy.sparse.csr_matrix(SPARSE)}, 2))

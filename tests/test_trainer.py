@@ -108,7 +108,7 @@ def test_parts_that_a_stage_does_not_train_stay_bit_identical(tmp_path: Path):
     assert not torch.equal(only_shape.avatar.sdf, before["sdf"])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(call=st.integers(0, 10))
 def test_interrupted_anywhere_and_resumed_equals_the_unbroken_run_bit_for_bit(tmp_path_factory, call: int):
     unbroken, broken = (_folder(tmp_path_factory.mktemp(name)) for name in ("unbroken", "broken"))
@@ -321,7 +321,6 @@ def test_a_share_of_the_views_looks_at_the_face():
     assert float(cameras.azimuth_deg.abs().max()) > 170
 
 
-@settings(deadline=None)
 @given(st.floats(-180, 0), st.floats(0, 180))
 def test_views_of_the_face_keep_to_the_range_that_was_asked(low: float, high: float):
     cameras = draw_cameras(Views(azimuth_deg=(low, high), front_share=1.0), 20, torch.Generator().manual_seed(0))

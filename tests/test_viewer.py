@@ -71,7 +71,7 @@ def head_folder(tmp_path: Path) -> HeadFolder:
     return folder
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     prompt=st.text() | st.sampled_from(["</script><script>alert(1)</script>", "<!--<script>", "<!-- heads -->", "]]>"])
 )
@@ -83,7 +83,7 @@ def test_no_prompt_changes_the_page(prompt: str):
     assert about["prompt"] == about["name"] == prompt
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(models=st.lists(st.binary(max_size=200), min_size=1, max_size=4), seed=st.none() | st.integers(0, 2**63))
 def test_models_and_seeds_come_back_bit_for_bit(models: list[bytes], seed: int | None):
     blocks = _Page(page([ViewedHead(model, "head", seed=seed) for model in models])).blocks
