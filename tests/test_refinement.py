@@ -68,6 +68,18 @@ def test_a_picture_that_the_prior_believes_in_stays():
     assert image_gradient(loss, image).abs().max() < 1e-10
 
 
+def test_a_relative_refinement_takes_no_error_of_the_decoder_for_news():
+    prior, (image, t, noise, conditions) = KnowingPrior(), draws()
+    believed = replace(prior, known=prior.encode(image.detach()))
+    assert refine(believed, image, conditions, t, noise, cfg_scale=2.0) > 1e-3  # the latent cannot hold the picture
+    assert refine(believed, image, conditions, t, noise, cfg_scale=2.0, relative=True) < 1e-20
+    # What the prior wants otherwise is asked for as without it: here a little more of everything.
+    wanting = replace(prior, known=believed.known + 0.01)
+    loss = refine(wanting, image, conditions, t, noise, cfg_scale=2.0, relative=True)
+    step = prior.decode(believed.known) - prior.decode(wanting.known)
+    torch.testing.assert_close(image_gradient(loss, image), 2 * step / step.numel(), rtol=1e-3, atol=1e-9)
+
+
 def test_what_the_latent_cannot_hold_is_seen_in_the_picture():
     """A speckle that the encoder averages away has no gradient in the latent, and one here."""
     prior, (_, t, noise, conditions) = KnowingPrior(), draws()

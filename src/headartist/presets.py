@@ -68,51 +68,58 @@ PAPER = Config(
 )
 """The paper's constants with Stable Diffusion 2.1-base, for a GPU."""
 
-# Finest cells of 1/42 and 1/108 of the box: about the grid's own, and about a pixel of the small prior.
+# Finest cells of 1/42 and 1/108 of the box: the grid's own are 1/80, and a pixel of the small prior is 1/110 from near.
 _SMALL_HEAD = TetConfig(
-    resolution=40,
+    resolution=80,
     shape=FieldConfig(levels=6, base=4, growth=1.6, log2_table=15, width=32, depth=1),
     colour=FieldConfig(levels=8, base=8, growth=1.45, log2_table=16, width=32, depth=1),
     sdf_base="template",
+    hold_face=0.95,
     refresh=8,
 )
+_PALE = (0.85, 0.85, 0.85)  # before mid grey, which colours begin as, the prior would see no head
 EMBEDDED = Config(
     prior=StableDiffusion(model="embedded"),
     avatar=_SMALL_HEAD,
-    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(30.0, 42.0), front_share=0.5),
+    # Nearer than the paper: from its distance the eyes are two of the small prior's pixels wide.
+    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(20.0, 32.0), front_share=0.6),
     stages=(
         Stage(
             name="geometry",
             trains=_SHAPE,
             draws="normal",
             loss=Ssd(cfg_scale=5.0, anchor=1.0),
-            steps=300,
-            t_max=Constant(0.35),
-            render_size=96,
+            steps=220,
+            t_max=Linear(0.6, 0.25, begin=0, end=220),
+            render_size=128,
             views=2,
             text="a normal map of {subject}",
-            regularisers=Regularisers(normal_consistency=Constant(100.0), laplacian=Constant(100.0)),
+            regularisers=Regularisers(normal_consistency=Constant(50.0), laplacian=Constant(50.0)),
         ),
+        # High noise levels lay out colours, lower ones draw the face.
         Stage(
             name="texture",
             trains=_COLOUR,
             draws="rgb",
-            loss=Ssd(cfg_scale=4.0, anchor=0.6),
-            steps=200,
-            t_max=Step(0.98, 0.7, at=100),
-            render_size=96,
+            loss=Ssd(cfg_scale=5.0, anchor=0.8),
+            steps=360,
+            t_max=Linear(0.98, 0.2, begin=80, end=340),
+            render_size=128,
             views=2,
+            background=_PALE,
         ),
         # Pixels alone: features would take a gradient through the encoder, and twice the time.
         Stage(
             name="refinement",
             trains=_COLOUR,
             draws="rgb",
-            loss=Refine(cfg_scale=4.0, perceptual=0.0),
-            steps=80,
-            t_max=Linear(0.3, 0.1, begin=0, end=80),
-            render_size=96,
+            loss=Refine(cfg_scale=2.0, perceptual=0.0, relative=True),
+            steps=60,
+            t_max=Linear(0.3, 0.05, begin=0, end=60),
+            render_size=128,
             views=2,
+            rates=Rates(hash_grid=Constant(3e-3), mlp=Constant(3e-4)),
+            background=_PALE,
         ),
     ),
     run=Run(checkpoint_every=100, preview_every=100),
@@ -121,11 +128,11 @@ EMBEDDED = Config(
 
 QUICK = replace(
     EMBEDDED,
-    avatar=replace(_SMALL_HEAD, resolution=32),
+    avatar=replace(_SMALL_HEAD, resolution=48),
     stages=(
-        replace(EMBEDDED.stages[0], steps=200, render_size=64),
-        replace(EMBEDDED.stages[1], steps=200, render_size=64, t_max=Step(0.98, 0.7, at=50)),
-        replace(EMBEDDED.stages[2], steps=60, render_size=64, t_max=Linear(0.3, 0.1, begin=0, end=60)),
+        replace(EMBEDDED.stages[0], steps=120, render_size=64, t_max=Linear(0.6, 0.25, begin=0, end=120)),
+        replace(EMBEDDED.stages[1], steps=180, render_size=64, t_max=Linear(0.98, 0.2, begin=40, end=170)),
+        replace(EMBEDDED.stages[2], steps=30, render_size=64, t_max=Linear(0.3, 0.05, begin=0, end=30)),
     ),
     exports=Exports(texture_size=512, video_views=60, video_size=256),
 )

@@ -31,11 +31,13 @@ def refine(
     cfg_scale: float,
     perceptual: float = 0.0,
     x0_steps: int = 1,
+    relative: bool = False,
     features: Features = "prior",
 ) -> Float[Tensor, ""]:
     """`mean((x - x_hat)^2) + perceptual * d(x, x_hat)` with `x_hat = decode(x0_hat)`, which carries no gradient.
 
-    Pictures are compared at the prior's own size; `d` is `feature_distance` or `lpips_distance`.
+    With `relative`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
+    drift, and a small one's colours are always a little off. Pictures are compared at the prior's own size; `d` is `feature_distance` or `lpips_distance`.
 
     Args:
         prior: the frozen prior.
@@ -46,6 +48,7 @@ def refine(
         cfg_scale: W.
         perceptual: weight of the distance of features; 0 costs nothing.
         x0_steps: denoising steps of the estimate.
+        relative: leave out what encoding and decoding alone do to the picture.
         features: whose features d compares.
 
     Raises:
@@ -59,6 +62,8 @@ def refine(
         # As in distillation: an entry that a half-precision prior lost moves nothing.
         finite = x0.isfinite()
         target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
+        if relative:
+            target = (picture + target - prior.decode(z)).clamp(0, 1)
     loss = (picture - target).square().mean()
     if not perceptual:
         return loss

@@ -147,7 +147,7 @@ def _judged(
             return ssd(prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
         case Sds(cfg_scale):
             return sds(prior, latent_of(stage, frame, prior), conditions, t, noise, cfg_scale=cfg_scale)
-        case Refine(cfg_scale, perceptual, x0_steps, features):
+        case Refine(cfg_scale, perceptual, x0_steps, relative, features):
             return refine(
                 prior,
                 picture_of(stage, frame),
@@ -157,6 +157,7 @@ def _judged(
                 cfg_scale=cfg_scale,
                 perceptual=perceptual,
                 x0_steps=x0_steps,
+                relative=relative,
                 features=features,
             )
         case _:
