@@ -31,8 +31,8 @@ class Refine:
         cfg_scale: W of the estimate.
         perceptual: weight of the distance between features, beside that of pixels.
         x0_steps: denoising steps that the estimate takes.
-        relative: compare with the picture plus what the estimate decodes to other than the picture's own latent, so that
-            a small decoder's error moves nothing; costs one decoding more.
+        relative: compare with the picture plus what the estimate decodes to and the picture's own latent does not, so
+            that a small decoder's error moves nothing; costs one decoding more.
         features: of the prior's own encoder, or "lpips": of VGG-16, where the user has the package and its weights.
     """
 

@@ -37,7 +37,8 @@ def refine(
     """`mean((x - x_hat)^2) + perceptual * d(x, x_hat)` with `x_hat = decode(x0_hat)`, which carries no gradient.
 
     With `relative`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
-    drift, and a small one's colours are always a little off. Pictures are compared at the prior's own size; `d` is `feature_distance` or `lpips_distance`.
+    drift, and a small one's colours are always a little off. Pictures are compared at the prior's own size; `d` is
+    `feature_distance` or `lpips_distance`.
 
     Args:
         prior: the frozen prior.
