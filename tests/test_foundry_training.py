@@ -63,7 +63,7 @@ def train_all(workshop, plan=PLAN):
 
 def test_sizes_agree_with_the_networks():
     assert (TINY.latent, TINY.landmark) == (8, 64)
-    assert (PriorSize().latent, PriorSize().landmark) == (16, 128)
+    assert (PriorSize().latent, PriorSize().landmark) == (32, 128)
 
 
 def test_tokenizer_keeps_words_and_clip_order(tokenizer_folder):

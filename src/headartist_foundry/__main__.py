@@ -56,10 +56,14 @@ def train(
     start: Path | None = None,
     new_words: bool = False,
     bfloat16: bool | None = None,
+    minutes: float = float("inf"),
+    drawers: int = 0,
+    compiled: bool = False,
     picture: int = 128,
-    vae: tuple[int, ...] = (16, 16, 48, 64),
-    unet: tuple[int, ...] = (48, 96, 192),
+    vae: tuple[int, ...] = (16, 48, 64),
+    unet: tuple[int, ...] = (64, 128, 192),
     latent_channels: int = 12,
+    landmark_embedding: tuple[int, ...] = (16, 32, 64),
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 
@@ -79,10 +83,14 @@ def train(
         start: a prior folder to start from; what fits is taken, the rest is named and learned anew.
         new_words: with `start`: learn today's vocabulary; words that both know keep their embeddings.
         bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
+        minutes: the denoiser's training ends by then at the latest, and its learning rate falls in time for it.
+        drawers: processes that draw samples for a GPU, one a CPU core; without them the training draws its own.
+        compiled: let torch compile UNet and ControlNet first.
         picture: pixels of the pictures; the shards must have as many.
         vae: channels of the VAE by level; every level but the first halves the picture.
         unet: channels of UNet and ControlNet by level.
         latent_channels: channels of the latent.
+        landmark_embedding: channels of the landmark map's encoder by level; every level but the first halves it.
     """
     import torch
 
@@ -92,13 +100,21 @@ def train(
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
-    size = PriorSize(picture=picture, vae=vae, unet=unet, latent_channels=latent_channels)
-    workshop = Workshop(data, state, size, device, start, new_words=new_words, bfloat16=bfloat16)
+    size = PriorSize(
+        picture=picture,
+        vae=vae,
+        unet=unet,
+        latent_channels=latent_channels,
+        landmark_embedding=landmark_embedding,
+    )
+    workshop = Workshop(
+        data, state, size, device, start, new_words=new_words, bfloat16=bfloat16, drawers=drawers, compiled=compiled
+    )
     if workshop.must_train("text_encoder"):
         train_reader(workshop, replace(READER_PLAN, steps=reader_steps))
     if workshop.must_train("vae"):
         train_vae(workshop, replace(VAE_PLAN, steps=vae_steps))
-    plan = replace(DENOISER_PLAN, steps=steps, batch=batch)
+    plan = replace(DENOISER_PLAN, steps=steps, batch=batch, seconds=60 * minutes)
     train_denoiser(workshop, plan, evaluation(workshop, out, start), every)
 
 

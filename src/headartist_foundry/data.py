@@ -15,8 +15,7 @@ from torch import Tensor
 from headartist.heads.landmarks import draw_landmarks
 from headartist.prompts import view_word
 from headartist_foundry.captions import caption, negative_caption
-from headartist_foundry.render import BACK_VIEW_DEG
-from headartist_foundry.shards import read_labels, stored
+from headartist_foundry.shards import read_labels, shows_face, stored
 from headartist_foundry.traits import Traits
 
 SPOILED, NO_CAPTION, VIEW_WORDS, NO_LANDMARKS = 0.12, 0.1, 0.6, 0.03
@@ -71,8 +70,7 @@ class Pictures:
 
     def landmark_map(self, index: int, size: int) -> Tensor:
         """Its landmark map in [0, 1], 3 y x."""
-        face = abs(float(self.azimuth_deg[index])) <= BACK_VIEW_DEG
-        drawn = draw_landmarks(self.sites[index] * size, size, face=face)
+        drawn = draw_landmarks(self.sites[index] * size, size, face=shows_face(self.azimuth_deg[index]))
         return torch.from_numpy(drawn).permute(2, 0, 1).float() / 255
 
     def caption(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from headartist.priors.layout import TOKENIZER_FILES, WEIGHTS
+from headartist_foundry.tokens import tokenize
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -48,14 +49,14 @@ class PriorSize:
     """
 
     picture: int = 128
-    vae: tuple[int, ...] = (16, 16, 48, 64)
+    vae: tuple[int, ...] = (16, 48, 64)
     latent_channels: int = 12
-    unet: tuple[int, ...] = (48, 96, 192)
+    unet: tuple[int, ...] = (64, 128, 192)
     heads: int = 32
     text: int = 128
     text_layers: int = 3
     tokens: int = 32
-    landmark_embedding: tuple[int, ...] = (8, 16, 32, 64)
+    landmark_embedding: tuple[int, ...] = (16, 32, 64)
     groups: int = 8
 
     @property
@@ -184,9 +185,7 @@ class PriorModels(nn.Module):
 
     def tokens(self, captions: list[str]) -> Tensor:
         """Token ids, padded to the longest text, n k."""
-        length = self.tokenizer.model_max_length
-        rows = self.tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        return rows.input_ids
+        return tokenize(self.tokenizer, captions)
 
     def predict(self, z_t: Tensor, t: Tensor, tokens: Tensor, landmark_map: Tensor) -> Tensor:
         """The network's output (velocity) for noised latents."""

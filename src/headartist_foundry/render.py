@@ -12,12 +12,11 @@ from headartist_foundry.captions import caption
 from headartist_foundry.draw import Drawing, Light
 from headartist_foundry.ruins import ruin
 from headartist_foundry.scenes import make_scene
-from headartist_foundry.shards import Shard
+from headartist_foundry.shards import Shard, shows_face
 from headartist_foundry.traits import sample_traits
 from headartist_foundry.wardrobe import Wardrobe
 
 HEADS_PER_SHARD = 50
-BACK_VIEW_DEG = 90.0
 RUINED = 0.08
 """Share of views that show a ruin; they are trained under the negative words."""
 JITTER = 0.02  # world units by which the head may stand off the centre
@@ -87,7 +86,7 @@ def contact_sheet(shard: Shard, rows: int = 6, columns: int = 5) -> Image.Image:
     sheet = np.zeros((rows * size, columns * 3 * size, 3), np.uint8)
     for cell, view in enumerate(np.linspace(0, len(shard.rgb) - 1, rows * columns).astype(int)):
         row, column = divmod(cell, columns)
-        marks = draw_landmarks(shard.sites[view] * size, size, face=bool(abs(shard.azimuth_deg[view]) <= BACK_VIEW_DEG))
+        marks = draw_landmarks(shard.sites[view] * size, size, face=shows_face(shard.azimuth_deg[view]))
         strip = np.concatenate([shard.rgb[view], shard.normal[view], marks], axis=1)
         sheet[row * size : (row + 1) * size, column * 3 * size : (column + 1) * 3 * size] = strip
     return Image.fromarray(sheet)

@@ -15,6 +15,14 @@ PICTURES = ("rgb", "normal")
 LOCAL_HEADER, NAME_LENGTH = 30, 26
 """Bytes of a zip member's local header, and where in it the lengths of name and extra field stand."""
 
+BACK_VIEW_DEG = 90.0
+"""Views further round than this show no face; their landmark maps are the face oval alone."""
+
+
+def shows_face(azimuth_deg: float) -> bool:
+    """Whether a view's landmark map has more than the face oval."""
+    return abs(float(azimuth_deg)) <= BACK_VIEW_DEG
+
 
 @dataclass(frozen=True)
 class Shard:

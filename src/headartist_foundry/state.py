@@ -34,10 +34,14 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer) 
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     state = optimizer.state_dict()
     moments: dict[int, dict[str, Tensor]] = {}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
             _, index, name = key.split("/")
-            moments.setdefault(int(index), {})[name] = value
+            # In the weight's own memory layout: the fused optimiser goes through both in the order of their bytes.
+            weight = weights[int(index)]
+            like = weight if value.shape == weight.shape else value
+            moments.setdefault(int(index), {})[name] = torch.empty_like(like, dtype=value.dtype).copy_(value)
     optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
     with safe_open(path, framework="pt") as file:
         numbers: dict[str, Any] = json.loads(file.metadata()["numbers"])

@@ -2,12 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from headartist.priors.layout import TOKENIZER_FILES
 
 WORD_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
+
+
+def tokenize(tokenizer: Any, captions: list[str]) -> Tensor:
+    """Token ids, padded to the longest text, n k."""
+    length = tokenizer.model_max_length
+    rows = tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    ids: Tensor = rows.input_ids
+    return ids
 
 
 def write_tokenizer(captions: list[str], folder: Path, *, merges: int = 1200, length: int = 32) -> int:

@@ -6,6 +6,7 @@ this is how to use its cores, since networks this small gain nothing from thread
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headartist.errors import HeadArtistError
 from headartist_foundry.data import Pictures
 from headartist_foundry.linear_encoder import encode_as_installed, install, principal_components
 from headartist_foundry.models import SCHEDULER
@@ -40,16 +42,29 @@ Evaluation = Callable[[int, nn.Module], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long and how fast; the learning rate falls linearly over the last fifth."""
+    """How long and how fast; the learning rate falls linearly over the last fifth.
+
+    Attributes:
+        steps: at most.
+        batch: samples a step, of each process.
+        rate: learning rate.
+        ema: decay of the average.
+        seconds: at most; then the run takes as many steps as it has time for.
+    """
 
     steps: int
     batch: int
     rate: float
     ema: float = 0.999
+    seconds: float = math.inf
 
-    def rate_at(self, step: int) -> float:
+    def left_at(self, step: int, seconds: float = 0.0) -> float:
+        """The share of the training still ahead."""
+        return min((self.steps - step) / self.steps, 1 - seconds / self.seconds)
+
+    def rate_at(self, step: int, seconds: float = 0.0) -> float:
         """Learning rate: warm-up, constant, fall to a fiftieth."""
-        fall = min(1.0, (self.steps - step) / (0.2 * self.steps))
+        fall = min(1.0, self.left_at(step, seconds) / 0.2)
         return self.rate * min(1.0, (step + 1) / WARM_UP) * max(0.02, fall)
 
 
@@ -67,13 +82,18 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             module.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
+        if math.isfinite(plan.seconds) and workshop.team > 1:
+            raise HeadArtistError("--minutes is for one process: with several, give --steps")
         self.step, self.samples = 0, 0
+        self.seconds = 0.0
         numbers = load_state(self.path, self._modules, self.optimizer) if self.path.exists() else None
         if numbers:
             self.step, self.samples = numbers["step"], numbers["samples"]
+            self.seconds = numbers.get("seconds", 0.0)
+        self._began = time.monotonic() - self.seconds
         # The state keeps the leader's draws; the others begin new ones.
         self.rng = np.random.default_rng((1, workshop.rank, self.step))
-        self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**62)))
+        self.generator = torch.Generator(workshop.device).manual_seed(int(self.rng.integers(2**62)))
         if numbers and workshop.leads:
             self.rng.bit_generator.state = numbers["rng"]
             draws = torch.frombuffer(bytearray.fromhex(numbers["generator"]), dtype=torch.uint8)
@@ -93,13 +113,19 @@ class Training:
         numbers = {
             "step": self.step,
             "samples": self.samples,
+            "seconds": self.seconds,
             "rng": self.rng.bit_generator.state,
             "generator": bytes(self.generator.get_state().numpy()).hex(),
         }
         save_state(self.path, self._modules, self.optimizer, numbers)
 
-    def advance(self, loss_of: LossOf) -> float:
-        """Take one step; returns its loss."""
+    @property
+    def finished(self) -> bool:
+        """Whether its steps or its time are over."""
+        return self.plan.left_at(self.step, self.seconds) <= 0
+
+    def advance(self, loss_of: LossOf) -> Tensor:
+        """Take one step; returns its loss, which a GPU may still be at work on."""
         loss = loss_of(self.rng, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -107,14 +133,15 @@ class Training:
             _average_gradients(self.module, self.workshop.team)
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.rate_at(self.step)
+            group["lr"] = self.plan.rate_at(self.step, self.seconds)
         self.optimizer.step()
         self.step += 1
         self.samples += self.plan.batch * self.workshop.team
+        self.seconds = time.monotonic() - self._began
         decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.module.parameters()), 1 - decay)
-        return float(loss.detach())
+        return loss.detach()
 
     def log(self, entry: dict[str, Any]) -> None:
         """Add a line to the log."""
@@ -139,14 +166,13 @@ def train(
     and the average, before that step is saved, so that no evaluation is ever lost; its numbers are logged.
     """
     training = Training(workshop, name, module, plan)
-    losses: list[float] = []
-    began = time.monotonic()
-    while training.step < plan.steps:
+    losses: list[Tensor] = []
+    while not training.finished:
         losses.append(training.advance(loss_of))
-        step, last = training.step, training.step == plan.steps
+        step, last = training.step, training.finished
         if workshop.leads and (step % LOG_STEPS == 0 or last):
-            entry = {"step": step, "samples": training.samples, "loss": round(float(np.mean(losses)), 5)}
-            training.log(entry | {"seconds": round(time.monotonic() - began, 1)})
+            entry = {"step": step, "samples": training.samples, "loss": round(float(torch.stack(losses).mean()), 5)}
+            training.log(entry | {"seconds": round(training.seconds, 1)})
             losses.clear()
         if every and workshop.leads and (step % every_steps == 0 or last):
             training.log({"step": step, **every(training.samples, training.average)})
@@ -194,10 +220,10 @@ def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
     vae.quant_conv.requires_grad_(False)
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        pictures = _vae_pictures(workshop, workshop.pictures, rng, plan.batch)
+        pictures = workshop.draw(rng, generator, plan.batch).pictures * 2 - 1
         with torch.no_grad():
             mean = encode_as_installed(vae, pictures)
-        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         with workshop.fast():
             decoded = vae.decode(mean + LATENT_NOISE * noise).sample
         return F.l1_loss(decoded.float(), pictures)
@@ -242,15 +268,13 @@ def train_denoiser(
     scheduler: Any = DDIMScheduler(**SCHEDULER)
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        batch = workshop.pictures.batch(rng, plan.batch, workshop.size.landmark)
-        z = workshop.latents(batch.pictures.to(workshop.device, memory_format=workshop.memory_format))
-        noise = torch.randn(z.shape, generator=generator).to(z)
-        t = torch.randint(0, scheduler.config.num_train_timesteps, (len(z),), generator=generator).to(z.device)
+        batch = workshop.draw(rng, generator, plan.batch)
+        z = workshop.latents(batch.pictures)
+        noise = torch.randn(z.shape, generator=generator, device=z.device)
+        t = torch.randint(scheduler.config.num_train_timesteps, (len(z),), generator=generator, device=z.device)
         z_t = scheduler.add_noise(z, noise, t).contiguous(memory_format=workshop.memory_format)
-        tokens = models.tokens(batch.captions).to(z.device)
-        marks = batch.landmark_map.to(z.device, memory_format=workshop.memory_format)
         with workshop.fast():
-            predicted = models.predict(z_t, t, tokens, marks)
+            predicted = models.predict(z_t, t, batch.tokens, batch.landmark_map)
         return F.mse_loss(predicted.float(), scheduler.get_velocity(z, noise, t))
 
     average = train(workshop, "denoiser", models.denoiser(), plan, loss_of, every, every_steps, save_steps)

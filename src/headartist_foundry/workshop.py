@@ -21,6 +21,7 @@ from headartist_foundry.captions import NEGATIVE_WORDS, caption
 from headartist_foundry.data import Pictures
 from headartist_foundry.linear_encoder import encode_as_installed, is_installed
 from headartist_foundry.models import SCHEDULER, PriorModels, PriorSize
+from headartist_foundry.reservoir import Ready, Reservoir
 from headartist_foundry.tokens import WORD_END, write_tokenizer
 from headartist_foundry.traits import sample_traits
 
@@ -40,6 +41,8 @@ class Workshop:
         new_words: learn the vocabulary from today's grammar rather than take that of `start`; words that both know
             keep their embeddings.
         bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
+        drawers: processes that draw samples; without them each batch is drawn when it is wanted.
+        compiled: let torch compile UNet and ControlNet.
 
     Raises:
         HeadArtistError: `folder` was begun with other sizes, or `data` has too few shards or pictures of another size.
@@ -55,6 +58,8 @@ class Workshop:
         *,
         new_words: bool = False,
         bfloat16: bool | None = None,
+        drawers: int = 0,
+        compiled: bool = False,
     ) -> None:
         self.data, self.folder, self.size = data, folder, size
         self.device = torch.device(device)
@@ -80,6 +85,12 @@ class Workshop:
         self.memory_format = torch.contiguous_format if plain else torch.channels_last
         for part in (self.models.unet, self.models.controlnet, self.models.vae):
             part.to(memory_format=self.memory_format)
+        if compiled:
+            self.models.unet.compile()
+            self.models.controlnet.compile()
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"  # sizes never change
+        self._drawers = drawers
+        self._reservoir: Reservoir | None = None
 
     @property
     def leads(self) -> bool:
@@ -122,6 +133,20 @@ class Workshop:
                 f"{self.data} holds pictures of {self.pictures.size} px, the prior's have {self.size.picture}: "
                 "train with that --picture, or render with that --size"
             )
+
+    def draw(self, rng: np.random.Generator, generator: torch.Generator, count: int) -> Ready:
+        """A training batch on the device: drawn now, or from the reservoir where there are processes to fill it."""
+        if not self._drawers:
+            batch = self.pictures.batch(rng, count, self.size.landmark)
+            pictures, marks = (
+                part.to(self.device, memory_format=self.memory_format) for part in (batch.pictures, batch.landmark_map)
+            )
+            return Ready(pictures, marks, self.models.tokens(batch.captions).to(self.device))
+        if self._reservoir is None:
+            self._reservoir = Reservoir(
+                self._paths, self.tokenizer_folder, self.size.landmark, self.device, self._drawers
+            )
+        return self._reservoir.draw(generator, count)
 
     @contextmanager
     def fast(self) -> Iterator[None]:

@@ -1,0 +1,114 @@
+"""Reservoir: samples that are ready on the device, kept fresh by processes that draw them.
+
+A GPU learns from a sample faster than a process can word its caption and draw its landmarks. Here each sample is shown
+a few times, with other noise, until a fresh one takes its place. Which are drawn when depends on the processes' luck,
+so two such trainings are alike but not equal.
+"""
+
+import queue
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.multiprocessing as processes
+from torch import Tensor
+
+from headartist_foundry.data import Pictures
+from headartist_foundry.tokens import tokenize
+
+PORTION = 64
+"""Samples that a process draws before it hands them over."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Pictures and landmark maps in [0, 1] and token ids, on the device."""
+
+    pictures: Tensor  # b 3 h w
+    landmark_map: Tensor  # b 3 y x
+    tokens: Tensor  # b k
+
+
+class Reservoir:
+    """A ring of samples on the device.
+
+    Args:
+        paths: shards.
+        tokenizer_folder: for the captions.
+        landmark_size: pixels of the landmark maps.
+        device: where the samples are kept.
+        processes_: that draw them.
+        capacity: samples kept.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        tokenizer_folder: Path,
+        landmark_size: int,
+        device: torch.device,
+        processes_: int,
+        capacity: int = 65_536,
+    ) -> None:
+        context: Any = processes.get_context("spawn")
+        self._fresh = context.Queue(maxsize=4 * processes_)
+        self.capacity, self.drawn = capacity, 0
+        self._ring: tuple[Tensor, ...] | None = None
+        self._device = device
+        # Daemons: they end with the training, however it ends.
+        self._hands = [
+            context.Process(
+                target=_draw, args=(self._fresh, paths, tokenizer_folder, landmark_size, number), daemon=True
+            )
+            for number in range(processes_)
+        ]
+        for hand in self._hands:
+            hand.start()
+
+    def draw(self, generator: torch.Generator, count: int) -> Ready:
+        """Some of the samples kept; takes in the fresh ones first, and waits until there are four times `count`."""
+        while self.drawn < min(4 * count, self.capacity):
+            self._take(self._next())
+        while True:
+            try:
+                self._take(self._fresh.get_nowait())
+            except queue.Empty:
+                break
+        assert self._ring is not None
+        kept = min(self.drawn, self.capacity)
+        rows = torch.randint(kept, (count,), generator=generator, device=self._device)
+        pictures, marks, tokens = (part[rows] for part in self._ring)
+        return Ready(pictures.float() / 255, marks.float() / 255, tokens.long())
+
+    def _next(self) -> tuple[Tensor, ...]:
+        """Fresh samples, however long they take; an error when nobody draws any more."""
+        while True:
+            try:
+                portion: tuple[Tensor, ...] = self._fresh.get(timeout=5)
+                return portion
+            except queue.Empty:
+                if not any(hand.is_alive() for hand in self._hands):
+                    raise RuntimeError("every process that draws samples has died; its error stands above") from None
+
+    def _take(self, portion: tuple[Tensor, ...]) -> None:
+        if self._ring is None:
+            self._ring = tuple(part.new_empty(self.capacity, *part.shape[1:]).to(self._device) for part in portion)
+        rows = (torch.arange(len(portion[0]), device=self._device) + self.drawn) % self.capacity
+        for ring, part in zip(self._ring, portion, strict=True):
+            ring[rows] = part.to(self._device)
+        self.drawn += len(portion[0])
+
+
+def _draw(fresh: Any, paths: list[Path], tokenizer_folder: Path, landmark_size: int, number: int) -> None:
+    """Draw samples for ever."""
+    from transformers import CLIPTokenizer
+
+    torch.set_num_threads(1)
+    pictures, tokenizer = Pictures(paths), CLIPTokenizer.from_pretrained(tokenizer_folder)
+    rng = np.random.default_rng((2, number))
+    while True:
+        batch = pictures.batch(rng, PORTION, landmark_size)
+        shown = [(part * 255).round().to(torch.uint8) for part in (batch.pictures, batch.landmark_map)]
+        fresh.put((*shown, tokenize(tokenizer, batch.captions).to(torch.int16)))
