@@ -222,7 +222,7 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
 
     prior = tmp_path / "prior"
     prior.mkdir()
-    gate = {
+    gate = {"t": 800.0} | {
         f"{d}_{n}": 1.0
         for d in ("colour", "normal")
         for n in ("error", "wrong_text_percent", "wrong_landmarks_percent")

@@ -16,7 +16,7 @@ from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, v
 from headartist_foundry.ship import RECORD, evaluation
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.tokens import write_tokenizer
-from headartist_foundry.train import TrainingPlan, train_denoiser, train_reader, train_vae
+from headartist_foundry.train import TrainingPlan, train, train_denoiser, train_reader, train_vae
 from headartist_foundry.workshop import Workshop, caption_corpus
 from test_foundry_data import PERSON, make_shard
 
@@ -48,11 +48,11 @@ def tokenizer_folder(tmp_path_factory):
     return folder
 
 
-def make_workshop(data, run, tokenizer_folder):
+def make_workshop(data, run, tokenizer_folder, **options):
     run.mkdir(parents=True, exist_ok=True)
     if not (run / "tokenizer").exists():
         (run / "tokenizer").symlink_to(tokenizer_folder)
-    return Workshop(data, run, TINY)
+    return Workshop(data, run, TINY, **options)
 
 
 def train_all(workshop, plan=PLAN):
@@ -110,6 +110,50 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenize
     lines = [json.loads(line) for line in (tmp_path / "parts" / "vae.jsonl").read_text().splitlines()]
     assert len(lines) == 1  # the finished VAE was taken as it was
     assert lines[0]["samples"] == PLAN.steps * PLAN.batch
+
+
+def test_a_training_planned_by_time_ends_by_then_with_its_rate_fallen():
+    plan = TrainingPlan(steps=10**6, batch=1, rate=1.0, seconds=100)
+    assert plan.left_at(0, 0) == 1
+    assert [plan.rate_at(500, seconds) for seconds in (50, 80, 90)] == pytest.approx([1.0, 1.0, 0.5])
+    assert plan.left_at(500, 100) == 0
+
+
+def test_a_training_planned_by_time_takes_what_steps_it_has_time_for(data, tmp_path, tokenizer_folder):
+    workshop = make_workshop(data, tmp_path, tokenizer_folder)
+    train_vae(workshop, replace(PLAN, steps=10**6, seconds=0.5))
+    lines = [json.loads(line) for line in (tmp_path / "vae.jsonl").read_text().splitlines()]
+    assert lines[-1]["seconds"] >= 0.5
+    assert 0 < lines[-1]["step"] < 10**6
+
+
+def test_a_gradient_out_of_range_is_left_out_but_not_for_ever(data, tmp_path, tokenizer_folder):
+    workshop = make_workshop(data, tmp_path, tokenizer_folder)
+    module = torch.nn.Linear(2, 1)
+    before = module.weight.detach().clone()
+    batches = iter(range(100))
+
+    def broken(_rng, _generator):
+        return module(torch.full((1, 2), float("nan") if next(batches) else 1.0)).mean()
+
+    with pytest.raises(HeadArtistError, match="have not been finite for 20 steps"):
+        train(workshop, "broken", module, TrainingPlan(steps=100, batch=1, rate=0.1), broken)
+    assert next(batches) == 21
+    assert torch.isfinite(module.weight).all()
+    assert not torch.equal(module.weight, before)
+
+
+def test_a_reservoir_is_kept_full_by_other_processes(data, tmp_path, tokenizer_folder):
+    workshop = make_workshop(data, tmp_path, tokenizer_folder, drawers=1)
+    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    ready = workshop.draw(rng, generator, 5)
+    assert ready.pictures.shape == (5, 3, 32, 32)
+    assert ready.landmark_map.shape == (5, 3, TINY.landmark, TINY.landmark)
+    assert ready.tokens.shape == (5, 32)
+    assert 0 <= float(ready.pictures.min()) < float(ready.pictures.max()) <= 1
+    starts = workshop.models.tokenizer.bos_token_id
+    assert (ready.tokens[:, 0] == starts).all()
 
 
 def test_what_cannot_be_seen_is_not_asked_for():

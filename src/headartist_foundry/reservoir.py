@@ -6,6 +6,7 @@ so two such trainings are alike but not equal.
 """
 
 import queue
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from headartist_foundry.tokens import tokenize
 
 PORTION = 64
 """Samples that a process draws before it hands them over."""
+
+REST = 2
+"""Draws between two portions taken in: to copy one takes a third as long as to learn from 256 samples on an H100."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Reservoir:
     ) -> None:
         context: Any = processes.get_context("spawn")
         self._fresh = context.Queue(maxsize=4 * processes_)
-        self.capacity, self.drawn = capacity, 0
+        self.capacity, self.drawn, self._draws = capacity, 0, 0
         self._ring: tuple[Tensor, ...] | None = None
         self._device = device
         # Daemons: they end with the training, however it ends.
@@ -71,11 +75,10 @@ class Reservoir:
         """Some of the samples kept; takes in the fresh ones first, and waits until there are four times `count`."""
         while self.drawn < min(4 * count, self.capacity):
             self._take(self._next())
-        while True:
-            try:
+        self._draws += 1
+        if self._draws % REST == 0:
+            with suppress(queue.Empty):
                 self._take(self._fresh.get_nowait())
-            except queue.Empty:
-                break
         assert self._ring is not None
         kept = min(self.drawn, self.capacity)
         rows = torch.randint(kept, (count,), generator=generator, device=self._device)

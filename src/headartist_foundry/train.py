@@ -29,6 +29,9 @@ from headartist_foundry.workshop import Workshop
 
 LOG_STEPS = 50
 WARM_UP = 100
+MOST_LEFT_OUT = 20
+"""Steps in a row whose gradient may be out of range."""
+
 LATENT_NOISE = 0.1
 """Standard deviation added to latents while the VAE learns, so that near-by latents decode alike."""
 
@@ -91,6 +94,7 @@ class Training:
             self.step, self.samples = numbers["step"], numbers["samples"]
             self.seconds = numbers.get("seconds", 0.0)
         self._began = time.monotonic() - self.seconds
+        self._left_out = 0
         # The state keeps the leader's draws; the others begin new ones.
         self.rng = np.random.default_rng((1, workshop.rank, self.step))
         self.generator = torch.Generator(workshop.device).manual_seed(int(self.rng.integers(2**62)))
@@ -131,17 +135,28 @@ class Training:
         loss.backward()
         if self.workshop.team > 1:
             _average_gradients(self.module, self.workshop.team)
-        nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.rate_at(self.step, self.seconds)
-        self.optimizer.step()
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        if self._sound(norm):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.plan.rate_at(self.step, self.seconds)
+            self.optimizer.step()
+            decay = min(self.plan.ema, (2 + self.step) / (11 + self.step))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.module.parameters()), 1 - decay)
         self.step += 1
         self.samples += self.plan.batch * self.workshop.team
         self.seconds = time.monotonic() - self._began
-        decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.module.parameters()), 1 - decay)
         return loss.detach()
+
+    def _sound(self, norm: Tensor) -> bool:
+        """Whether a gradient is finite; one that is not is left out, but an error when that goes on."""
+        self._left_out = 0 if bool(torch.isfinite(norm)) else self._left_out + 1
+        if self._left_out == MOST_LEFT_OUT:
+            raise HeadArtistError(
+                f"The gradients of {self.name} have not been finite for {MOST_LEFT_OUT} steps: "
+                f"go on from {self.path} with a lower rate, or with --bfloat16 False."
+            )
+        return self._left_out == 0
 
     def log(self, entry: dict[str, Any]) -> None:
         """Add a line to the log."""
@@ -171,7 +186,7 @@ def train(
         losses.append(training.advance(loss_of))
         step, last = training.step, training.finished
         if workshop.leads and (step % LOG_STEPS == 0 or last):
-            entry = {"step": step, "samples": training.samples, "loss": round(float(torch.stack(losses).mean()), 5)}
+            entry = {"step": step, "samples": training.samples, "loss": round(float(torch.stack(losses).nanmean()), 5)}
             training.log(entry | {"seconds": round(training.seconds, 1)})
             losses.clear()
         if every and workshop.leads and (step % every_steps == 0 or last):
