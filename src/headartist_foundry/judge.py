@@ -95,7 +95,7 @@ def sample(
     for now, then in itertools.pairwise(times):
         noise = prior.predict_noise(z, now.expand(len(texts)), conditions).guided(cfg_scale)
         signal, goal = prior.alpha_bar[now], prior.alpha_bar[then]
-        x0 = x0_estimate(z, noise, now.expand(len(texts)), prior.alpha_bar).clamp(-4, 4)
+        x0 = x0_estimate(z, noise, now.expand(len(texts)), prior.alpha_bar).clamp(-12, 12)
         noise = (z - signal.sqrt() * x0) / (1 - signal).sqrt()
         z = goal.sqrt() * x0 + (1 - goal).sqrt() * noise
     return prior.decode(x0).clamp(0, 1)
