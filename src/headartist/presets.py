@@ -82,7 +82,7 @@ EMBEDDED = Config(
     prior=StableDiffusion(model="embedded"),
     avatar=_SMALL_HEAD,
     # Nearer than the paper: from its distance the eyes are two of the small prior's pixels wide.
-    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(20.0, 32.0), front_share=0.6),
+    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(20.0, 40.0), front_share=0.6),
     stages=(
         Stage(
             name="geometry",
@@ -101,9 +101,9 @@ EMBEDDED = Config(
             name="texture",
             trains=_COLOUR,
             draws="rgb",
-            loss=Ssd(cfg_scale=5.0, anchor=0.8),
-            steps=360,
-            t_max=Linear(0.98, 0.2, begin=80, end=340),
+            loss=Ssd(cfg_scale=5.0, anchor=0.2),
+            steps=400,
+            t_max=Linear(0.98, 0.25, begin=60, end=380),
             render_size=128,
             views=2,
             background=_PALE,
@@ -113,9 +113,9 @@ EMBEDDED = Config(
             name="refinement",
             trains=_COLOUR,
             draws="rgb",
-            loss=Refine(cfg_scale=2.0, perceptual=0.0, relative=True),
+            loss=Refine(cfg_scale=2.0, perceptual=0.0, x0_steps=2, relative=True),
             steps=60,
-            t_max=Linear(0.3, 0.05, begin=0, end=60),
+            t_max=Linear(0.4, 0.1, begin=0, end=60),
             render_size=128,
             views=2,
             rates=Rates(hash_grid=Constant(3e-3), mlp=Constant(3e-4)),
