@@ -11,9 +11,10 @@ from headartist.errors import HeadArtistError
 from headartist.priors.layout import save_prior
 from headartist.priors.stable_diffusion import load_prior
 from headartist_foundry.judge import sample
-from headartist_foundry.models import SCHEDULER, PriorModels, PriorSize
+from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
 from headartist_foundry.ship import RECORD, evaluation
+from headartist_foundry.sizes import PriorSize
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.tokens import write_tokenizer
 from headartist_foundry.train import TrainingPlan, train, train_denoiser, train_reader, train_vae

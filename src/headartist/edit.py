@@ -193,7 +193,7 @@ def _gone_on(stage: Stage, steps: int | None) -> Stage:
         steps=steps,
         t_min=Constant(stage.t_min(last)),
         t_max=Constant(stage.t_max(last)),
-        rates=Rates(**{name: stretched(rate, last + 1, steps) for name, rate in vars(rates).items()}),
+        rates=Rates(**{name: stretched(rate, last + 1, max(steps, 0)) for name, rate in vars(rates).items()}),
         regularisers=Regularisers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
     )
 

@@ -81,8 +81,8 @@ _PALE = (0.85, 0.85, 0.85)  # before mid grey, which colours begin as, the prior
 EMBEDDED = Config(
     prior=StableDiffusion(model="embedded"),
     avatar=_SMALL_HEAD,
-    # Nearer than the paper: from its distance the eyes are two of the small prior's pixels wide.
-    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(20.0, 40.0), front_share=0.6),
+    # Nearer than the paper: from its distance the eyes are a few of the small prior's pixels wide.
+    views=Views(elevation_deg=(-10.0, 35.0), fov_y_deg=(18.0, 45.0), front_share=0.6),
     stages=(
         Stage(
             name="geometry",
@@ -96,14 +96,15 @@ EMBEDDED = Config(
             text="a normal map of {subject}",
             regularisers=Regularisers(normal_consistency=Constant(50.0), laplacian=Constant(50.0)),
         ),
-        # High noise levels lay out colours, lower ones draw the face.
+        # High noise levels lay out colours, lower ones draw the face; falling rates let the draws average out.
         Stage(
             name="texture",
             trains=_COLOUR,
             draws="rgb",
-            loss=Ssd(cfg_scale=5.0, anchor=0.2),
+            loss=Ssd(cfg_scale=5.0, anchor=0.8),
             steps=400,
-            t_max=Linear(0.98, 0.25, begin=60, end=380),
+            t_max=Linear(0.98, 0.2, begin=40, end=300),
+            rates=Rates(hash_grid=Linear(2e-2, 2e-3, begin=150, end=400), mlp=Linear(2e-3, 2e-4, begin=150, end=400)),
             render_size=128,
             views=2,
             background=_PALE,
@@ -113,9 +114,9 @@ EMBEDDED = Config(
             name="refinement",
             trains=_COLOUR,
             draws="rgb",
-            loss=Refine(cfg_scale=2.0, perceptual=0.0, x0_steps=2, relative=True),
+            loss=Refine(cfg_scale=2.0, perceptual=0.0, relative=True),
             steps=60,
-            t_max=Linear(0.4, 0.1, begin=0, end=60),
+            t_max=Linear(0.3, 0.05, begin=0, end=60),
             render_size=128,
             views=2,
             rates=Rates(hash_grid=Constant(3e-3), mlp=Constant(3e-4)),
@@ -131,7 +132,13 @@ QUICK = replace(
     avatar=replace(_SMALL_HEAD, resolution=48),
     stages=(
         replace(EMBEDDED.stages[0], steps=120, render_size=64, t_max=Linear(0.6, 0.25, begin=0, end=120)),
-        replace(EMBEDDED.stages[1], steps=180, render_size=64, t_max=Linear(0.98, 0.2, begin=40, end=170)),
+        replace(
+            EMBEDDED.stages[1],
+            steps=180,
+            render_size=64,
+            t_max=Linear(0.98, 0.2, begin=20, end=140),
+            rates=Rates(hash_grid=Linear(2e-2, 2e-3, begin=70, end=180), mlp=Linear(2e-3, 2e-4, begin=70, end=180)),
+        ),
         replace(EMBEDDED.stages[2], steps=30, render_size=64, t_max=Linear(0.3, 0.05, begin=0, end=30)),
     ),
     exports=Exports(texture_size=512, video_views=60, video_size=256),

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import tyro
 
+from headartist_foundry.sizes import PriorSize
+
 app = tyro.extras.SubcommandApp()
 
 
@@ -59,11 +61,7 @@ def train(
     minutes: float = float("inf"),
     drawers: int = 0,
     compiled: bool = False,
-    picture: int = 128,
-    vae: tuple[int, ...] = (16, 48, 64),
-    unet: tuple[int, ...] = (64, 128, 192),
-    latent_channels: int = 12,
-    landmark_embedding: tuple[int, ...] = (16, 32, 64),
+    size: tyro.conf.OmitArgPrefixes[PriorSize] = PriorSize(),  # noqa: B008 - frozen
 ) -> None:
     """Train the prior and write it to `out` every so often; goes on where it stopped.
 
@@ -86,27 +84,15 @@ def train(
         minutes: the denoiser's training ends by then at the latest, and its learning rate falls in time for it.
         drawers: processes that draw samples for a GPU, one a CPU core; without them the training draws its own.
         compiled: let torch compile UNet and ControlNet first.
-        picture: pixels of the pictures; the shards must have as many.
-        vae: channels of the VAE by level; every level but the first halves the picture.
-        unet: channels of UNet and ControlNet by level.
-        latent_channels: channels of the latent.
-        landmark_embedding: channels of the landmark map's encoder by level; every level but the first halves it.
+        size: of the networks.
     """
     import torch
 
-    from headartist_foundry.models import PriorSize
     from headartist_foundry.ship import evaluation
     from headartist_foundry.train import DENOISER_PLAN, READER_PLAN, VAE_PLAN, train_denoiser, train_reader, train_vae
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
-    size = PriorSize(
-        picture=picture,
-        vae=vae,
-        unet=unet,
-        latent_channels=latent_channels,
-        landmark_embedding=landmark_embedding,
-    )
     workshop = Workshop(
         data, state, size, device, start, new_words=new_words, bfloat16=bfloat16, drawers=drawers, compiled=compiled
     )

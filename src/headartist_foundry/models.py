@@ -1,7 +1,6 @@
 """Models: the networks of the embedded prior, all of them plain diffusers and transformers classes."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from headartist.priors.layout import TOKENIZER_FILES, WEIGHTS
+from headartist_foundry.sizes import PriorSize
 from headartist_foundry.tokens import tokenize
 
 SCHEDULER = {
@@ -30,44 +30,11 @@ HEAD_START = 0.3
 """Gain of the ControlNet's output convolutions; trained from scratch and jointly, zeros would only learn late."""
 
 
-@dataclass(frozen=True)
-class PriorSize:
-    """Sizes of the networks.
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a prior folder."""
+    from transformers import CLIPTokenizer
 
-    Attributes:
-        picture: pixels of the pictures.
-        vae: channels by level; every level but the first halves the picture. `linear_encoder.install` wants the last
-            one wider than the one before it, eight to a group, and those before it at least 48 and 12 wide.
-        latent_channels: of the latent; the paper's warm-up, which takes normals and opacity for one, would need 4.
-        unet: channels by level; all but the first attend to the text.
-        heads: width of an attention head.
-        text: width of the text encoder.
-        text_layers: its depth.
-        tokens: the longest text.
-        landmark_embedding: channels of the ControlNet's landmark encoder; every level but the first halves the map.
-        groups: channels are normalised in that many groups.
-    """
-
-    picture: int = 128
-    vae: tuple[int, ...] = (16, 48, 64)
-    latent_channels: int = 12
-    unet: tuple[int, ...] = (64, 128, 192)
-    heads: int = 32
-    text: int = 128
-    text_layers: int = 3
-    tokens: int = 32
-    landmark_embedding: tuple[int, ...] = (16, 32, 64)
-    groups: int = 8
-
-    @property
-    def latent(self) -> int:
-        """Height and width of the latent."""
-        return self.picture >> (len(self.vae) - 1)
-
-    @property
-    def landmark(self) -> int:
-        """Height and width of the landmark map."""
-        return self.latent << (len(self.landmark_embedding) - 1)
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 class PriorModels(nn.Module):
@@ -76,7 +43,7 @@ class PriorModels(nn.Module):
     def __init__(self, size: PriorSize, tokenizer_folder: Path, seed: int) -> None:
         super().__init__()
         from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+        from transformers import CLIPTextConfig, CLIPTextModel
 
         torch.manual_seed(seed)  # the libraries' initialisers know no generator
         levels = len(size.unet)
@@ -110,7 +77,7 @@ class PriorModels(nn.Module):
             sample_size=size.picture,
             mid_block_add_attention=False,
         )
-        self.tokenizer: Any = CLIPTokenizer.from_pretrained(tokenizer_folder)
+        self.tokenizer: Any = load_tokenizer(tokenizer_folder)
         self.text_encoder: Any = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(self.tokenizer),

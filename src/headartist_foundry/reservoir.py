@@ -17,6 +17,7 @@ import torch.multiprocessing as processes
 from torch import Tensor
 
 from headartist_foundry.data import Pictures
+from headartist_foundry.models import load_tokenizer
 from headartist_foundry.tokens import tokenize
 
 PORTION = 64
@@ -106,10 +107,8 @@ class Reservoir:
 
 def _draw(fresh: Any, paths: list[Path], tokenizer_folder: Path, landmark_size: int, number: int) -> None:
     """Draw samples for ever."""
-    from transformers import CLIPTokenizer
-
     torch.set_num_threads(1)
-    pictures, tokenizer = Pictures(paths), CLIPTokenizer.from_pretrained(tokenizer_folder)
+    pictures, tokenizer = Pictures(paths), load_tokenizer(tokenizer_folder)
     rng = np.random.default_rng((2, number))
     while True:
         batch = pictures.batch(rng, PORTION, landmark_size)

@@ -32,7 +32,7 @@ WARM_UP = 100
 MOST_LEFT_OUT = 20
 """Steps in a row whose gradient may be out of range."""
 
-LATENT_NOISE = 0.1
+LATENT_NOISE = 0.03
 """Standard deviation added to latents while the VAE learns, so that near-by latents decode alike."""
 
 LINEAR_PICTURES = 1024

@@ -20,8 +20,9 @@ from headartist.priors.layout import save_prior
 from headartist_foundry.captions import NEGATIVE_WORDS, caption
 from headartist_foundry.data import Pictures
 from headartist_foundry.linear_encoder import encode_as_installed, is_installed
-from headartist_foundry.models import SCHEDULER, PriorModels, PriorSize
+from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reservoir import Ready, Reservoir
+from headartist_foundry.sizes import PriorSize
 from headartist_foundry.tokens import WORD_END, write_tokenizer
 from headartist_foundry.traits import sample_traits
 
