@@ -44,7 +44,7 @@ class Reservoir:
         tokenizer_folder: for the captions.
         landmark_size: pixels of the landmark maps.
         device: where the samples are kept.
-        processes_: that draw them.
+        drawers: processes that draw them.
         capacity: samples kept.
     """
 
@@ -54,11 +54,11 @@ class Reservoir:
         tokenizer_folder: Path,
         landmark_size: int,
         device: torch.device,
-        processes_: int,
+        drawers: int,
         capacity: int = 65_536,
     ) -> None:
         context: Any = processes.get_context("spawn")
-        self._fresh = context.Queue(maxsize=4 * processes_)
+        self._fresh = context.Queue(maxsize=4 * drawers)
         self.capacity, self.drawn, self._draws = capacity, 0, 0
         self._ring: tuple[Tensor, ...] | None = None
         self._device = device
@@ -67,7 +67,7 @@ class Reservoir:
             context.Process(
                 target=_draw, args=(self._fresh, paths, tokenizer_folder, landmark_size, number), daemon=True
             )
-            for number in range(processes_)
+            for number in range(drawers)
         ]
         for hand in self._hands:
             hand.start()
