@@ -31,7 +31,7 @@ from headartist.export import (
 )
 from headartist.export.material import roughness_map
 from headartist.export.normal_map import FLAT, tangents
-from headartist.export.rig_colour import rig_colour
+from headartist.export.rig_colour import IRISES, plain_eye, rig_colour
 from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
 from headartist.version import package_version
@@ -270,6 +270,17 @@ def test_what_is_set_in_has_its_own_colours_and_the_surface_keeps_its(rigged):
     assert torch.equal(colour(centres[surface]), linear_colour(centres[surface]))
     teeth = rig.part == rig.part_names.index("teeth")
     assert (colour(centres[teeth]) == colour(centres[teeth])[0]).all()
+
+
+def test_plain_eyes_look_ahead_with_a_pupil_in_the_iris_in_the_white():
+    eyeballs = torch.tensor([[0.3, 0.0, 0.0], [-0.3, 0.0, 0.0]])
+    degrees = torch.tensor([0.0, 17.0, 25.0, 40.0, 180.0])
+    away = torch.stack([degrees.deg2rad().sin(), torch.zeros(5), degrees.deg2rad().cos()], dim=1)
+    for eyeball in eyeballs:
+        pupil, iris, ring, white, behind = plain_eye(eyeball + 0.1 * away, eyeballs, "blue")
+        assert torch.allclose(iris, torch.tensor(IRISES["blue"]))
+        assert pupil.max() < ring.max() < iris.max() < white.min()
+        assert torch.equal(white, behind)
 
 
 class Remeshed(Ball):

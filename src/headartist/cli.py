@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import tyro
 
-from headartist.config import Config, Exports, Format, Variant
+from headartist.config import Config, Exports, Format, Iris, Variant
 from headartist.config_text import from_json, override, to_json
 from headartist.edit import edit, edit_config
 from headartist.errors import HeadArtistError
@@ -148,6 +148,8 @@ class Export:
     """leave out the template's shapes, joints, mouth, teeth and tongue"""
     eyes: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """with the rig, open the lids and set in the template's eyeballs"""
+    iris: Iris = "painted"
+    """of those eyeballs: as the head's eyes are painted, or the colour of plain ones"""
     variant: Variant = "full"
     """game writes head_game files of at most 20,000 triangles and a texture of at most 1,024 pixels"""
     delight: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -244,7 +246,7 @@ def _carry_out(command: Generate | Edit | Export | Video | View | Presets) -> No
         case Edit():
             _edit(command)
         case Export(path):
-            names = ("formats", "texture_size", "rig", "eyes", "variant", "delight")
+            names = ("formats", "texture_size", "rig", "eyes", "iris", "variant", "delight")
             exports = Exports(**{name: getattr(command, name) for name in names})
             for written in write_meshes(_load(path), exports):
                 print(written)

@@ -19,6 +19,7 @@ Part = Literal["sdf", "offset", "colour"]
 Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
 Format = Literal["glb", "obj", "ply", "usd"]
 Variant = Literal["full", "game"]
+Iris = Literal["painted", "brown", "hazel", "green", "blue", "grey"]
 ViewText = Literal["append", "perp_neg", "none"]
 Range = tuple[float, float]
 
@@ -245,6 +246,7 @@ class Exports:
         texture_size: pixels of the square texture.
         rig: carry the template's shapes and joints to the GLB and OBJ, with its mouth, teeth and tongue.
         eyes: with a rig, open the lids and set in the template's eyeballs.
+        iris: of those eyeballs: as the head's eyes are painted, or the colour of plain ones.
         variant: "game" writes meshes of at most 20,000 triangles.
         delight: divide the soft light that was learned with the colours out of them.
         video_views: frames of the turntable; 0 makes no video.
@@ -256,6 +258,7 @@ class Exports:
     texture_size: int = 1024
     rig: bool = True
     eyes: bool = False
+    iris: Iris = "painted"
     variant: Variant = "full"
     delight: bool = False
     video_views: int = 120
@@ -264,7 +267,8 @@ class Exports:
 
     def __post_init__(self) -> None:
         formats = [("formats", wanted, get_args(Format)) for wanted in self.formats]
-        for name, wanted, known in [*formats, ("variant", self.variant, get_args(Variant))]:
+        named = [("variant", self.variant, get_args(Variant)), ("iris", self.iris, get_args(Iris))]
+        for name, wanted, known in [*formats, *named]:
             _require(wanted in known, f"exports.{name} cannot hold {wanted!r}: {did_you_mean(wanted, known)}")
         for name in ("texture_size", "video_size"):
             _require(getattr(self, name) >= 16, f"exports.{name} must be at least 16 (got {getattr(self, name)}).")

@@ -140,6 +140,7 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
         metadata=origin,
         rig=_rig_template(head.config) if exports.rig else None,
         eyes=exports.eyes,
+        iris=exports.iris,
         variant=exports.variant,
         delight=exports.delight,
     )

@@ -13,7 +13,7 @@ from headartist.export.material import Material, roughness_map
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.normal_map import normal_map
 from headartist.export.rig import rig_head
-from headartist.export.rig_colour import rig_colour
+from headartist.export.rig_colour import PAINTED, rig_colour
 from headartist.export.rig_value import SURFACE, Rig
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
@@ -43,6 +43,7 @@ def export_head(
     metadata: Mapping[str, object] | None = None,
     rig: HeadTemplate | None = None,
     eyes: bool = False,
+    iris: str = PAINTED,
     variant: str = "full",
     delight: bool = False,
 ) -> list[Path]:
@@ -60,6 +61,7 @@ def export_head(
         rig: the template in the pose the head was made with; its shapes, joints, mouth, teeth and tongue are carried
             over. None writes the closed surface.
         eyes: with a rig, open the lids and set in the template's eyeballs.
+        iris: of those eyeballs: "painted" as the head's eyes are, or a colour of `rig_colour.IRISES` for plain ones.
         variant: "game" writes `head_game.*` of at most 20,000 triangles, with a texture of at most 1,024 pixels.
         delight: divide the soft light out of the colours.
 
@@ -84,7 +86,8 @@ def export_head(
     paths: list[Path] = []
     if set(formats) & TEXTURED:
         rigged = rig_head(mesh, rig, eyes=eyes) if rig is not None else None
-        paths += _textured(stem, mesh, full, colour, formats, texture_size, metadata, rigged)
+        worn = rig_colour(rigged, colour, iris) if rigged is not None else colour
+        paths += _textured(stem, mesh, full, worn, formats, texture_size, metadata, rigged)
     if "ply" in formats:
         write_ply(stem.with_suffix(".ply"), mesh, colour)
         paths.append(stem.with_suffix(".ply"))
@@ -126,4 +129,4 @@ def _material(mesh: Mesh, fine: Mesh | None, atlas: UvAtlas, colour: Colour, siz
         return Material(bake(mesh, atlas, colour, size), relief)
     set_in = rig.part != rig.part_names.index(SURFACE)
     relief = normal_map(fine, mesh, atlas, size, bare=set_in) if fine is not None else None
-    return Material(bake(mesh, atlas, rig_colour(rig, colour), size), relief, roughness_map(rig, atlas, size))
+    return Material(bake(mesh, atlas, colour, size), relief, roughness_map(rig, atlas, size))
