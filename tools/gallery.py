@@ -22,7 +22,7 @@ CAPTION = 14  # pixels
 
 def strip(avatar: Avatar, words: str, size: int) -> Image.Image:
     """Four colour views beside the same four as normals, above the words they came from."""
-    views = look(torch.tensor(AZIMUTHS_DEG), elevation_deg=8.0, fov_y_deg=30.0)
+    views = look(torch.tensor(AZIMUTHS_DEG), elevation_deg=8.0, fov_y_deg=36.0)
     with torch.no_grad():
         frame = avatar.render(views, 2 * size, torch.ones(3), colour=True)
     pictures = torch.nn.functional.avg_pool2d(torch.cat([frame.rgb, frame.normal_picture]), 2)
