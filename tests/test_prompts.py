@@ -153,3 +153,6 @@ def test_an_instruction_is_appended_or_says_all_by_itself():
         edited_prompt("a DSLR portrait of an old man", "with a beard") == "a DSLR portrait of an old man, with a beard"
     )
     assert edited_prompt("a DSLR portrait of an old man", "a photo of a clown") == "a photo of a clown"
+    assert edited_prompt("a head of a man, angry", "as a marble statue") == "a head of a marble statue of a man, angry"
+    assert edited_prompt("a man", "as a bust") == "a bust of a man"
+    assert edited_prompt("a man", "as a clown") == "a man, as a clown"

@@ -62,7 +62,7 @@ def main() -> None:
         head = generate(prompts[number], config, out=arguments.heads / f"{number:02d}")
         strips.append(strip(head.avatar, prompts[number], arguments.size))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    stacked(strips, arguments.columns).quantize(256).save(arguments.out, optimize=True)
+    stacked(strips, arguments.columns).save(arguments.out, optimize=True)
     print(f"{arguments.out}: {len(strips)} heads")
 
 

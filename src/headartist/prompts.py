@@ -115,13 +115,24 @@ def default_negative(prompt: str) -> str:
     return NEGATIVE_LIGHT if drawn or prompt.lower().startswith(f"{UNREAL_PREFIX} ") else NEGATIVE_PHOTO
 
 
+LIKENESS = re.compile(r"as (an? (?:.+ )?(?:statue|bust|sculpture|carving|figurine))", re.IGNORECASE)
+"""Instructions that make an image of somebody out of somebody."""
+
+
 def edited_prompt(prompt: str, instruction: str) -> str:
     """The text of an edited head: the instruction appended to its parent's prompt, or in its place.
 
     "a DSLR portrait of an old man" and "with a beard" become "a DSLR portrait of an old man, with a beard". An
-    instruction that begins with a known prefix, as in "a DSLR portrait of a young man", says all by itself.
+    instruction that begins with a known prefix, as in "a DSLR portrait of a young man", says all by itself. One that
+    asks for a likeness, as in "as a marble statue", goes before the subject: "a DSLR portrait of a marble statue of an
+    old man". Behind it, small text encoders read the flesh and not the stone.
     """
-    return instruction if subject(instruction) != instruction else f"{prompt}, {instruction}"
+    if subject(instruction) != instruction:
+        return instruction
+    if likeness := LIKENESS.fullmatch(instruction.strip()):
+        who = subject(prompt)
+        return f"{prompt[: len(prompt) - len(who)]}{likeness[1]} of {who}"
+    return f"{prompt}, {instruction}"
 
 
 def view_text(plain: str, word: str) -> str:
