@@ -343,6 +343,17 @@ def test_ruins_are_trained_under_no_words_of_praise(tmp_path):
     assert {word for text in captions for word in text.split(", ") if word} <= set(NEGATIVE_WORDS)
 
 
+def test_half_the_draws_and_more_face_the_camera(tmp_path):
+    shard = make_shard()
+    azimuth = np.array([180.0] * 7 + [0.0])
+    replace(shard, azimuth_deg=azimuth, elevation_deg=np.zeros(8), spoiled=np.zeros(8, bool)).save(tmp_path / "s.npz")
+    pictures = Pictures([tmp_path / "s.npz"])
+    assert pictures.facing.tolist() == [7]
+    maps = pictures.batch(np.random.default_rng(0), 200, 64).landmark_map
+    front = (maps == pictures.landmark_map(7, 64)).flatten(1).all(dim=1).float().mean()
+    assert 0.45 < float(front) < 0.65  # half, and an eighth of the other half, but for those that lost their landmarks
+
+
 def test_batches_repeat_with_their_seed_and_stay_in_range(tmp_path):
     make_shard().save(tmp_path / "shard.npz")
     pictures = Pictures([tmp_path / "shard.npz"])

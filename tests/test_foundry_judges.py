@@ -19,7 +19,6 @@ from headartist_foundry.examiner import (
     UNASKED,
     Examiner,
     ask,
-    facing,
     load_examiner,
     right_answers,
     save_examiner,
@@ -196,7 +195,7 @@ def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_side
 
 def make_exhibit(shards) -> Exhibit:
     pictures = Pictures(shards)
-    views = facing(pictures)
+    views = pictures.facing
     assert not pictures.spoiled[views].any()
     rng = np.random.default_rng(0)
     questions = [ask(pictures, int(i), rng, normals=bool(k % 2), complete=True) for k, i in enumerate(views)]

@@ -17,7 +17,16 @@ from headartist_foundry.ship import RECORD, evaluation
 from headartist_foundry.sizes import PriorSize
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.tokens import write_tokenizer
-from headartist_foundry.train import TrainingPlan, train, train_denoiser, train_reader, train_vae
+from headartist_foundry.train import (
+    FACE_MARGIN,
+    FACE_WEIGHT,
+    TrainingPlan,
+    face_weight,
+    train,
+    train_denoiser,
+    train_reader,
+    train_vae,
+)
 from headartist_foundry.workshop import Workshop, caption_corpus
 from test_foundry_data import PERSON, make_shard
 
@@ -90,6 +99,22 @@ def test_rates_warm_up_hold_and_fall():
     plan = TrainingPlan(steps=1000, batch=1, rate=1.0)
     rates = [plan.rate_at(step) for step in (0, 99, 500, 799, 900, 999)]
     assert rates == pytest.approx([0.01, 1.0, 1.0, 1.0, 0.5, 0.02])
+
+
+def test_a_rate_may_fall_all_along():
+    plan = TrainingPlan(steps=1000, batch=1, rate=1.0, fall=1.0)
+    assert [plan.rate_at(step) for step in (250, 500, 900)] == pytest.approx([0.75, 0.5, 0.1])
+
+
+def test_errors_count_more_on_and_around_the_face():
+    marks = torch.zeros(2, 3, 64, 64)
+    marks[0, 1, 30, 40] = 1.0  # a point in row 7, column 10 of the latent
+    with_face, without = face_weight(marks, 16)
+    assert with_face.shape == (1, 16, 16)
+    assert (without == 1).all()
+    near = torch.zeros(16, 16, dtype=torch.bool)
+    near[7 - FACE_MARGIN : 8 + FACE_MARGIN, 10 - FACE_MARGIN : 11 + FACE_MARGIN] = True
+    assert torch.equal(with_face[0], torch.where(near, FACE_WEIGHT, 1.0))
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):

@@ -10,15 +10,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from gallery import made
 from headartist import edit, edit_config, generate, generate_seeds, load_head
 from headartist.cameras import look
 from headartist.checkpoint import Head
 from headartist.config import Config
+from headartist.edit import default_path as edit_path
 from headartist.export.pictures import draw_pair, to_bytes
 from headartist.folder import default_path
 from headartist.identity import Likeness
@@ -65,7 +68,9 @@ def edits(first: Head) -> list[tuple[str, Head]]:
     rows = [(first.config.prompt, first)]
     for instruction, expression in CHAIN:
         parent = rows[-1][1].folder
-        head = edit(parent, edit_config(parent, instruction, expression=expression))
+        config = edit_config(parent, instruction, expression=expression)
+        path = edit_path(parent, config)
+        head = made(path, config, partial(edit, parent, config, out=path))
         rows.append((f"{instruction}: {Likeness(**head.provenance['likeness'])}", head))
     return rows
 
@@ -73,13 +78,18 @@ def edits(first: Head) -> list[tuple[str, Head]]:
 def without_refinement(config: Config, heads: Path) -> Head:
     """The head of the first seed as it was before its refinement: the same draws lead to it."""
     stages = tuple(stage for stage in config.stages if not isinstance(stage.loss, Refine))
-    return generate(PROMPT, replace(config, stages=stages), out=heads / "unrefined")
+    return generated(replace(config, stages=stages), heads / "unrefined")
+
+
+def generated(config: Config, path: Path) -> Head:
+    """A head of the sentence, made or found in a folder."""
+    return made(path, replace(config, prompt=PROMPT), partial(generate, PROMPT, config, out=path))
 
 
 def from_flame(config: Config, heads: Path, template: Path | None) -> tuple[str, Head]:
     """A head grown from a FLAME file."""
     path = template or stand_in(heads / "flame.pkl")
-    head = generate(PROMPT, replace(config, template=str(path)), out=heads / "from_flame")
+    head = generated(replace(config, template=str(path)), heads / "from_flame")
     return f"{PROMPT}, from {'a file in the shape of FLAME' if template is None else path.name}", head
 
 

@@ -4,20 +4,31 @@ Each head takes minutes on a CPU; heads that are already there are only drawn ag
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw
 
-from headartist import generate
+from headartist import generate, load_head
 from headartist.avatars.avatar import Avatar
 from headartist.cameras import look
+from headartist.checkpoint import Head, is_finished
+from headartist.config import Config
 from headartist.config_text import override
 from headartist.export.pictures import to_bytes
+from headartist.folder import check_folder
 from headartist.presets import preset
 
 AZIMUTHS_DEG = (0.0, 45.0, 90.0, 180.0)
 CAPTION = 14  # pixels
+
+
+def made(path: Path, config: Config, make: Callable[[], Head]) -> Head:
+    """The finished head of that config in a folder, or the one that `make` puts there."""
+    return load_head(path) if is_finished(check_folder(path, config), config) else make()
 
 
 def strip(avatar: Avatar, words: str, size: int) -> Image.Image:
@@ -59,7 +70,8 @@ def main() -> None:
     prompts = arguments.prompts.read_text(encoding="utf-8").splitlines()
     strips = []
     for number in arguments.lines or range(len(prompts)):
-        head = generate(prompts[number], config, out=arguments.heads / f"{number:02d}")
+        path, prompted = arguments.heads / f"{number:02d}", replace(config, prompt=prompts[number])
+        head = made(path, prompted, partial(generate, prompts[number], config, out=path))
         strips.append(strip(head.avatar, prompts[number], arguments.size))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     stacked(strips, arguments.columns).save(arguments.out, optimize=True)

@@ -52,6 +52,8 @@ def train(
     vae_steps: int = 3000,
     steps: int = 12_000,
     batch: int = 32,
+    rate: float = 1e-3,
+    fall: float = 0.2,
     device: str = "cpu",
     threads: Annotated[int, tyro.conf.arg(help="CPU threads")] = 1,
     every: int = 1000,
@@ -75,6 +77,8 @@ def train(
         vae_steps: steps of the VAE.
         steps: steps of UNet and ControlNet.
         batch: pictures a step, of each process.
+        rate: learning rate of UNet and ControlNet; a third of it suits a trained prior that goes on with small batches.
+        fall: the last share of the steps, over which that rate falls to nothing; 1 lets it fall all along.
         device: cpu or cuda.
         threads: CPU threads.
         every: steps between two evaluations.
@@ -100,7 +104,7 @@ def train(
         train_reader(workshop, replace(READER_PLAN, steps=reader_steps))
     if workshop.must_train("vae"):
         train_vae(workshop, replace(VAE_PLAN, steps=vae_steps))
-    plan = replace(DENOISER_PLAN, steps=steps, batch=batch, seconds=60 * minutes)
+    plan = replace(DENOISER_PLAN, steps=steps, batch=batch, rate=rate, fall=fall, seconds=60 * minutes)
     train_denoiser(workshop, plan, evaluation(workshop, out, start), every)
 
 

@@ -21,6 +21,11 @@ from headartist_foundry.traits import Traits
 SPOILED, NO_CAPTION, VIEW_WORDS, NO_LANDMARKS = 0.12, 0.1, 0.6, 0.03
 """Shares of sound pictures spoiled, of empty captions, of captions with view words, and of black landmark maps."""
 
+FACES = 0.5
+"""Share of draws among the views that face the camera; the others are drawn among all."""
+FRONT_DEG, LEVEL_DEG = 60.0, 30.0
+"""Azimuth and elevation up to which a view faces the camera."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -46,6 +51,8 @@ class Pictures:
         self.head = np.concatenate([s["head"] + start for s, start in zip(shards, starts[:-1], strict=True)])
         self.traits: list[Traits] = [traits for shard in shards for traits in shard["traits"]]
         self._ends = np.cumsum([len(shard["head"]) for shard in shards])
+        front, level = np.abs(self.azimuth_deg) <= FRONT_DEG, np.abs(self.elevation_deg) <= LEVEL_DEG
+        self.facing = np.flatnonzero(front & level & ~self.spoiled)  # numbers of the sound views that face the camera
 
     @property
     def size(self) -> int:
@@ -84,7 +91,8 @@ class Pictures:
     def batch(self, rng: np.random.Generator, count: int, landmark_size: int) -> Batch:
         """A training batch, half colour and half normal maps."""
         pictures, maps, captions = [], [], []
-        for index in rng.integers(len(self), size=count):
+        for face in rng.random(count) < FACES:
+            index = int(rng.choice(self.facing) if face and len(self.facing) else rng.integers(len(self)))
             normals = bool(rng.random() < 0.5)
             picture = self.picture(index, normals=normals)
             if self.spoiled[index]:

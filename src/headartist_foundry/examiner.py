@@ -40,7 +40,6 @@ ATTRIBUTES = (
 )
 SIGHT = 96  # pixels it looks at
 FEATURES, BUCKETS = 192, 4096
-FRONT_DEG, LEVEL_DEG = 60.0, 30.0  # views that show the face
 UNASKED = -100  # cross_entropy's word for "does not count"
 TEMPERATURE = 0.07
 
@@ -107,12 +106,6 @@ def right_answers(traits: Traits, *, normals: bool) -> Tensor:
     return torch.tensor(numbers)
 
 
-def facing(pictures: Pictures) -> np.ndarray:
-    """Numbers of the sound views that show the face."""
-    front = np.abs(pictures.azimuth_deg) <= FRONT_DEG
-    return np.flatnonzero(front & (np.abs(pictures.elevation_deg) <= LEVEL_DEG) & ~pictures.spoiled)
-
-
 def ask(pictures: Pictures, index: int, rng: np.random.Generator, *, normals: bool, complete: bool) -> Question:
     """The question about one view; `complete` captions leave nothing out."""
     traits = pictures.traits[pictures.head[index]]
@@ -134,7 +127,7 @@ def examination_loss(examiner: Examiner, questions: list[Question], device: torc
 def train_examiner(paths: list[Path], steps: int, batch: int, device: torch.device) -> Examiner:
     """Train on shards; the learning rate falls to zero along a cosine."""
     pictures = Pictures(paths)
-    views = facing(pictures)
+    views = pictures.facing
     if len(views) < batch:
         raise HeadArtistError(f"{len(views)} views of {len(paths)} shards show a face: render at least {batch}.")
     torch.manual_seed(0)  # the layers' initialisers know no generator

@@ -18,7 +18,7 @@ from headartist.priors.prior import resized
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures
-from headartist_foundry.examiner import ATTRIBUTES, UNASKED, Examiner, ask, facing
+from headartist_foundry.examiner import ATTRIBUTES, UNASKED, Examiner, ask
 from headartist_foundry.faces import find_faces
 from headartist_foundry.judge import sample
 
@@ -56,7 +56,7 @@ class Exhibit:
 def make_exhibit(prior: StableDiffusionPrior, pictures: Pictures, count: int, *, cfg_scale: float) -> Exhibit:
     """Draw up to `count` samples in colour and a third as many as normals, one view of each held-out head."""
     rng = np.random.default_rng(0)
-    views = rng.permutation(facing(pictures))
+    views = rng.permutation(pictures.facing)
     _, first = np.unique(pictures.head[views], return_index=True)
     chosen = views[np.sort(first)][:count]
     plan = [(int(index), False) for index in chosen] + [(int(index), True) for index in chosen[: count // 3]]
