@@ -93,17 +93,14 @@ def train(
     import torch
 
     from headartist_foundry.ship import evaluation
-    from headartist_foundry.train import DENOISER_PLAN, READER_PLAN, VAE_PLAN, train_denoiser, train_reader, train_vae
+    from headartist_foundry.train import DENOISER_PLAN, READER_PLAN, VAE_PLAN, train_denoiser, train_groundwork
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
     workshop = Workshop(
         data, state, size, device, start, new_words=new_words, bfloat16=bfloat16, drawers=drawers, compiled=compiled
     )
-    if workshop.must_train("text_encoder"):
-        train_reader(workshop, replace(READER_PLAN, steps=reader_steps))
-    if workshop.must_train("vae"):
-        train_vae(workshop, replace(VAE_PLAN, steps=vae_steps))
+    train_groundwork(workshop, replace(READER_PLAN, steps=reader_steps), replace(VAE_PLAN, steps=vae_steps))
     plan = replace(DENOISER_PLAN, steps=steps, batch=batch, rate=rate, fall=fall, seconds=60 * minutes)
     train_denoiser(workshop, plan, evaluation(workshop, out, start), every)
 

@@ -113,9 +113,33 @@ def ask(pictures: Pictures, index: int, rng: np.random.Generator, *, normals: bo
     return Question(pictures.picture(index, normals=normals), text, right_answers(traits, normals=normals))
 
 
-def examination_loss(examiner: Examiner, questions: list[Question], device: torch.device) -> Tensor:
+def varied(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+    """Pictures a little nearer or farther, beside the middle, brighter or darker, and all of them as soft as one draw.
+
+    What it is to name does not hang on any of these, and there are far fewer heads than pictures.
+    """
+    count = len(pictures)
+    scale, shift, light = (
+        rng.uniform(0.8, 1.15, count),
+        rng.uniform(-0.1, 0.1, (count, 2)),
+        rng.uniform(0.85, 1.15, count),
+    )
+    place = np.zeros((count, 2, 3), np.float32)
+    place[:, 0, 0] = place[:, 1, 1] = scale
+    place[:, :, 2] = shift
+    grid = F.affine_grid(torch.from_numpy(place).to(pictures.device), list(pictures.shape), align_corners=False)
+    moved = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    side = int(rng.integers(SIGHT // 3, SIGHT + 1))
+    soft = F.interpolate(moved, size=(side, side), mode="area")
+    sized = F.interpolate(soft, size=(SIGHT, SIGHT), mode="bilinear", align_corners=False)
+    return (sized * torch.from_numpy(light).float().to(pictures.device).view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def examination_loss(
+    examiner: Examiner, questions: list[Question], device: torch.device, rng: np.random.Generator
+) -> Tensor:
     """Mean cross-entropy of the attributes, and that of picking each other's caption and picture."""
-    features = examiner.features(torch.stack([q.picture for q in questions]).to(device))
+    features = examiner.features(varied(torch.stack([q.picture for q in questions]).to(device), rng))
     right = torch.stack([q.answers for q in questions]).to(device)
     asked = [(s, right[:, k]) for k, s in enumerate(examiner.answers(features)) if (right[:, k] != UNASKED).any()]
     naming = torch.stack([F.cross_entropy(scores, truth, ignore_index=UNASKED) for scores, truth in asked]).mean()
@@ -138,7 +162,7 @@ def train_examiner(paths: list[Path], steps: int, batch: int, device: torch.devi
     for step in range(steps):
         chosen = rng.choice(views, batch, replace=False)
         questions = [ask(pictures, i, rng, normals=bool(rng.random() < 0.4), complete=False) for i in chosen]
-        loss = examination_loss(examiner, questions, device)
+        loss = examination_loss(examiner, questions, device, rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

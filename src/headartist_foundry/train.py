@@ -214,6 +214,14 @@ def _average_gradients(module: nn.Module, team: int) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
+def train_groundwork(workshop: Workshop, reader: TrainingPlan, vae: TrainingPlan) -> None:
+    """Train what the denoiser stands on, the text encoder and the VAE, where they are not taken from elsewhere."""
+    if workshop.must_train("text_encoder"):
+        train_reader(workshop, reader)
+    if workshop.must_train("vae"):
+        train_vae(workshop, vae)
+
+
 def train_reader(workshop: Workshop, plan: TrainingPlan = READER_PLAN) -> None:
     """Teach the text encoder to read captions, and freeze it."""
     models = workshop.models
