@@ -49,6 +49,7 @@ TEXTURE = Stage(
     steps=5,
     render_size=16,
     negative="worst quality",
+    lit=True,
 )
 CONFIG = Config(
     prompt="a head of a clown",

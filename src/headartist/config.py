@@ -88,6 +88,7 @@ class Stage:
         weight_decay: AdamW's decoupled decay.
         regularisers: smoothness weights.
         background: RGB in [0, 1] behind a colour render.
+        lit: light a colour render by a soft lamp at random, so that colours are learned without light and shade.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Stage:
     weight_decay: float = 0.0
     regularisers: Regularisers = Regularisers()
     background: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    lit: bool = False
 
     def __post_init__(self) -> None:
         name = f"Stage {self.name}"
@@ -113,6 +115,10 @@ class Stage:
         _require(
             self.draws == "rgb" or set(self.trains) != {"colour"},
             f"{name} trains colour but draws {self.draws}, where no colour is seen: use draws=rgb.",
+        )
+        _require(
+            self.draws == "rgb" or not self.lit,
+            f"{name} is lit but draws {self.draws}, which no light falls on: use draws=rgb or lit=false.",
         )
         _require(
             not (isinstance(self.loss, Refine) and self.draws == "normal_opacity_latent"),

@@ -28,6 +28,7 @@ from headartist.loss_config import Refine, Sds, Ssd
 from headartist.priors.prior import Conditions
 from headartist.refinement import refine
 from headartist.render.frame import Frame
+from headartist.render.light import draw_lamps, lit
 
 _SHAPE = frozenset({"sdf", "offset"})
 BETAS, EPS = (0.9, 0.99), 1e-15  # of the released code
@@ -109,7 +110,7 @@ def train_step(
         HeadArtistError: when there is no surface left, or a gradient is not finite.
     """
     _require_surface(scene, stage, step)
-    # Draws, in this order always: views, noise levels, noise.
+    # Draws, in this order always: views, noise levels, noise, lamps.
     cameras = draw_cameras(scene.config.views, stage.views, generator)
     clock = len(scene.prior.alpha_bar)
     t_min, t_max = stage.t_min(step), stage.t_max(step)
@@ -119,6 +120,8 @@ def train_step(
 
     background = torch.tensor(stage.background, device=scene.device)
     frame = scene.avatar.render(cameras.to(scene.device), stage.render_size, background, colour=stage.draws == "rgb")
+    if stage.lit:
+        frame = lit(frame, draw_lamps(stage.views, generator), background)
     distilled = _judged(scene, stage, frame, conditions_of(scene, stage, cameras), t, noise)
     roughness, energies = smoothness(scene.avatar, stage, step)
 
