@@ -96,8 +96,8 @@ EMBEDDED = Config(
             text="a normal map of {subject}",
             regularisers=Regularisers(normal_consistency=Constant(50.0), laplacian=Constant(50.0)),
         ),
-        # Colours without light and shade are strange to the prior, so a lamp is lit: lids and lips come out sharper, and
-        # what is learned is nearer to an albedo. Falling rates let the draws average out.
+        # Colours without light and shade are strange to the prior, so a lamp is lit: lids and lips come out sharper,
+        # and what is learned is nearer to an albedo. Falling rates let the draws average out.
         Stage(
             name="texture",
             trains=_COLOUR,
