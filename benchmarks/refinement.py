@@ -1,9 +1,9 @@
 """What image-space refinement does to a finished head: `python benchmarks/refinement.py HEAD PICTURE [--steps 120]`.
 
-The colours of the head are gone on with twice, for as many steps each: by the texture stage that made them, and by
-refinement. The table says how far the frozen prior's noise prediction is off on views of a turntable, with noise that
-is the same for all three heads: a prior is the less mistaken, the more a picture is like those it knows. The picture
-shows the head before, after more texture, and after refinement, a row each.
+The colours of the head are gone on with twice, for as many steps each: by its texture stage at its last noise levels,
+and by its refinement. The table says how far the frozen prior's noise prediction is off on views of a turntable, with
+noise that is the same for all three heads: a prior is the less mistaken, the more a picture is like those it knows. The
+picture shows the head before, after more texture, and after refinement, a row each.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from headartist.export.pictures import draw_pair
 from headartist.heads import load_template
 from headartist.loss_config import Refine
 from headartist.priors import load_prior
+from headartist.render.light import draw_lamps, lit
 from headartist.schedules import Constant, Linear
 from headartist.trainer import make_optimiser, train_step
 
@@ -36,6 +37,8 @@ def errors(scene: Scene, stage: Stage) -> list[float]:
     """The mean squared error of the predicted noise at each of `LEVELS`, under the stage's own words."""
     prior, cameras = scene.prior, turntable(VIEWS, elevation_deg=10.0, fov_y_deg=38.0)
     frame = scene.avatar.render(cameras, stage.render_size, torch.tensor(stage.background), colour=True)
+    if stage.lit:
+        frame = lit(frame, draw_lamps(VIEWS, torch.Generator().manual_seed(0)), torch.tensor(stage.background))
     z, conditions = prior.encode(frame.rgb), conditions_of(scene, stage, cameras)
     found = []
     for level in LEVELS:
@@ -74,7 +77,10 @@ def main() -> None:
     config = load_head(arguments.head).config
     texture = next(s for s in config.stages if s.trains == ("colour",) and not isinstance(s.loss, Refine))
     texture = replace(texture, steps=arguments.steps, t_max=Constant(texture.t_max(max(texture.steps - 1, 0))))
-    refinement = replace(texture, loss=Refine(), t_max=Linear(0.5, 0.2, begin=0, end=arguments.steps))
+    refinement = next(stage for stage in config.stages if isinstance(stage.loss, Refine))
+    highest, lowest = refinement.t_max(0), refinement.t_max(max(refinement.steps - 1, 0))
+    falling = Linear(highest, lowest, begin=0, end=arguments.steps)
+    refinement = replace(refinement, steps=arguments.steps, t_max=falling)
     prior, template = load_prior(config.prior.model), load_template(config.template)
     embed_texts(config, prior)
 

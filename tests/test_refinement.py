@@ -267,7 +267,7 @@ def test_a_diffusion_prior_refines_pictures_and_keeps_its_weights(tiny_prior_fol
 def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
     loss = Refine(cfg_scale=1.0, perceptual=0.0)
     stage = replace(TEXTURE, name="refinement", loss=loss, steps=60, t_max=Linear(0.5, 0.2, begin=0, end=60))
-    stage = replace(stage, rates=replace(stage.rates, mlp=Constant(0.1), hash_grid=Constant(0.0)))
+    stage = replace(stage, lit=False, rates=replace(stage.rates, mlp=Constant(0.1), hash_grid=Constant(0.0)))
     scene = _scene()
     scene = replace(scene, config=replace(scene.config, stages=(stage,), view_text="none"))
     _run(scene, _folder(tmp_path, scene.config))
