@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from headartist import presets
 from headartist.errors import HeadArtistError
 from headartist_foundry import verdict
 from headartist_foundry.captions import caption
@@ -16,9 +17,13 @@ from headartist_foundry.card import model_card, with_verdict
 from headartist_foundry.data import Pictures
 from headartist_foundry.examiner import (
     ATTRIBUTES,
+    FACE_EASE,
     UNASKED,
     Examiner,
     ask,
+    face_frames,
+    glimpse,
+    jittered,
     load_examiner,
     right_answers,
     save_examiner,
@@ -33,19 +38,24 @@ from headartist_foundry.verdict import (
     attribute_accuracy,
     give_verdict,
     judge_samples,
+    make_exhibit,
     r_precision,
     saturation,
 )
 from test_foundry_data import PERSON, make_shard
 
 MEDIAPIPE = '''
-"""Stands in for the real detector: it sees a face wherever a picture is bright, and every landmark in its middle."""
+"""Stands in for the real detector: it is as sure of a face as a picture is bright; every landmark is in its middle."""
 from types import SimpleNamespace
 
 
 class FaceMesh:
-    def __init__(self, static_image_mode, refine_landmarks, max_num_faces):
+    def __init__(
+        self, static_image_mode, refine_landmarks, max_num_faces, min_detection_confidence, min_tracking_confidence
+    ):
         assert static_image_mode and refine_landmarks and max_num_faces == 1
+        assert min_tracking_confidence == min_detection_confidence
+        self.least = 200 * min_detection_confidence
 
     def __enter__(self):
         return self
@@ -57,7 +67,7 @@ class FaceMesh:
         assert picture.shape == (512, 512, 3)
         landmark = [SimpleNamespace(x=0.5, y=0.5)] * 478
         faces = [SimpleNamespace(landmark=landmark)]
-        return SimpleNamespace(multi_face_landmarks=faces if picture.mean() > 99 else None)
+        return SimpleNamespace(multi_face_landmarks=faces if picture.mean() >= self.least else None)
 '''
 
 
@@ -81,6 +91,12 @@ def shards(tmp_path_factory):
 @pytest.fixture(scope="module")
 def examiner(shards):
     return train_examiner(shards, steps=2, batch=4, device=torch.device("cpu"))
+
+
+def some_faces(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures of noise, and landmarks anywhere in them."""
+    draws = torch.Generator().manual_seed(0)
+    return torch.rand(count, 3, 48, 48, generator=draws), torch.rand(count, 478, 2, generator=draws)
 
 
 def test_complete_captions_tell_every_attribute_that_is_asked_about():
@@ -110,8 +126,8 @@ def test_an_examiner_survives_its_file_and_refuses_what_it_learned_from(examiner
     path = tmp_path / "examiner.safetensors"
     save_examiner(examiner, path, [shards[0].name])
     loaded = load_examiner(path, ["shard_000_00000.npz"])
-    pictures = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(loaded.features(pictures), examiner.features(pictures))
+    shown = some_faces(3)
+    assert torch.equal(loaded.features(*shown), examiner.features(*shown))
     with pytest.raises(HeadArtistError, match=r"learned from shard_001_00000\.npz"):
         load_examiner(path, ["shard_000_00000.npz", shards[0].name])
 
@@ -121,14 +137,37 @@ def test_too_few_faces_are_refused(shards):
         train_examiner(shards, steps=1, batch=64, device=torch.device("cpu"))
 
 
+def test_it_looks_at_the_face_as_large_as_ever_wherever_it_is():
+    sites = torch.rand(2, 478, 2, generator=torch.Generator().manual_seed(0)) * 0.2 + torch.tensor([0.5, 0.3])
+    sites[1] = (sites[0] - 0.5) / 2 + 0.5
+    ramp = torch.linspace(0, 1, 513)[1:] - 0.5 / 512
+    picture = torch.stack([ramp.expand(512, 512), ramp[:, None].expand(512, 512), torch.zeros(512, 512)])
+    seen = glimpse(picture.expand(2, -1, -1, -1), face_frames(sites), 40)
+    shown = (sites.amin(1) + sites.amax(1)) / 2
+    assert torch.allclose(seen[:, :2].mean(dim=(2, 3)), shown, atol=1e-3)
+    widths = (seen[:, 0].amax(dim=(1, 2)) - seen[:, 0].amin(dim=(1, 2))) / (39 / 40)
+    longest = (sites.amax(1) - sites.amin(1)).amax(dim=1)
+    assert torch.allclose(widths, FACE_EASE * longest, atol=1e-3)
+
+
+def test_a_look_beside_stays_near_and_may_be_mirrored():
+    frames = torch.eye(2, 3).expand(200, -1, -1) * 0.5
+    moved = jittered(frames, np.random.default_rng(0))
+    assert ((moved[:, :, 2]).abs() <= 0.05).all()
+    assert moved[:, 1, 1].min() >= 0.4
+    assert moved[:, 1, 1].max() <= 0.575
+    assert torch.equal(moved[:, 0, 0].abs(), moved[:, 1, 1])
+    assert 60 < int((moved[:, 0, 0] < 0).sum()) < 140
+
+
 def test_only_right_answers_that_were_asked_for_count(examiner):
-    pictures = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    shown = some_faces(6)
     with torch.no_grad():
-        given = torch.stack([scores.argmax(1) for scores in examiner.answers(examiner.features(pictures))], dim=1)
-    assert set(attribute_accuracy(examiner, pictures, given).values()) == {1.0}
+        given = torch.stack([scores.argmax(1) for scores in examiner.answers(examiner.features(*shown))], dim=1)
+    assert set(attribute_accuracy(examiner, *shown, given).values()) == {1.0}
     wrong = given.clone()
     wrong[:3, 0], wrong[3:, 0], wrong[:, 1] = given[:3, 0] + 1, UNASKED, UNASKED
-    shares = attribute_accuracy(examiner, pictures, wrong)
+    shares = attribute_accuracy(examiner, *shown, wrong)
     assert shares[ATTRIBUTES[0]] == 0
     assert ATTRIBUTES[1] not in shares
     assert set(shares.values()) == {0.0, 1.0}
@@ -137,7 +176,7 @@ def test_only_right_answers_that_were_asked_for_count(examiner):
 def test_r_precision_is_the_share_that_picks_its_own_caption(monkeypatch):
     scores = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.2, 0.1], [0.0, 0.1, 0.3]])
     monkeypatch.setattr(Examiner, "affinity", lambda *_: scores)
-    assert r_precision(Examiner(), torch.rand(3, 3, 32, 32), ["a", "b", "c"]) == pytest.approx(2 / 3)
+    assert r_precision(Examiner(), *some_faces(3), ["a", "b", "c"]) == pytest.approx(2 / 3)
 
 
 def test_saturation_is_that_of_the_pixels_asked_for():
@@ -160,10 +199,11 @@ def test_landmark_error_is_in_distances_between_the_irises():
 
 
 def test_the_detector_answers_through_its_own_python(detector):
-    pictures = torch.stack([torch.zeros(3, 32, 32), torch.ones(3, 32, 32)])
+    pictures = torch.stack([torch.full((3, 32, 32), light) for light in (0.0, 0.5, 1.0)])
     faces = find_faces(detector, pictures)
-    assert faces.found.tolist() == [False, True]
-    np.testing.assert_array_equal(faces.points[1], 0.5)
+    assert faces.found.tolist() == [False, True, True]
+    np.testing.assert_array_equal(faces.points[1:], 0.5)
+    assert find_faces(detector, pictures, 0.8).found.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("python", [Path(sys.executable), Path("no_such_python")], ids=["bare", "missing"])
@@ -175,11 +215,11 @@ def test_a_python_without_the_detector_is_told_how_to_get_it(python):
 def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_sides(monkeypatch, detector):
     def bright_in_front(views, size, _background, *, colour):
         assert colour
-        light = views.azimuth_deg.deg2rad().cos().clamp(min=0)
+        light = views.azimuth_deg.deg2rad().cos().clamp(min=0.5)  # from behind a face might be guessed at
         return SimpleNamespace(rgb=light[:, None, None, None].expand(-1, 3, size, size))
 
     avatar = SimpleNamespace(render=bright_in_front)
-    heads = {Path(name): SimpleNamespace(avatar=avatar, config=SimpleNamespace(prompt=name)) for name in "abc"}
+    heads = {Path(name): SimpleNamespace(avatar=avatar, config=replace(presets.SMOKE, prompt=name)) for name in "abc"}
     monkeypatch.setattr(verdict, "load_head", heads.__getitem__)
     asked = []
 
@@ -193,7 +233,7 @@ def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_side
     assert figures == {"heads": 3, "heads_r_precision": 0.333, "heads_face_found": 1.0, "janus_rate": 0.0}
 
 
-def make_exhibit(shards) -> Exhibit:
+def exhibit_of_renders(shards) -> Exhibit:
     pictures = Pictures(shards)
     views = pictures.facing
     assert not pictures.spoiled[views].any()
@@ -207,16 +247,17 @@ def make_exhibit(shards) -> Exhibit:
         torch.stack([question.answers for question in questions]),
         torch.stack([pictures.shows_head(int(i)) for i in views]),
         pictures.sites[views],
-        pictures.azimuth_deg[views],
+        np.abs(pictures.azimuth_deg[views]) < 1,
         np.arange(len(views)) % 2 == 1,
     )
 
 
 def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detector, tmp_path):
-    exhibit = make_exhibit(shards)
+    exhibit = exhibit_of_renders(shards)
     figures = judge_samples(exhibit, examiner, detector)
     assert figures["samples"] == figures["renders"]
     assert figures["pictures"] == len(exhibit.captions)
+    assert figures["frontal"] == len(exhibit.captions) - len(exhibit.captions) // 2
     assert {"attribute_accuracy", "r_precision", "saturation", "face_found"} < set(figures["samples"])
 
     prior = tmp_path / "prior"
@@ -238,3 +279,21 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
     assert [line for line in card.splitlines() if line not in first.splitlines()] == []
     with pytest.raises(HeadArtistError, match="--detector"):
         give_verdict(prior, exhibit, Judges(examiner, heads=(tmp_path,)))
+
+
+def test_of_each_head_a_frontal_view_is_drawn_where_there_is_one(monkeypatch, tmp_path):
+    shard = make_shard(count=12)
+    azimuth = np.array([50, 40, 30, 15, 50, 12, 50, 50, -50, 50, 50, -18], np.float32)
+    people = {"head": np.arange(12) % 4, "traits": (PERSON,) * 4, "spoiled": np.zeros(12, bool)}
+    replace(shard, azimuth_deg=azimuth, **people).save(tmp_path / "shard_000_00000.npz")
+    monkeypatch.setattr(verdict, "sample", lambda _prior, texts, *_, **__: torch.zeros(len(texts), 3, 32, 32))
+    exhibit = make_exhibit(
+        SimpleNamespace(landmark_size=32), Pictures([tmp_path / "shard_000_00000.npz"]), 4, cfg_scale=1
+    )
+    frontal = np.isin(np.arange(12), [3, 5, 11])
+    for sites, is_frontal in zip(exhibit.sites, exhibit.frontal, strict=True):
+        (index,) = np.flatnonzero((shard.sites == sites).all(axis=(1, 2)))
+        assert is_frontal == frontal[index]
+        assert is_frontal == (index % 4 in (1, 3))
+    assert len(np.unique(exhibit.sites, axis=0)) == 4
+    assert exhibit.normals.sum() == 1

@@ -115,6 +115,7 @@ def test_errors_count_more_on_and_around_the_face():
     near = torch.zeros(16, 16, dtype=torch.bool)
     near[7 - FACE_MARGIN : 8 + FACE_MARGIN, 10 - FACE_MARGIN : 11 + FACE_MARGIN] = True
     assert torch.equal(with_face[0], torch.where(near, FACE_WEIGHT, 1.0))
+    assert torch.equal(face_weight(marks, 16, 9.0)[0][0], torch.where(near, 9.0, 1.0))
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):
@@ -261,6 +262,20 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert again.models.vae.config.scaling_factor == workshop.models.vae.config.scaling_factor
     for name, value in average.state_dict().items():
         torch.testing.assert_close(again.models.denoiser().state_dict()[name], value.half().float(), rtol=0, atol=0)
+    assert not again.must_train("vae")
+    refitted = Workshop(data, tmp_path / "refitted", TINY, start=tmp_path / "prior", refit=True)
+    assert refitted.must_train("vae")
+    train_vae(refitted, plan)
+    assert refitted.models.vae.config.scaling_factor == again.models.vae.config.scaling_factor
+    kept, changed = (
+        {name for name, value in refitted.models.vae.state_dict().items() if torch.equal(value, before[name]) == same}
+        for before in [again.models.vae.state_dict()]
+        for same in (True, False)
+    )
+    assert {name for name in kept if name.startswith("encoder.")}
+    assert changed
+    assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
+
     train_denoiser(again, plan, evaluation(again, tmp_path / "prior", tmp_path / "prior"))
     assert json.loads((tmp_path / "prior" / RECORD).read_text())["samples"] == 2 * record["samples"]
 

@@ -59,6 +59,7 @@ def train(
     every: int = 1000,
     start: Path | None = None,
     new_words: bool = False,
+    refit: bool = False,
     bfloat16: bool | None = None,
     minutes: float = float("inf"),
     drawers: int = 0,
@@ -75,7 +76,7 @@ def train(
         out: folder the prior is written to, in the diffusers layout.
         reader_steps: steps of the text encoder, which learns to read captions.
         vae_steps: steps of the VAE.
-        steps: steps of UNet and ControlNet.
+        steps: steps of UNet and ControlNet; 0 leaves those of `start` as they are.
         batch: pictures a step, of each process.
         rate: learning rate of UNet and ControlNet; a third of it suits a trained prior that goes on with small batches.
         fall: the last share of the steps, over which that rate falls to nothing; 1 lets it fall all along.
@@ -84,6 +85,7 @@ def train(
         every: steps between two evaluations.
         start: a prior folder to start from; what fits is taken, the rest is named and learned anew.
         new_words: with `start`: learn today's vocabulary; words that both know keep their embeddings.
+        refit: with `start`: fit the decoder of its VAE anew; nothing that was learned from its latents is lost.
         bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
         minutes: the denoiser's training ends by then at the latest, and its learning rate falls in time for it.
         drawers: processes that draw samples for a GPU, one a CPU core; without them the training draws its own.
@@ -98,11 +100,24 @@ def train(
 
     torch.set_num_threads(threads)
     workshop = Workshop(
-        data, state, size, device, start, new_words=new_words, bfloat16=bfloat16, drawers=drawers, compiled=compiled
+        data,
+        state,
+        size,
+        device,
+        start,
+        new_words=new_words,
+        refit=refit,
+        bfloat16=bfloat16,
+        drawers=drawers,
+        compiled=compiled,
     )
     train_groundwork(workshop, replace(READER_PLAN, steps=reader_steps), replace(VAE_PLAN, steps=vae_steps))
     plan = replace(DENOISER_PLAN, steps=steps, batch=batch, rate=rate, fall=fall, seconds=60 * minutes)
-    train_denoiser(workshop, plan, evaluation(workshop, out, start), every)
+    ship = evaluation(workshop, out, start)
+    if steps:
+        train_denoiser(workshop, plan, ship, every)
+    elif workshop.leads:
+        print(ship(0, workshop.models.denoiser()))
 
 
 @app.command

@@ -47,7 +47,7 @@ NEXT = "## Known failures"
 ROWS = {
     "attribute_accuracy": "attributes named right by a classifier",
     "r_precision": "pictures that fit their own caption best (R-precision)",
-    "face_found": "frontal pictures in which MediaPipe finds a face",
+    "face_found": "frontal pictures (at most 20 degrees aside or above) in which MediaPipe finds a face",
     "landmark_error": "MediaPipe's landmarks off by, of the distance between the irises",
     "saturation": "mean saturation of the head's colours",
 }

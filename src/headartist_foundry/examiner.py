@@ -38,7 +38,8 @@ ATTRIBUTES = (
     "glasses",
     "hat",
 )
-SIGHT = 96  # pixels it looks at
+WHOLE, FACE = 64, 80  # pixels of what it looks at: the whole picture, and the face alone
+FACE_EASE = 1.2  # of the face's landmarks, so that hairline and beard are in sight too
 FEATURES, BUCKETS = 192, 4096
 UNASKED = -100  # cross_entropy's word for "does not count"
 TEMPERATURE = 0.07
@@ -49,31 +50,38 @@ class Question:
     """One picture and what is to be answered about it."""
 
     picture: Tensor  # 3 h w
+    sites: Tensor  # 478 2, in [0, 1] inside the picture
     caption: str
     answers: Tensor  # a int64: the right answer to each of `ATTRIBUTES`, `UNASKED` where it cannot be seen
 
 
 class Examiner(nn.Module):
-    """Picture and text encoders into one space, and a classifier for each attribute."""
+    """Encoders of picture and text into one space, and a classifier for each attribute.
+
+    It looks twice: at the whole picture, and at the face, which may fill a sixteenth of it, always at the same size.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 32, 64, 128, FEATURES)
-        blocks = []
-        for before, after in pairwise(widths):
-            blocks += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
-            blocks += [nn.Conv2d(after, after, 3, 1, 1), nn.GroupNorm(8, after), nn.SiLU()]
-        self.see = nn.Sequential(*blocks)
-        width = 4 * FEATURES  # a quarter of the picture each, so that what is on top is told from what is below
+        self.see_whole, self.see_face = _sight(), _sight()
+        width = 8 * FEATURES  # a quarter of each look, so that what is on top is told from what is below
         self.questions = nn.ModuleDict({name: nn.Linear(width, len(possible_answers()[name])) for name in ATTRIBUTES})
         self.words = nn.EmbeddingBag(BUCKETS, FEATURES, mode="mean")
         self.read = nn.Sequential(nn.Linear(FEATURES, FEATURES), nn.SiLU(), nn.Linear(FEATURES, FEATURES))
         self.show = nn.Linear(width, FEATURES)
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Features of pictures in [0, 1] of any size, n d."""
-        shown = F.interpolate(pictures, size=(SIGHT, SIGHT), mode="area") * 2 - 1
-        return F.adaptive_avg_pool2d(self.see(shown), 2).flatten(1)
+    def features(self, pictures: Tensor, sites: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """Features of pictures in [0, 1] of any size with their landmarks, n 478 2 in [0, 1]: n d.
+
+        With `rng` it looks a little beside, nearer or farther, and at mirror images.
+        """
+        whole = torch.eye(2, 3, device=pictures.device).expand(len(pictures), -1, -1)
+        looks = ((self.see_whole, whole, WHOLE), (self.see_face, face_frames(sites.to(pictures)), FACE))
+        seen = []
+        for see, frames, side in looks:
+            shown = glimpse(pictures, frames if rng is None else jittered(frames, rng), side) * 2 - 1
+            seen.append(F.adaptive_avg_pool2d(see(shown), 2).flatten(1))
+        return torch.cat(seen, dim=1)
 
     def answers(self, features: Tensor) -> list[Tensor]:
         """Scores for every attribute, in the order of `ATTRIBUTES`."""
@@ -86,6 +94,39 @@ class Examiner(nn.Module):
         flat = torch.tensor([bucket for row in buckets for bucket in row], device=features.device)
         texts = self.read(self.words(flat, torch.from_numpy(starts).to(features.device)))
         return F.normalize(self.show(features), dim=1) @ F.normalize(texts, dim=1).T
+
+
+def _sight() -> nn.Sequential:
+    layers = []
+    for before, after in pairwise((3, 32, 64, 128, FEATURES)):
+        layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
+        layers += [nn.Conv2d(after, after, 3, 1, 1), nn.GroupNorm(8, after), nn.SiLU()]
+    return nn.Sequential(*layers)
+
+
+def face_frames(sites: Tensor) -> Tensor:
+    """Squares around the landmarks, n 478 2 in [0, 1], as affine maps from [-1, 1] to the picture: n 2 3."""
+    low, high = sites.amin(dim=1), sites.amax(dim=1)
+    half = FACE_EASE * (high - low).amax(dim=1)
+    frames = half[:, None, None] * torch.eye(2, 3, device=sites.device)
+    frames[:, :, 2] = low + high - 1
+    return frames
+
+
+def jittered(frames: Tensor, rng: np.random.Generator) -> Tensor:
+    """Frames scaled by 0.8 to 1.15, shifted by up to a tenth of their half side, and mirrored half of the time."""
+    count = len(frames)
+    scale = rng.uniform(0.8, 1.15, (count, 1)) * np.stack([rng.choice([-1, 1], count), np.ones(count)], axis=1)
+    scale, shift = (torch.from_numpy(x).to(frames) for x in (scale, rng.uniform(-0.1, 0.1, (count, 2, 1))))
+    return torch.cat([frames[:, :, :2] * scale[:, None], frames[:, :, 2:] + frames[:, :, :2] @ shift], dim=2)
+
+
+def glimpse(pictures: Tensor, frames: Tensor, side: int) -> Tensor:
+    """What lies in the frames, n 3 side side; what lies outside the picture continues its edge."""
+    while pictures.shape[-1] >= 4 * side:  # so that no pixel is passed over
+        pictures = F.avg_pool2d(pictures, 2)
+    grid = F.affine_grid(frames, [len(pictures), 3, side, side], align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def _buckets(caption: str) -> list[int]:
@@ -110,36 +151,27 @@ def ask(pictures: Pictures, index: int, rng: np.random.Generator, *, normals: bo
     """The question about one view; `complete` captions leave nothing out."""
     traits = pictures.traits[pictures.head[index]]
     text = pictures.caption(index, rng, normals=normals, view_words=complete, complete=complete)
-    return Question(pictures.picture(index, normals=normals), text, right_answers(traits, normals=normals))
+    answers = right_answers(traits, normals=normals)
+    sites = torch.from_numpy(pictures.sites[index])
+    return Question(pictures.picture(index, normals=normals), sites, text, answers)
 
 
 def varied(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """Pictures a little nearer or farther, beside the middle, brighter or darker, and all of them as soft as one draw.
-
-    What it is to name does not hang on any of these, and there are far fewer heads than pictures.
-    """
-    count = len(pictures)
-    scale, shift, light = (
-        rng.uniform(0.8, 1.15, count),
-        rng.uniform(-0.1, 0.1, (count, 2)),
-        rng.uniform(0.85, 1.15, count),
-    )
-    place = np.zeros((count, 2, 3), np.float32)
-    place[:, 0, 0] = place[:, 1, 1] = scale
-    place[:, :, 2] = shift
-    grid = F.affine_grid(torch.from_numpy(place).to(pictures.device), list(pictures.shape), align_corners=False)
-    moved = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-    side = int(rng.integers(SIGHT // 3, SIGHT + 1))
-    soft = F.interpolate(moved, size=(side, side), mode="area")
-    sized = F.interpolate(soft, size=(SIGHT, SIGHT), mode="bilinear", align_corners=False)
-    return (sized * torch.from_numpy(light).float().to(pictures.device).view(-1, 1, 1, 1)).clamp(0, 1)
+    """Pictures brighter or darker, and all of them as soft as one draw: what it is to name does not hang on that."""
+    size = pictures.shape[-1]
+    side = int(rng.integers(size // 2, size + 1))
+    soft = F.interpolate(pictures, size=(side, side), mode="area")
+    sized = F.interpolate(soft, size=(size, size), mode="bilinear", align_corners=False)
+    light = torch.from_numpy(rng.uniform(0.85, 1.15, len(pictures))).to(sized)
+    return (sized * light.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 def examination_loss(
     examiner: Examiner, questions: list[Question], device: torch.device, rng: np.random.Generator
 ) -> Tensor:
     """Mean cross-entropy of the attributes, and that of picking each other's caption and picture."""
-    features = examiner.features(varied(torch.stack([q.picture for q in questions]).to(device), rng))
+    pictures = torch.stack([q.picture for q in questions]).to(device)
+    features = examiner.features(varied(pictures, rng), torch.stack([q.sites for q in questions]), rng)
     right = torch.stack([q.answers for q in questions]).to(device)
     asked = [(s, right[:, k]) for k, s in enumerate(examiner.answers(features)) if (right[:, k] != UNASKED).any()]
     naming = torch.stack([F.cross_entropy(scores, truth, ignore_index=UNASKED) for scores, truth in asked]).mean()

@@ -43,8 +43,10 @@ class Faces:
         return float((distance / width).mean())
 
 
-def find_faces(python: Path, pictures: Tensor) -> Faces:
+def find_faces(python: Path, pictures: Tensor, confidence: float = 0.5) -> Faces:
     """Ask the detector, by a Python that has it, about pictures in [0, 1], n 3 h w.
+
+    It counts as a face what the detector is sure of to `confidence`, in [0, 1].
 
     Raises:
         HeadArtistError: when that Python cannot run the detector.
@@ -53,7 +55,7 @@ def find_faces(python: Path, pictures: Tensor) -> Faces:
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder) / "pictures.npz", Path(folder) / "faces.npz"
         np.savez(asked, pictures=(large * 255).round().byte().permute(0, 2, 3, 1).numpy())
-        command = [str(python), face_detector.__file__, str(asked), str(answered)]
+        command = [str(python), face_detector.__file__, str(asked), str(answered), str(confidence)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:

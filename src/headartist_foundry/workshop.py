@@ -41,6 +41,7 @@ class Workshop:
         start: a prior folder to take weights from, as far as they fit.
         new_words: learn the vocabulary from today's grammar rather than take that of `start`; words that both know
             keep their embeddings.
+        refit: fit the decoder of the VAE of `start` anew; its latents keep their meaning.
         bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
         drawers: processes that draw samples; without them each batch is drawn when it is wanted.
         compiled: let torch compile UNet and ControlNet.
@@ -58,6 +59,7 @@ class Workshop:
         start: Path | None = None,
         *,
         new_words: bool = False,
+        refit: bool = False,
         bfloat16: bool | None = None,
         drawers: int = 0,
         compiled: bool = False,
@@ -78,6 +80,7 @@ class Workshop:
             dist.barrier()
         self.models = PriorModels(size, self.tokenizer_folder, seed=0)
         self.left = self.models.start_from(start) if start else None
+        self._refit = refit
         if start and self.leads:
             self._tell_start(start)
         self.models.to(self.device)
@@ -100,7 +103,9 @@ class Workshop:
 
     def must_train(self, part: str) -> bool:
         """Whether a part has weights of its own to learn before the denoiser can, all of it or what did not fit."""
-        return self.left is None or bool(self.left[part]) or (part == "vae" and not is_installed(self.models.vae))
+        if self.left is None or self.left[part]:
+            return True
+        return part == "vae" and (self._refit or not is_installed(self.models.vae))
 
     def _tell_start(self, start: Path) -> None:
         """Say what was not taken from a prior folder, and which words of the grammar it never learned."""
