@@ -253,6 +253,10 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert pictures.shape == (2, 3, 32, 32)
     assert 0 <= float(pictures.min()) <= float(pictures.max()) <= 1
     assert torch.equal(pictures, sample(prior, texts, marks, steps=2))
+    # Black maps say nothing to be guided by; others do.
+    assert torch.equal(pictures, sample(prior, texts, marks, steps=2, landmark_scale=3.0))
+    marks = marks.index_fill(2, torch.arange(20, 30), 1.0)
+    assert not torch.equal(*(sample(prior, texts, marks, steps=2, landmark_scale=scale) for scale in (1.0, 3.0)))
 
     again = Workshop(data, tmp_path / "again", TINY, start=tmp_path / "prior")
     for name, value in workshop.models.text_encoder.state_dict().items():

@@ -151,6 +151,7 @@ def judge(
     heads: tuple[Path, ...] = (),
     count: int = 64,
     cfg_scale: float = 3.0,
+    landmark_scale: float = 1.5,
 ) -> None:
     """Judge a prior folder on held-out shards: print the gate's figures, draw its sample sheet, and ask other judges.
 
@@ -164,7 +165,8 @@ def judge(
         detector: a Python that has MediaPipe (an environment of its own with mediapipe==0.10.21), for faces.
         heads: Head folders made with the prior; the detector looks for faces on their backs.
         count: samples in colour that the judges see; a third as many are normals.
-        cfg_scale: of the samples.
+        cfg_scale: of the samples: how much they are guided by their text.
+        landmark_scale: of the samples that the judges see: how much they are guided by their landmarks; 1 is not.
     """
     from headartist.priors.stable_diffusion import load_prior
     from headartist_foundry import judge as judging
@@ -178,7 +180,8 @@ def judge(
     if examiner:
         seen = [path.name for path in data.glob("shard_*.npz")]
         judges = Judges(load_examiner(examiner, seen), detector, heads)
-        print(give_verdict(prior, make_exhibit(loaded, pictures, count, cfg_scale=cfg_scale), judges))
+        exhibit = make_exhibit(loaded, pictures, count, cfg_scale=cfg_scale, landmark_scale=landmark_scale)
+        print(give_verdict(prior, exhibit, judges))
 
 
 if __name__ == "__main__":

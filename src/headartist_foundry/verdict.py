@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ class Exhibit:
     normals: np.ndarray  # n bool
 
 
-def make_exhibit(prior: StableDiffusionPrior, pictures: Pictures, count: int, *, cfg_scale: float) -> Exhibit:
+def make_exhibit(
+    prior: StableDiffusionPrior, pictures: Pictures, count: int, *, cfg_scale: float, landmark_scale: float = 1.0
+) -> Exhibit:
     """Draw up to `count` samples in colour and a third as many as normals, one view of each held-out head.
 
     It is a frontal view where there is one.
@@ -75,7 +78,8 @@ def make_exhibit(prior: StableDiffusionPrior, pictures: Pictures, count: int, *,
     marks = torch.stack([pictures.landmark_map(index, prior.landmark_size) for index, _ in plan])
     captions = [question.caption for question in questions]
     batches = [slice(start, start + SAMPLES_AT_ONCE) for start in range(0, len(plan), SAMPLES_AT_ONCE)]
-    drawn = [sample(prior, captions[b], marks[b], cfg_scale=cfg_scale, seed=b.start) for b in batches]
+    draw = partial(sample, prior, cfg_scale=cfg_scale, landmark_scale=landmark_scale)
+    drawn = [draw(captions[b], marks[b], seed=b.start) for b in batches]
     indices = [index for index, _ in plan]
     return Exhibit(
         resized(torch.cat(drawn), pictures.size),
