@@ -151,7 +151,7 @@ def judge(
     heads: tuple[Path, ...] = (),
     count: int = 64,
     cfg_scale: float = 3.0,
-    landmark_scale: float = 1.5,
+    landmark_scale: float = 2.0,
 ) -> None:
     """Judge a prior folder on held-out shards: print the gate's figures, draw its sample sheet, and ask other judges.
 
