@@ -99,18 +99,8 @@ def train(
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
-    workshop = Workshop(
-        data,
-        state,
-        size,
-        device,
-        start,
-        new_words=new_words,
-        refit=refit,
-        bfloat16=bfloat16,
-        drawers=drawers,
-        compiled=compiled,
-    )
+    how = {"new_words": new_words, "refit": refit, "compiled": compiled}
+    workshop = Workshop(data, state, size, device, start, **how, bfloat16=bfloat16, drawers=drawers)
     train_groundwork(workshop, replace(READER_PLAN, steps=reader_steps), replace(VAE_PLAN, steps=vae_steps))
     plan = replace(DENOISER_PLAN, steps=steps, batch=batch, rate=rate, fall=fall, seconds=60 * minutes)
     ship = evaluation(workshop, out, start)
