@@ -275,7 +275,7 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
     of_heads = {"heads": 12, "heads_r_precision": 0.75, "heads_face_found": 1.0, "janus_rate": 0.25}
     with_heads = with_verdict(first, figures | of_heads)
     assert with_heads.count("## Judges") == 1
-    assert "| back views of 12 finished heads in which MediaPipe finds a face (Janus) | 25.0 % |" in with_heads
+    assert "| back views of 12 finished heads in which MediaPipe is sure of a face (Janus) | 25.0 % |" in with_heads
     assert [line for line in card.splitlines() if line not in first.splitlines()] == []
     with pytest.raises(HeadArtistError, match="--detector"):
         give_verdict(prior, exhibit, Judges(examiner, heads=(tmp_path,)))

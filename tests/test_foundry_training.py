@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from headartist.priors.stable_diffusion import load_prior
 from headartist_foundry.judge import sample
 from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
-from headartist_foundry.ship import RECORD, evaluation
+from headartist_foundry.ship import RECORD, evaluation, train_and_ship
 from headartist_foundry.sizes import PriorSize
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.tokens import write_tokenizer
@@ -279,6 +280,10 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert {name for name in kept if name.startswith("encoder.")}
     assert changed
     assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
+    train_and_ship(refitted, replace(plan, steps=0), tmp_path / "sharper", tmp_path / "prior", 1)
+    assert json.loads((tmp_path / "sharper" / RECORD).read_text())["samples"] == record["samples"]
+    unet = Path("unet", "diffusion_pytorch_model.safetensors")
+    assert (tmp_path / "sharper" / unet).read_bytes() == (tmp_path / "prior" / unet).read_bytes()
 
     train_denoiser(again, plan, evaluation(again, tmp_path / "prior", tmp_path / "prior"))
     assert json.loads((tmp_path / "prior" / RECORD).read_text())["samples"] == 2 * record["samples"]
@@ -325,6 +330,11 @@ def test_a_state_keeps_to_the_sizes_it_was_begun_with(data, tmp_path, tokenizer_
     make_workshop(data, tmp_path, tokenizer_folder)
     with pytest.raises(HeadArtistError, match="was begun with text 32, not 64"):
         Workshop(data, tmp_path, replace(TINY, text=64))
+
+
+def test_a_decoder_to_refit_must_be_some_priors(data, tmp_path):
+    with pytest.raises(HeadArtistError, match="--start"):
+        Workshop(data, tmp_path, TINY, refit=True)
 
 
 def test_shards_of_another_size_are_refused(data, tmp_path):

@@ -94,8 +94,8 @@ def train(
     """
     import torch
 
-    from headartist_foundry.ship import evaluation
-    from headartist_foundry.train import DENOISER_PLAN, READER_PLAN, VAE_PLAN, train_denoiser, train_groundwork
+    from headartist_foundry.ship import train_and_ship
+    from headartist_foundry.train import DENOISER_PLAN, READER_PLAN, VAE_PLAN, train_groundwork
     from headartist_foundry.workshop import Workshop
 
     torch.set_num_threads(threads)
@@ -103,11 +103,7 @@ def train(
     workshop = Workshop(data, state, size, device, start, **how, bfloat16=bfloat16, drawers=drawers)
     train_groundwork(workshop, replace(READER_PLAN, steps=reader_steps), replace(VAE_PLAN, steps=vae_steps))
     plan = replace(DENOISER_PLAN, steps=steps, batch=batch, rate=rate, fall=fall, seconds=60 * minutes)
-    ship = evaluation(workshop, out, start)
-    if steps:
-        train_denoiser(workshop, plan, ship, every)
-    elif workshop.leads:
-        print(ship(0, workshop.models.denoiser()))
+    train_and_ship(workshop, plan, out, start, every)
 
 
 @app.command

@@ -54,7 +54,7 @@ ROWS = {
 ROWS_OF_HEADS = {
     "heads_r_precision": "{} finished heads that fit their own prompt best (R-precision)",
     "heads_face_found": "front views of {} finished heads in which MediaPipe finds a face",
-    "janus_rate": "back views of {} finished heads in which MediaPipe finds a face (Janus)",
+    "janus_rate": "back views of {} finished heads in which MediaPipe is sure of a face (Janus)",
 }
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from headartist.priors.stable_diffusion import load_prior
 from headartist_foundry.card import model_card
 from headartist_foundry.judge import gate, sample_sheet
-from headartist_foundry.train import Evaluation
+from headartist_foundry.train import Evaluation, TrainingPlan, train_denoiser
 from headartist_foundry.workshop import Workshop
 
 RECORD = "training.json"
@@ -41,3 +41,12 @@ def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Eval
         return figures
 
     return evaluate
+
+
+def train_and_ship(workshop: Workshop, plan: TrainingPlan, out: Path, start: Path | None, every_steps: int) -> None:
+    """Train the denoiser and write the prior every so often; a plan of no steps ships the denoiser as it is."""
+    evaluate = evaluation(workshop, out, start)
+    if plan.steps:
+        train_denoiser(workshop, plan, evaluate, every_steps)
+    elif workshop.leads:
+        print(evaluate(0, workshop.models.denoiser()))

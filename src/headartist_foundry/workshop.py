@@ -47,7 +47,7 @@ class Workshop:
         compiled: let torch compile UNet and ControlNet.
 
     Raises:
-        HeadArtistError: `folder` was begun with other sizes, or `data` has too few shards or pictures of another size.
+        HeadArtistError: `refit` without `start`, `folder` was begun with other sizes, or `data` has too few shards or pictures of another size.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Workshop:
         drawers: int = 0,
         compiled: bool = False,
     ) -> None:
+        if refit and not start:
+            raise HeadArtistError("--refit fits the decoder of a prior anew: say with --start of which.")
         self.data, self.folder, self.size = data, folder, size
         self.device = torch.device(device)
         self.mixed = self.device.type == "cuda" if bfloat16 is None else bfloat16
