@@ -47,7 +47,8 @@ class Workshop:
         compiled: let torch compile UNet and ControlNet.
 
     Raises:
-        HeadArtistError: `refit` without `start`, `folder` was begun with other sizes, or `data` has too few shards or pictures of another size.
+        HeadArtistError: `refit` without `start`, `folder` was begun with other sizes, or `data` has too few shards or
+            pictures of another size.
     """
 
     def __init__(
