@@ -29,7 +29,7 @@ FRONTAL_DEG = 20.0
 """Azimuth and elevation up to which a face is seen from the front."""
 CERTAIN = 0.8
 """How sure the detector must be of a second face: so sure it finds nine of ten frontal renders' faces, and none on the
-backs of 78 renders' heads, while at its usual 0.5 it takes three of those, all bare or smooth, for faces.
+backs of 78 renders' heads, while at its usual 0.5 to 0.7 it takes two or three of those, bare and smooth, for faces.
 """
 BACK_AZIMUTHS = (135.0, 157.5, 180.0, 202.5, 225.0)
 FRONT_AZIMUTHS = (-30.0, 0.0, 30.0)
