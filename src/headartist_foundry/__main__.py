@@ -4,12 +4,15 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads would starve a shared machine
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from headartist.errors import HeadArtistError
 from headartist_foundry.sizes import PriorSize
 
 app = tyro.extras.SubcommandApp()
@@ -92,6 +95,8 @@ def train(
         compiled: let torch compile UNet and ControlNet first.
         size: of the networks.
     """
+    if not steps and not start:
+        raise HeadArtistError("--steps 0 ships the denoiser of a prior as it is: say with --start of which.")
     import torch
 
     from headartist_foundry.ship import train_and_ship
@@ -107,7 +112,15 @@ def train(
 
 
 @app.command
-def examiner(data: Path, out: Path, steps: int = 2000, batch: int = 64, device: str = "cpu", threads: int = 1) -> None:
+def examiner(
+    data: Path,
+    out: Path,
+    steps: int = 2000,
+    batch: int = 64,
+    device: str = "cpu",
+    threads: int = 1,
+    bfloat16: bool = False,
+) -> None:
     """Train the examiner, a classifier and matcher of pictures and captions, that `judge` asks.
 
     Args:
@@ -117,6 +130,7 @@ def examiner(data: Path, out: Path, steps: int = 2000, batch: int = 64, device: 
         batch: pictures a step.
         device: cpu or cuda.
         threads: CPU threads.
+        bfloat16: mixed precision, which pays where the processor multiplies bfloat16 itself.
     """
     import torch
 
@@ -124,7 +138,8 @@ def examiner(data: Path, out: Path, steps: int = 2000, batch: int = 64, device: 
 
     torch.set_num_threads(threads)
     paths = sorted(data.glob("shard_*.npz"))
-    save_examiner(train_examiner(paths, steps, batch, torch.device(device)), out, [path.name for path in paths])
+    trained = train_examiner(paths, steps, batch, torch.device(device), bfloat16=bfloat16)
+    save_examiner(trained, out, [path.name for path in paths])
 
 
 @app.command
@@ -138,6 +153,7 @@ def judge(
     count: int = 64,
     cfg_scale: float = 3.0,
     landmark_scale: float = 2.0,
+    bfloat16: bool = False,
 ) -> None:
     """Judge a prior folder on held-out shards: print the gate's figures, draw its sample sheet, and ask other judges.
 
@@ -153,14 +169,18 @@ def judge(
         count: samples in colour that the judges see; a third as many are normals.
         cfg_scale: of the samples: how much they are guided by their text.
         landmark_scale: of the samples that the judges see: how much they are guided by their landmarks; 1 is not.
+        bfloat16: draw in half precision: three times faster where the processor multiplies bfloat16 itself.
     """
+    import torch
+
     from headartist.priors.stable_diffusion import load_prior
     from headartist_foundry import judge as judging
     from headartist_foundry.examiner import load_examiner
     from headartist_foundry.verdict import Judges, give_verdict, make_exhibit
     from headartist_foundry.workshop import held_out_pictures
 
-    loaded, pictures = load_prior(prior, device="cpu"), held_out_pictures(data)
+    loaded = load_prior(prior, device="cpu", dtype=torch.bfloat16 if bfloat16 else None)
+    pictures = held_out_pictures(data)
     print(judging.gate(loaded, pictures))
     judging.sample_sheet(loaded, sheet)
     if examiner:
@@ -170,5 +190,15 @@ def judge(
         print(give_verdict(prior, exhibit, judges))
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out what the command line asks; a mistake gets one sentence and exit code 2."""
+    try:
+        app.cli(prog="headartist_foundry", args=arguments)
+    except HeadArtistError as error:
+        print(f"headartist_foundry: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    app.cli(prog="headartist_foundry")
+    sys.exit(main())

@@ -63,7 +63,8 @@ def verdict_section(figures: Mapping[str, Any]) -> str:
     samples, renders = figures["samples"], figures["renders"]
     lines = [
         VERDICT,
-        f"{figures['pictures']} samples under captions and landmarks of held-out characters, beside their renders:",
+        f"{figures['pictures']} samples under captions and landmarks of held-out characters, guided by the text at "
+        f"{figures['cfg_scale']:g} and by the landmarks at {figures['landmark_scale']:g}, beside their renders:",
         "",
         "| judge | samples | renders |",
         "|---|---|---|",

@@ -58,6 +58,8 @@ class Exhibit:
     sites: np.ndarray  # n 478 2
     frontal: np.ndarray  # n bool
     normals: np.ndarray  # n bool
+    cfg_scale: float = 3.0  # how much the samples were guided by their text,
+    landmark_scale: float = 1.0  # and by their landmarks
 
 
 def make_exhibit(
@@ -90,6 +92,8 @@ def make_exhibit(
         pictures.sites[indices],
         frontal[indices],
         np.array([normals for _, normals in plan]),
+        cfg_scale,
+        landmark_scale,
     )
 
 
@@ -124,6 +128,7 @@ def judge_samples(exhibit: Exhibit, examiner: Examiner, detector: Path | None) -
     colour = torch.from_numpy(~exhibit.normals)
     frontal, sites = colour & torch.from_numpy(exhibit.frontal), torch.from_numpy(exhibit.sites)
     figures: dict[str, Any] = {"pictures": len(exhibit.captions), "frontal": int(frontal.sum())}
+    figures |= {"cfg_scale": exhibit.cfg_scale, "landmark_scale": exhibit.landmark_scale}
     for who, shown in (("samples", exhibit.samples), ("renders", exhibit.renders)):
         shares = attribute_accuracy(examiner, shown, sites, exhibit.answers)
         figures[who] = {
