@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from headartist.errors import HeadArtistError
+from headartist.heads.landmarks import FACE_OVAL, FEATURES
 from headartist.priors.layout import save_prior
 from headartist.priors.stable_diffusion import load_prior
+from headartist_foundry.__main__ import main
 from headartist_foundry.judge import sample
 from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
@@ -21,6 +23,8 @@ from headartist_foundry.tokens import write_tokenizer
 from headartist_foundry.train import (
     FACE_MARGIN,
     FACE_WEIGHT,
+    FEATURE_MARGIN,
+    FEATURE_WEIGHT,
     TrainingPlan,
     face_weight,
     train,
@@ -107,16 +111,24 @@ def test_a_rate_may_fall_all_along():
     assert [plan.rate_at(step) for step in (250, 500, 900)] == pytest.approx([0.75, 0.5, 0.1])
 
 
-def test_errors_count_more_on_and_around_the_face():
+def test_errors_count_more_on_and_around_the_face_and_most_on_its_features():
     marks = torch.zeros(2, 3, 64, 64)
-    marks[0, 1, 30, 40] = 1.0  # a point in row 7, column 10 of the latent
+    marks[0, :, 30, 40] = torch.tensor(FACE_OVAL.rgb) / 255  # a point in row 7, column 10 of the latent
     with_face, without = face_weight(marks, 16)
     assert with_face.shape == (1, 16, 16)
     assert (without == 1).all()
-    near = torch.zeros(16, 16, dtype=torch.bool)
-    near[7 - FACE_MARGIN : 8 + FACE_MARGIN, 10 - FACE_MARGIN : 11 + FACE_MARGIN] = True
-    assert torch.equal(with_face[0], torch.where(near, FACE_WEIGHT, 1.0))
-    assert torch.equal(face_weight(marks, 16, 9.0)[0][0], torch.where(near, 9.0, 1.0))
+
+    def near(margin):
+        places = torch.zeros(16, 16, dtype=torch.bool)
+        places[7 - margin : 8 + margin, 10 - margin : 11 + margin] = True
+        return places
+
+    on_face = torch.where(near(FACE_MARGIN), FACE_WEIGHT, 1.0)
+    assert torch.equal(with_face[0], on_face)
+    assert torch.equal(face_weight(marks, 16, 9.0)[0][0], torch.where(near(FACE_MARGIN), 9.0, 1.0))
+    for part in FEATURES:
+        marks[0, :, 30, 40] = torch.tensor(part.rgb) / 255
+        assert torch.equal(face_weight(marks, 16)[0][0], torch.where(near(FEATURE_MARGIN), FEATURE_WEIGHT, on_face))
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):
@@ -335,6 +347,14 @@ def test_a_state_keeps_to_the_sizes_it_was_begun_with(data, tmp_path, tokenizer_
 def test_a_decoder_to_refit_must_be_some_priors(data, tmp_path):
     with pytest.raises(HeadArtistError, match="--start"):
         Workshop(data, tmp_path, TINY, refit=True)
+
+
+def test_a_mistake_on_the_command_line_gets_one_sentence(tmp_path, capsys):
+    command = ["train", "--data", str(tmp_path), "--state", str(tmp_path), "--out", str(tmp_path / "prior")]
+    assert main([*command, "--steps", "0"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(command) == 2
+    assert "render at least 3" in capsys.readouterr().err
 
 
 def test_shards_of_another_size_are_refused(data, tmp_path):

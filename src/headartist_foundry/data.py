@@ -21,7 +21,7 @@ from headartist_foundry.traits import Traits
 SPOILED, NO_CAPTION, VIEW_WORDS, NO_LANDMARKS = 0.12, 0.1, 0.6, 0.03
 """Shares of sound pictures spoiled, of empty captions, of captions with view words, and of black landmark maps."""
 
-FACES = 0.5
+FACES = 0.7
 """Share of draws among the views that face the camera; the others are drawn among all."""
 FRONT_DEG, LEVEL_DEG = 60.0, 30.0
 """Azimuth and elevation up to which a view faces the camera."""

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headartist.errors import HeadArtistError
+from headartist.heads.landmarks import FACE_OVAL
 from headartist_foundry.data import Pictures
 from headartist_foundry.linear_encoder import encode_as_installed, install, is_installed, principal_components
 from headartist_foundry.models import SCHEDULER
@@ -42,10 +43,15 @@ FACE_WEIGHT, FACE_MARGIN = 4.0, 3
 """How much more an error counts on the face, and how far the face reaches beyond the lines of its landmark map, in
 places of the latent. The best prediction of each place stays what it was; the faces' small features are found sooner.
 """
-FEATURE_WEIGHT = 6.0
+FEATURE_WEIGHT, FEATURE_MARGIN = 16.0, 1
+"""The same of eyes, brows and lips, which differ so little from the skin that an error of squares hardly asks for them.
+"""
+DECODED_WEIGHT = 6.0
 """As `FACE_WEIGHT`, of the VAE's decoder and in pixels: eyes, brows and lips are a hundredth of a picture, and what a
 detector finds a face by.
 """
+
+HALF_A_LEVEL = 0.5 / 255
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
 """A loss on a batch that it draws itself."""
@@ -264,7 +270,7 @@ def train_vae(workshop: Workshop, plan: TrainingPlan = VAE_PLAN) -> None:
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         with workshop.fast():
             decoded = vae.decode(mean + LATENT_NOISE * noise).sample
-        weight = face_weight(batch.landmark_map, size.picture, FEATURE_WEIGHT)
+        weight = face_weight(batch.landmark_map, size.picture, DECODED_WEIGHT, DECODED_WEIGHT)
         return ((decoded.float() - pictures).abs() * weight).mean() / weight.mean()
 
     # The encoder is part of the state: shards that come later shall not change what latents mean.
@@ -294,11 +300,22 @@ def _settle_vae(workshop: Workshop, *, scale: bool) -> None:
         print(f"vae psnr {-10 * float(error.log10()):.2f} dB, scaling {vae.config.scaling_factor}", flush=True)
 
 
-def face_weight(landmark_map: Tensor, side: int, most: float = FACE_WEIGHT) -> Tensor:
-    """Weight of every place of a latent or picture `side` wide, b 1 y x: `most` on and around landmarks, else 1."""
-    lines = F.adaptive_max_pool2d(landmark_map.amax(dim=1, keepdim=True), side)
-    face = F.max_pool2d(lines, 2 * FACE_MARGIN + 1, stride=1, padding=FACE_MARGIN) > 0
-    return 1 + (most - 1) * face.float()
+def face_weight(
+    landmark_map: Tensor, side: int, on_face: float = FACE_WEIGHT, on_features: float = FEATURE_WEIGHT
+) -> Tensor:
+    """Weight of every place of a latent or picture `side` wide, b 1 y x: more on and around landmarks, else 1."""
+    face = _near(landmark_map.amax(dim=1, keepdim=True) > 0, side, FACE_MARGIN)
+    oval = torch.tensor(FACE_OVAL.rgb, device=landmark_map.device).view(3, 1, 1) / 255
+    lines = (landmark_map > 0).any(dim=1, keepdim=True)
+    features = lines & ((landmark_map - oval).abs() > HALF_A_LEVEL).any(dim=1, keepdim=True)
+    weight = torch.where(face, on_face, 1.0)
+    return torch.where(_near(features, side, FEATURE_MARGIN), on_features, weight)
+
+
+def _near(where: Tensor, side: int, margin: int) -> Tensor:
+    """Places of a latent `side` wide that are at most `margin` from one of `where`, b 1 h w bool."""
+    places = F.adaptive_max_pool2d(where.float(), side)
+    return F.max_pool2d(places, 2 * margin + 1, stride=1, padding=margin) > 0
 
 
 def train_denoiser(
