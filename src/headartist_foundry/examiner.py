@@ -205,7 +205,7 @@ def train_examiner(
         schedule.step()
         if (step + 1) % 100 == 0 or step + 1 == steps:
             print(f"examiner step {step + 1}: loss {float(loss.detach()):.3f}", flush=True)
-    return examiner.cpu().eval()
+    return examiner.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def save_examiner(examiner: Examiner, path: Path, shards: list[str]) -> None:

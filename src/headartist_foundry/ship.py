@@ -22,13 +22,15 @@ def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Eval
     Args:
         workshop: where it is trained.
         out: folder of the prior, replaced each time.
-        start: the prior folder that training started from, whose samples count too.
+        start: the prior folder that training started from, whose samples count too. Its pictures may be the same
+            again, so that the larger number of both is the one known to have been seen.
     """
-    before = json.loads((start / RECORD).read_text(encoding="utf-8"))["samples"] if start else 0
+    before = json.loads((start / RECORD).read_text(encoding="utf-8")) if start else {}
 
     def evaluate(samples: int, average: nn.Module) -> dict[str, Any]:
         assert isinstance(average, nn.ModuleDict)
-        total, pictures = before + samples, len(workshop.pictures)
+        total = before.get("samples", 0) + samples
+        pictures = max(before.get("pictures", 0), len(workshop.pictures))
         workshop.save(out, average, {RECORD: json.dumps({"samples": total}) + "\n"})
         prior = load_prior(out, device="cpu")
         figures = gate(prior, workshop.held_out)
