@@ -69,9 +69,7 @@ def train(
     compiled: bool = False,
     size: tyro.conf.OmitArgPrefixes[PriorSize] = PriorSize(),  # noqa: B008 - frozen
 ) -> None:
-    """Train the prior and write it to `out` every so often; goes on where it stopped.
-
-    On several cores: `torchrun --nproc-per-node CORES -m -- headartist_foundry train ...`.
+    """Train the prior and write it to `out` every so often; goes on where it stopped. `torchrun` shares it among cores.
 
     Args:
         data: folder of shards.
@@ -152,7 +150,7 @@ def judge(
     heads: tuple[Path, ...] = (),
     count: int = 64,
     cfg_scale: float = 3.0,
-    landmark_scale: float = 2.0,
+    landmark_scale: float = 5.0,
     bfloat16: bool = False,
 ) -> None:
     """Judge a prior folder on held-out shards: print the gate's figures, draw its sample sheet, and ask other judges.
