@@ -52,6 +52,7 @@ detector finds a face by.
 """
 
 HALF_A_LEVEL = 0.5 / 255
+"""A line's colour is another part's when it differs by more than this from the oval's; maps come in 256 levels."""
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
 """A loss on a batch that it draws itself."""
@@ -304,11 +305,10 @@ def face_weight(
     landmark_map: Tensor, side: int, on_face: float = FACE_WEIGHT, on_features: float = FEATURE_WEIGHT
 ) -> Tensor:
     """Weight of every place of a latent or picture `side` wide, b 1 y x: more on and around landmarks, else 1."""
-    face = _near(landmark_map.amax(dim=1, keepdim=True) > 0, side, FACE_MARGIN)
+    lines = landmark_map.amax(dim=1, keepdim=True) > 0
     oval = torch.tensor(FACE_OVAL.rgb, device=landmark_map.device).view(3, 1, 1) / 255
-    lines = (landmark_map > 0).any(dim=1, keepdim=True)
     features = lines & ((landmark_map - oval).abs() > HALF_A_LEVEL).any(dim=1, keepdim=True)
-    weight = torch.where(face, on_face, 1.0)
+    weight = torch.where(_near(lines, side, FACE_MARGIN), on_face, 1.0)
     return torch.where(_near(features, side, FEATURE_MARGIN), on_features, weight)
 
 
