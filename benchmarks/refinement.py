@@ -1,7 +1,7 @@
-"""What image-space refinement does to a finished head: `python benchmarks/refinement.py HEAD PICTURE [--steps 120]`.
+"""What image-space refinement does to a head: `python benchmarks/refinement.py HEAD PICTURE [--steps 120]`.
 
-The colours of the head are gone on with twice, for as many steps each: by its texture stage at its last noise levels,
-and by its refinement. The table says how far the frozen prior's noise prediction is off on views of a turntable, with
+The colours of the head are gone on with twice: for some steps by its texture stage at its last noise levels, and by the
+refinement of the preset `embedded`. Best is a head without refinement, `--set refinement.steps=0`. The table says how far the frozen prior's noise prediction is off on views of a turntable, with
 noise that is the same for all three heads: a prior is the less mistaken, the more a picture is like those it knows. The
 picture shows the head before, after more texture, and after refinement, a row each.
 """
@@ -23,9 +23,10 @@ from headartist.export import save_png
 from headartist.export.pictures import draw_pair
 from headartist.heads import load_template
 from headartist.loss_config import Refine
+from headartist.presets import EMBEDDED
 from headartist.priors import load_prior
 from headartist.render.light import draw_lamps, lit
-from headartist.schedules import Constant, Linear
+from headartist.schedules import Constant
 from headartist.trainer import make_optimiser, train_step
 
 VIEWS, SIZE = 8, 192
@@ -50,12 +51,12 @@ def errors(scene: Scene, stage: Stage) -> list[float]:
 
 
 def go_on(scene: Scene, stage: Stage) -> float:
-    """Train the scene's avatar by a stage; returns seconds a step."""
+    """Train the scene's avatar by a stage; returns the seconds that took."""
     generator, optimiser = torch.Generator().manual_seed(1), make_optimiser(scene.avatar, stage)
     started = time.perf_counter()
     for step in range(stage.steps):
         train_step(scene, stage, step, optimiser, generator)
-    return (time.perf_counter() - started) / max(stage.steps, 1)
+    return time.perf_counter() - started
 
 
 def colours(avatar: TrainableAvatar) -> torch.Tensor:
@@ -77,20 +78,17 @@ def main() -> None:
     config = load_head(arguments.head).config
     texture = next(s for s in config.stages if s.trains == ("colour",) and not isinstance(s.loss, Refine))
     texture = replace(texture, steps=arguments.steps, t_max=Constant(texture.t_max(max(texture.steps - 1, 0))))
-    refinement = next(stage for stage in config.stages if isinstance(stage.loss, Refine))
-    highest, lowest = refinement.t_max(0), refinement.t_max(max(refinement.steps - 1, 0))
-    falling = Linear(highest, lowest, begin=0, end=arguments.steps)
-    refinement = replace(refinement, steps=arguments.steps, t_max=falling)
+    refinement = next(stage for stage in EMBEDDED.stages if isinstance(stage.loss, Refine))
     prior, template = load_prior(config.prior.model), load_template(config.template)
     embed_texts(config, prior)
 
-    print(f"| {arguments.steps} steps of | s a step | {' | '.join(f'error at t = {level:g}' for level in LEVELS)} |")
-    print(f"|---|---|{'---|' * len(LEVELS)}")
+    print(f"| gone on with by | steps | s | {' | '.join(f'error at t = {level:g}' for level in LEVELS)} |")
+    print(f"|---|---|---|{'---|' * len(LEVELS)}")
     rows = []
-    for name, stage in (("none", replace(texture, steps=0)), ("texture", texture), ("refinement", refinement)):
+    for name, stage in (("nothing", replace(texture, steps=0)), ("texture", texture), ("refinement", refinement)):
         scene = Scene(config, load_head(arguments.head).avatar, template, prior, torch.device("cpu"))
         seconds = go_on(scene, stage)
-        print(f"| {name} | {seconds:.3f} | {' | '.join(f'{error:.3f}' for error in errors(scene, texture))} |")
+        print(f"| {name} | {stage.steps} | {seconds:.0f} | {' | '.join(f'{error:.3f}' for error in errors(scene, texture))} |")
         rows.append(colours(scene.avatar))
     save_png(arguments.picture, torch.cat(rows, dim=1))
 

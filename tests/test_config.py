@@ -166,6 +166,8 @@ MISTAKES = {
     "geometry.loss.cfg_scale=1e999": "geometry.loss.cfg_scale must be a finite number (got inf).",
     "texture.loss=Refine(7.5, -1)": "The weight perceptual must not be negative (got -1).",
     "texture.loss=Refine(7.5, x0_steps=0)": "x0_steps must be at least 1 (got 0).",
+    "texture.loss=Refine(7.5, fits=0)": "fits must be at least 1 (got 0).",
+    "texture.loss=Refine(7.5, facing=-1)": "The power facing must not be negative (got -1).",
     "geometry.draws=normals": "geometry.draws cannot be 'normals': did you mean 'normal'?",
     "texture.draws=normal": ("Stage texture trains colour but draws normal, where no colour is seen: use draws=rgb."),
     "geometry.background=1,2": "geometry.background takes 3 values (got 2).",

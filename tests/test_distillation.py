@@ -1,6 +1,6 @@
 """The laws of score distillation, on priors whose predictions can be written down."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -159,6 +159,12 @@ def test_perp_neg_takes_nothing_from_the_text_and_leaves_the_other_predictions()
     assert (inner(change, change) > 1).all()
     assert torch.equal(found.uncond, predicted.uncond)
     assert torch.equal(found.plain, predicted.plain)
+
+
+def test_perp_neg_leaves_the_landmarks_their_part():
+    predicted = replace(noises(), blind=noises(seed=7).cond)
+    found = perp_neg(predicted, WEIGHT)
+    torch.testing.assert_close(found.cond - found.blind, predicted.cond - predicted.blind)
 
 
 def test_perp_neg_moves_away_from_what_is_not_the_text():

@@ -1,5 +1,7 @@
 """One contract for every prior, whatever it was made of."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
@@ -114,6 +116,19 @@ def test_text_and_landmarks_both_matter(prior):
     assert (noise.cond - other.cond).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_the_blind_prediction_is_the_texts_before_a_black_map_and_changes_no_other(prior, views):
+    z_t, t, conditions = random_inputs(prior, views)
+    asked = prior.predict_noise(z_t, t, replace(conditions, blind=True))
+    black = replace(conditions, landmark_map=torch.zeros_like(conditions.landmark_map))
+    torch.testing.assert_close(asked.blind, prior.predict_noise(z_t, t, black).cond, rtol=1e-4, atol=1e-5)
+    usual = prior.predict_noise(z_t, t, conditions)
+    assert usual.blind is None
+    for name in ("cond", "uncond", "plain"):
+        torch.testing.assert_close(getattr(asked, name), getattr(usual, name), rtol=1e-4, atol=1e-5)
+    assert (asked.blind - asked.cond).abs().max() > 1e-3
+
+
 def test_predictions_carry_no_graph(prior):
     z_t, t, conditions = random_inputs(prior)
     noise = prior.predict_noise(z_t.requires_grad_(), t, conditions)
@@ -180,3 +195,12 @@ def test_a_text_that_is_too_long_is_cut_aloud(tiny_prior_folder):
 def test_guided_extrapolates_elementwise():
     cond, uncond = torch.full((1, 4, 2, 2), 3.0), torch.full((1, 4, 2, 2), 1.0)
     assert torch.equal(Noise(cond, uncond, cond).guided(100.0), torch.full_like(cond, 201.0))
+
+
+def test_landmarks_guide_away_from_the_blind_prediction():
+    cond, uncond, blind = (torch.full((1, 4, 2, 2), value) for value in (3.0, 1.0, 2.5))
+    noise = Noise(cond, uncond, cond, blind=blind)
+    assert torch.equal(noise.guided(2.0, 5.0), torch.full_like(cond, 1 + 2 * 2 + 4 * 0.5))
+    assert torch.equal(noise.guided(2.0, 1.0), noise.guided(2.0))
+    with pytest.raises(HeadArtistError, match="does not answer without its landmarks: use landmark_scale=1"):
+        Noise(cond, uncond, cond).guided(2.0, 5.0)

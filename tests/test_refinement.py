@@ -16,7 +16,7 @@ from headartist.errors import HeadArtistError
 from headartist.loss_config import Refine
 from headartist.presets import PAPER, SMOKE
 from headartist.priors import Conditions, Noise, load_prior
-from headartist.refinement import LEAST_SIGNAL, denoised, feature_distance, lpips_network, refine
+from headartist.refinement import LEAST_SIGNAL, clean_picture, denoised, difference, feature_distance, lpips_network
 from headartist.schedules import Constant, Linear
 from known_priors import CLOCK, GaussianPrior, LinearPrior, draws, image_gradient
 from test_trainer import TEXTURE, _folder, _run, _scene
@@ -41,6 +41,12 @@ class SeeingPrior(KnowingPrior):
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:
         return image, self.encode(image)
+
+
+def refine(prior, image: Tensor, conditions: Conditions, t: Tensor, noise: Tensor, **knobs) -> Tensor:
+    """One step's loss, as the trainer has it."""
+    compare = {name: knobs.pop(name) for name in ("perceptual", "features", "weight") if name in knobs}
+    return difference(prior, image, clean_picture(prior, image, conditions, t, noise, **knobs), **compare)
 
 
 def pictures(prior: LinearPrior, seed: int = 3) -> Tensor:
@@ -96,6 +102,15 @@ def test_what_the_latent_cannot_hold_is_seen_in_the_picture():
     assert gradient[..., 2:, 2:].abs().max() < 1e-10
 
 
+def test_pixels_count_by_their_weight():
+    known = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    prior, (image, t, noise, conditions) = KnowingPrior(known=known), draws()
+    weight = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    loss = refine(prior, image, conditions, t, noise, cfg_scale=7.5, weight=weight)
+    missing = image.detach() - prior.decode(known)
+    torch.testing.assert_close(image_gradient(loss, image), 2 * weight * missing / missing.numel())
+
+
 def test_pictures_are_compared_at_the_priors_size():
     known = torch.full((1, 3, 4, 4), 0.25, dtype=torch.float64)
     prior, (_, t, noise, conditions) = KnowingPrior(known=known), draws()
@@ -128,7 +143,8 @@ def test_one_step_is_the_estimate_of_one_prediction_and_more_steps_come_closer()
     conditional_mean = mean + 0.25 * signal.sqrt() / (0.25 * signal + 1 - signal) * (z_t - signal.sqrt() * mean)
     torch.testing.assert_close(denoised(prior, z_t, t, conditions, 7.5), conditional_mean)
     flowed = mean + 0.5 * (z_t - signal.sqrt() * mean) / (0.25 * signal + 1 - signal).sqrt()
-    errors = [float((denoised(prior, z_t, t, conditions, 7.5, steps) - flowed).norm()) for steps in (1, 4, 16, 64)]
+    estimates = [denoised(prior, z_t, t, conditions, 7.5, steps=steps) for steps in (1, 4, 16, 64)]
+    errors = [float((estimate - flowed).norm()) for estimate in estimates]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.1 * errors[0]
 
@@ -275,6 +291,23 @@ def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
     torch.testing.assert_close(
         scene.avatar.colour_at(torch.zeros(1, 3))[0].detach(), wanted.expand(3), rtol=0, atol=0.02
     )
+
+
+def test_one_set_of_estimates_is_fitted_by_many_steps_of_a_few_views_each(tmp_path):
+    loss = Refine(cfg_scale=1.0, perceptual=0.0, landmark_scale=3.0, facing=2.0, fits=7, fit_views=3)
+    stage = replace(TEXTURE, name="refinement", loss=loss, steps=2, views=5, lit=True)
+    scene = _scene()
+    scene = replace(scene, config=replace(scene.config, stages=(stage,), view_text="none"))
+    _run(scene, _folder(tmp_path))
+    assert [len(z_t) for z_t, _, _ in scene.prior.asked] == [5, 5]
+    assert all(shown.blind for _, _, shown in scene.prior.asked)
+    assert [len(cameras) for cameras in scene.avatar.seen] == [3] * 14
+    first, second = (
+        {azimuth for cameras in seen for azimuth in cameras.azimuth_deg.tolist()}
+        for seen in (scene.avatar.seen[:7], scene.avatar.seen[7:])
+    )
+    assert 3 < len(first) <= 5
+    assert not first & second
 
 
 def test_the_papers_refinement_never_asks_where_there_is_no_signal():

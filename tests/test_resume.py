@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import pytest
 from headartist import generate
 from headartist.config import Config
 from headartist.folder import HeadFolder
+from headartist.loss_config import Refine
+from headartist.presets import EMBEDDED
 from small_run import PROMPT, small_config
 
 STEPS = 12
+STAGES = ("geometry", "texture", "refinement")
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a run that has torch imported already")
 
@@ -28,6 +32,15 @@ def _start(config: Config, folder: HeadFolder) -> ForkProcess:
     )
     process.start()
     return process
+
+
+def _refined(config: Config) -> Config:
+    """The config with the embedded preset's refinement made small."""
+    refinement = EMBEDDED.stages[2]
+    assert isinstance(refinement.loss, Refine)
+    loss = replace(refinement.loss, x0_steps=1, fits=2, fit_views=1)
+    small = replace(refinement, loss=loss, steps=STEPS, render_size=32, views=2)
+    return replace(config, stages=(*config.stages, small))
 
 
 def _steps(folder: HeadFolder) -> list[tuple[str, int]]:
@@ -43,18 +56,18 @@ def _kill_after(process: ForkProcess, folder: HeadFolder, row: tuple[str, int]) 
     assert process.exitcode == -signal.SIGKILL, f"the run ended before {row}"
 
 
-def test_a_run_killed_in_geometry_and_in_texture_ends_in_the_same_head(
+def test_a_run_killed_in_each_of_its_stages_ends_in_the_same_head(
     tmp_path: Path, tiny_prior_folder: Callable[[str], Path]
 ):
-    config = small_config(tiny_prior_folder("sd21"), steps=STEPS, checkpoint_every=3)
+    config = _refined(small_config(tiny_prior_folder("sd21"), steps=STEPS, checkpoint_every=3))
     unbroken, broken = HeadFolder(tmp_path / "unbroken"), HeadFolder(tmp_path / "broken")
     generate(PROMPT, config, out=unbroken.path, progress=False)
 
-    for stage in ("geometry", "texture"):
+    for stage in STAGES:
         _kill_after(_start(config, broken), broken, (stage, random.randrange(1, STEPS - 3)))
         assert not broken.weights.exists()
     generate(PROMPT, config, out=broken.path, progress=False)
 
     assert broken.weights.read_bytes() == unbroken.weights.read_bytes()
-    assert _steps(broken) == [(stage, step) for stage in ("geometry", "texture") for step in range(STEPS)]
+    assert _steps(broken) == [(stage, step) for stage in STAGES for step in range(STEPS)]
     assert (broken.path / "head.glb").read_bytes() == (unbroken.path / "head.glb").read_bytes()

@@ -97,4 +97,5 @@ class ToyPrior:
         others = None
         if conditions.others is not None:
             others = torch.stack([towards(text) for text in conditions.others.text])
-        return Noise(towards(conditions.text), towards(conditions.negative), towards(plain), others)
+        blind = towards(conditions.text) if conditions.blind else None
+        return Noise(towards(conditions.text), towards(conditions.negative), towards(plain), others, blind)

@@ -89,6 +89,7 @@ def conditions_of(scene: Scene, stage: Stage, cameras: Cameras) -> Conditions:
         plain=plain if wants_plain else None,
         landmark_map=landmarks,
         others=others,
+        blind=landmarks is not None and isinstance(stage.loss, Refine) and stage.loss.landmark_scale != 1,
     )
 
 

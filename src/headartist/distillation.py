@@ -102,7 +102,10 @@ def perp_neg(predicted: Noise, weight: Float[Tensor, "n b"]) -> Noise:
     everywhere = (-3, -2, -1)
     length = text.square().sum(everywhere, keepdim=True).clamp(min=torch.finfo(text.dtype).tiny)
     away = away - (away * text).sum(everywhere, keepdim=True) / length * text
-    return replace(predicted, cond=predicted.cond + (weight[..., None, None, None] * away).sum(0))
+    shift = (weight[..., None, None, None] * away).sum(0)
+    # What tells the landmarks' part from the text's stays the difference it was.
+    blind = None if predicted.blind is None else predicted.blind + shift
+    return replace(predicted, cond=predicted.cond + shift, blind=blind)
 
 
 def add_noise(

@@ -34,6 +34,13 @@ class Refine:
         relative: compare with the picture plus what the estimate decodes to and the picture's own latent does not, so
             that a small decoder's error moves nothing; costs one decoding more.
         features: of the prior's own encoder, or "lpips": of VGG-16, where the user has the package and its weights.
+        landmark_scale: how much the estimate is guided by the landmarks, as W by the text; 1 is not, and otherwise one
+            prediction more is asked for, without them.
+        facing: pixels count by the cosine between surface and line of sight to this power, so that every place is
+            coloured by the views that see it best; 0 counts all alike, the background too.
+        fits: optimiser steps towards the estimates of one step, which cost far more. With more than one, each takes
+            `fit_views` of the step's views, drawn at random: what the estimates of many views agree on stays.
+        fit_views: see `fits`.
     """
 
     cfg_scale: float = 7.5
@@ -41,12 +48,19 @@ class Refine:
     x0_steps: int = 1
     relative: bool = False
     features: Features = "prior"
+    landmark_scale: float = 1.0
+    facing: float = 0.0
+    fits: int = 1
+    fit_views: int = 2
 
     def __post_init__(self) -> None:
         if not self.perceptual >= 0:
             raise HeadArtistError(f"The weight perceptual must not be negative (got {self.perceptual:g}).")
-        if self.x0_steps < 1:
-            raise HeadArtistError(f"x0_steps must be at least 1 (got {self.x0_steps}).")
+        if not self.facing >= 0:
+            raise HeadArtistError(f"The power facing must not be negative (got {self.facing:g}).")
+        for name in ("x0_steps", "fits", "fit_views"):
+            if getattr(self, name) < 1:
+                raise HeadArtistError(f"{name} must be at least 1 (got {getattr(self, name)}).")
 
 
 Loss = Ssd | Sds | Refine

@@ -21,7 +21,7 @@ from headartist.priors.prior import Conditions, PerceptivePrior, ScorePrior, res
 LEAST_SIGNAL = 1e-3  # of alpha_bar: below it an estimate of the clean latent is the prior's error, hugely enlarged
 
 
-def refine(
+def clean_picture(
     prior: ScorePrior,
     image: Float[Tensor, "b 3 h w"],
     conditions: Conditions,
@@ -29,16 +29,14 @@ def refine(
     noise: Float[Tensor, "b c y x"],
     *,
     cfg_scale: float,
-    perceptual: float = 0.0,
+    landmark_scale: float = 1.0,
     x0_steps: int = 1,
     relative: bool = False,
-    features: Features = "prior",
-) -> Float[Tensor, ""]:
-    """`mean((x - x_hat)^2) + perceptual * d(x, x_hat)` with `x_hat = decode(x0_hat)`, which carries no gradient.
+) -> Float[Tensor, "b 3 size size"]:
+    """What the prior makes of pictures x, at its own size and without gradient: `x_hat = decode(x0_hat)`.
 
     With `relative`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
-    drift, and a small one's colours are always a little off. Pictures are compared at the prior's own size; `d` is
-    `feature_distance` or `lpips_distance`.
+    drift, and a small one's colours are always a little off.
 
     Args:
         prior: the frozen prior.
@@ -47,25 +45,47 @@ def refine(
         t: the diffusion step of each view; steps that leave no signal count as the last that does.
         noise: the standard normal draw that noises the latent of x.
         cfg_scale: W.
-        perceptual: weight of the distance of features; 0 costs nothing.
+        landmark_scale: how much the landmarks guide the estimate; other than 1 it wants `conditions.blind`.
         x0_steps: denoising steps of the estimate.
         relative: leave out what encoding and decoding alone do to the picture.
+    """
+    with torch.no_grad():
+        picture = resized(image, prior.picture_size)
+        t = t.clamp(max=int((prior.alpha_bar >= LEAST_SIGNAL).sum()) - 1)
+        z = prior.encode(picture)
+        z_t = add_noise(z, noise, t, prior.alpha_bar)
+        x0 = denoised(prior, z_t, t, conditions, cfg_scale, landmark_scale, steps=x0_steps)
+        # As in distillation: an entry that a half-precision prior lost moves nothing.
+        finite = x0.isfinite()
+        target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
+        return (picture + target - prior.decode(z)).clamp(0, 1) if relative else target
+
+
+def difference(
+    prior: ScorePrior,
+    image: Float[Tensor, "b 3 h w"],
+    target: Float[Tensor, "b 3 size size"],
+    *,
+    perceptual: float = 0.0,
+    features: Features = "prior",
+    weight: Float[Tensor, "b 1 h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """`mean(w (x - x_hat)^2) + perceptual * d(x, x_hat)`, at the prior's size.
+
+    Args:
+        prior: whose size that is, and whose features d compares.
+        image: the pictures x.
+        target: `clean_picture` of them.
+        perceptual: weight of the distance of features, `feature_distance` or `lpips_distance`; 0 costs nothing.
         features: whose features d compares.
+        weight: w, how much each pixel counts; None is 1.
 
     Raises:
         HeadArtistError: when features are wanted of a prior that has none, or LPIPS cannot be had.
     """
     picture = resized(image, prior.picture_size)
-    with torch.no_grad():
-        t = t.clamp(max=int((prior.alpha_bar >= LEAST_SIGNAL).sum()) - 1)
-        z = prior.encode(picture)
-        x0 = denoised(prior, add_noise(z, noise, t, prior.alpha_bar), t, conditions, cfg_scale, x0_steps)
-        # As in distillation: an entry that a half-precision prior lost moves nothing.
-        finite = x0.isfinite()
-        target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
-        if relative:
-            target = (picture + target - prior.decode(z)).clamp(0, 1)
-    loss = (picture - target).square().mean()
+    error = (picture - target).square()
+    loss = error.mean() if weight is None else (resized(weight, prior.picture_size) * error).mean()
     if not perceptual:
         return loss
     match features:
@@ -83,13 +103,14 @@ def denoised(
     t: Int[Tensor, "b"],
     conditions: Conditions,
     cfg_scale: float,
+    landmark_scale: float = 1.0,
     steps: int = 1,
 ) -> Float[Tensor, "b c y x"]:
     """The clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
     x0 = z_t
     for k in range(steps):
         now = t * (steps - k) // steps
-        eps = predict(prior, z_t, now, conditions).guided(cfg_scale)
+        eps = predict(prior, z_t, now, conditions).guided(cfg_scale, landmark_scale)
         x0 = x0_estimate(z_t, eps, now, prior.alpha_bar)
         z_t = add_noise(x0, eps, t * (steps - k - 1) // steps, prior.alpha_bar)
     return x0

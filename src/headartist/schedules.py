@@ -1,4 +1,4 @@
-"""Schedules: numbers that may change during a stage, as pure functions of its step."""
+"""Schedules: numbers that may change during a stage, as pure functions of its step, or of a point within one."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Constant:
 
     value: float
 
-    def __call__(self, step: int) -> float:  # noqa: ARG002 - all schedules are called alike
+    def __call__(self, step: int | float) -> float:  # noqa: ARG002 - all schedules are called alike
         """The value at `step`."""
         return self.value
 
@@ -32,7 +32,7 @@ class Linear:
                 "use Step(before, after, at) for a jump."
             )
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int | float) -> float:
         """The value at `step`; the two ends are met exactly."""
         if step <= self.begin:
             return self.first
@@ -53,7 +53,7 @@ class Step:
         if self.at < 0:
             raise HeadArtistError(f"Step needs at >= 0 (got at={self.at}): steps are counted from 0.")
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int | float) -> float:
         """The value at `step`."""
         return self.before if step < self.at else self.after
 

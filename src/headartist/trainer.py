@@ -6,6 +6,7 @@ resumed equals the unbroken run, bit for bit on the CPU.
 
 import time
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from typing import assert_never
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from headartist.avatars.avatar import TrainableAvatar
+from headartist.cameras import Cameras
 from headartist.checkpoint import Progress, load_checkpoint, save_checkpoint, save_head
 from headartist.conditions import Scene, conditions_of, draw_cameras, latent_of, picture_of
 from headartist.config import Stage
@@ -25,10 +27,10 @@ from headartist.folder import HeadFolder
 from headartist.geometry.mesh import laplacian_energy, normal_consistency
 from headartist.interrupts import Interrupt, deferred_interrupts
 from headartist.loss_config import Refine, Sds, Ssd
-from headartist.priors.prior import Conditions
-from headartist.refinement import refine
+from headartist.priors.prior import Conditions, ScorePrior
+from headartist.refinement import clean_picture, difference
 from headartist.render.frame import Frame
-from headartist.render.light import draw_lamps, lit
+from headartist.render.light import Lamps, draw_lamps, lit
 
 _SHAPE = frozenset({"sdf", "offset"})
 BETAS, EPS = (0.9, 0.99), 1e-15  # of the released code
@@ -110,27 +112,93 @@ def train_step(
         HeadArtistError: when there is no surface left, or a gradient is not finite.
     """
     _require_surface(scene, stage, step)
-    # Draws, in this order always: views, noise levels, noise, lamps.
+    prior = scene.prior
+    # Draws, in this order always: views, noise levels, noise, lamps, and what a refinement fits first.
     cameras = draw_cameras(scene.config.views, stage.views, generator)
-    clock = len(scene.prior.alpha_bar)
+    clock = len(prior.alpha_bar)
     t_min, t_max = stage.t_min(step), stage.t_max(step)
     levels = t_min + (t_max - t_min) * torch.rand(stage.views, generator=generator)
     t = (levels * clock).long().clamp(max=clock - 1).to(scene.device)
-    noise = torch.randn(stage.views, *scene.prior.latent_shape, generator=generator).to(scene.device)
+    noise = torch.randn(stage.views, *prior.latent_shape, generator=generator).to(scene.device)
+    lamps = draw_lamps(stage.views, generator) if stage.lit else None
 
+    draw = partial(_draw, scene, stage, cameras.to(scene.device), lamps)
+    descend = partial(_descend, scene, stage, optimiser)
+    conditions = conditions_of(scene, stage, cameras)
+    match stage.loss:
+        case Ssd(cfg_scale, anchor):
+            z = latent_of(stage, draw(), prior)
+            return descend(step, ssd(prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor))
+        case Sds(cfg_scale):
+            z = latent_of(stage, draw(), prior)
+            return descend(step, sds(prior, z, conditions, t, noise, cfg_scale=cfg_scale))
+        case Refine(fits=1) as loss:
+            frame = draw()
+            target = _wanted(scene, stage, loss, frame, conditions, t, noise)
+            return descend(step, _missing(prior, stage, loss, frame, target))
+        case Refine() as loss:
+            with torch.no_grad():
+                target = _wanted(scene, stage, loss, draw(), conditions, t, noise)
+            for fit in range(loss.fits):
+                rows = torch.randperm(stage.views, generator=generator)[: loss.fit_views]
+                row = descend(step + fit / loss.fits, _missing(prior, stage, loss, draw(rows), target[rows]))
+            return row
+        case _:
+            assert_never(stage.loss)
+
+
+def _draw(scene: Scene, stage: Stage, cameras: Cameras, lamps: Lamps | None, rows: Tensor | None = None) -> Frame:
+    """The avatar as the stage sees it, from all cameras or from those of some rows."""
+    if rows is not None:
+        cameras, lamps = cameras[rows.to(scene.device)], lamps and lamps[rows]
     background = torch.tensor(stage.background, device=scene.device)
-    frame = scene.avatar.render(cameras.to(scene.device), stage.render_size, background, colour=stage.draws == "rgb")
-    if stage.lit:
-        frame = lit(frame, draw_lamps(stage.views, generator), background)
-    distilled = _judged(scene, stage, frame, conditions_of(scene, stage, cameras), t, noise)
-    roughness, energies = smoothness(scene.avatar, stage, step)
+    frame = scene.avatar.render(cameras, stage.render_size, background, colour=stage.draws == "rgb")
+    return lit(frame, lamps, background) if lamps else frame
 
+
+def _wanted(
+    scene: Scene, stage: Stage, loss: Refine, frame: Frame, conditions: Conditions, t: Tensor, noise: Tensor
+) -> Float[Tensor, "b 3 size size"]:
+    """What a refinement wants a frame to look like."""
+    return clean_picture(
+        scene.prior,
+        picture_of(stage, frame),
+        conditions,
+        t,
+        noise,
+        cfg_scale=loss.cfg_scale,
+        landmark_scale=loss.landmark_scale if conditions.blind else 1.0,
+        x0_steps=loss.x0_steps,
+        relative=loss.relative,
+    )
+
+
+def _missing(
+    prior: ScorePrior, stage: Stage, loss: Refine, frame: Frame, target: Float[Tensor, "b 3 size size"]
+) -> Float[Tensor, ""]:
+    """How far a frame is from what a refinement wants."""
+    weight = None
+    if loss.facing:
+        weight = (frame.opacity * frame.normal[:, 2:].clamp(min=0) ** loss.facing).detach()
+    picture = picture_of(stage, frame)
+    return difference(prior, picture, target, perceptual=loss.perceptual, features=loss.features, weight=weight)
+
+
+def _descend(
+    scene: Scene, stage: Stage, optimiser: torch.optim.Optimizer, step: int | float, distilled: Float[Tensor, ""]
+) -> dict[str, float]:
+    """Take one optimiser step down a loss and the surface's energies; returns what is worth writing down.
+
+    Raises:
+        HeadArtistError: a gradient is not finite.
+    """
+    roughness, energies = smoothness(scene.avatar, stage, step)
     optimiser.zero_grad(set_to_none=True)
     (distilled + roughness).backward()
     norm = _gradient_norm(optimiser)
     if not isfinite(norm):
         raise HeadArtistError(
-            f"Step {step} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
+            f"Step {int(step)} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
             f"{stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
         )
     for group in optimiser.param_groups:
@@ -139,35 +207,7 @@ def train_step(
     return {"loss": float(distilled.detach()), "grad_norm": norm, **energies}
 
 
-def _judged(
-    scene: Scene, stage: Stage, frame: Frame, conditions: Conditions, t: Tensor, noise: Tensor
-) -> Float[Tensor, ""]:
-    """The stage's loss of a frame."""
-    prior = scene.prior
-    match stage.loss:
-        case Ssd(cfg_scale, anchor):
-            z = latent_of(stage, frame, prior)
-            return ssd(prior, z, conditions, t, noise, cfg_scale=cfg_scale, anchor=anchor)
-        case Sds(cfg_scale):
-            return sds(prior, latent_of(stage, frame, prior), conditions, t, noise, cfg_scale=cfg_scale)
-        case Refine(cfg_scale, perceptual, x0_steps, relative, features):
-            return refine(
-                prior,
-                picture_of(stage, frame),
-                conditions,
-                t,
-                noise,
-                cfg_scale=cfg_scale,
-                perceptual=perceptual,
-                x0_steps=x0_steps,
-                relative=relative,
-                features=features,
-            )
-        case _:
-            assert_never(stage.loss)
-
-
-def smoothness(avatar: TrainableAvatar, stage: Stage, step: int) -> tuple[Tensor | float, dict[str, float]]:
+def smoothness(avatar: TrainableAvatar, stage: Stage, step: int | float) -> tuple[Tensor | float, dict[str, float]]:
     """The weighted sum of the surface's energies (supplement D), and each energy without its weight."""
     weights = stage.regularisers.normal_consistency(step), stage.regularisers.laplacian(step)
     if not any(weights):

@@ -1,7 +1,6 @@
 """Judging a prior: does it obey text and landmarks on heads it never saw, and what do its samples look like?"""
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,22 +88,16 @@ def sample(
 ) -> Tensor:
     """Pictures in [0, 1] for texts and landmark maps (one each), by deterministic DDIM from one shared noise.
 
-    A `landmark_scale` above 1 guides by the landmarks too: away from what the text alone would give, at the price of
-    a second prediction under a black map, as some were in training.
+    A `landmark_scale` above 1 guides by the landmarks too: away from what the text alone would give.
     """
     negative = prior.embed((", ".join(NEGATIVE_WORDS),)).expand(len(texts), -1, -1)
-    conditions = Conditions(prior.embed(tuple(texts)), negative, None, marks)
-    blind = replace(conditions, landmark_map=torch.zeros_like(marks))
+    conditions = Conditions(prior.embed(tuple(texts)), negative, None, marks, blind=landmark_scale != 1)
     shape = (1, *prior.latent_shape)
     z = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).repeat(len(texts), 1, 1, 1)
     # The last step has no signal left under zero terminal SNR, where noise and picture cannot be told apart.
     times = torch.linspace(len(prior.alpha_bar) - 2, 0, steps + 1).long()
     for now, then in itertools.pairwise(times):
-        predicted = prior.predict_noise(z, now.expand(len(texts)), conditions)
-        noise = predicted.guided(cfg_scale)
-        if landmark_scale != 1:
-            unmarked = prior.predict_noise(z, now.expand(len(texts)), blind).cond
-            noise = noise + (landmark_scale - 1) * (predicted.cond - unmarked)
+        noise = prior.predict_noise(z, now.expand(len(texts)), conditions).guided(cfg_scale, landmark_scale)
         signal, goal = prior.alpha_bar[now], prior.alpha_bar[then]
         x0 = x0_estimate(z, noise, now.expand(len(texts)), prior.alpha_bar).clamp(-12, 12)
         noise = (z - signal.sqrt() * x0) / (1 - signal).sqrt()

@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from headartist.errors import HeadArtistError
+
 
 def resized(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c y x"]:
     """Pictures at `size` pixels a side, differentiably, without aliasing; those that have it are handed back as is."""
@@ -42,6 +44,7 @@ class Conditions:
             not wanted, and then it costs nothing.
         landmark_map: the landmark picture c_L in [0, 1]; None for a prior without landmarks.
         others: texts of other views, whose predictions are wanted too.
+        blind: whether the text's prediction without landmarks is wanted too, to guide by them.
     """
 
     text: Float[Tensor, "b k d"]
@@ -49,19 +52,38 @@ class Conditions:
     plain: Float[Tensor, "b k d"] | None
     landmark_map: Float[Tensor, "b 3 h w"] | None
     others: OtherViews | None = None
+    blind: bool = False
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise predictions for one noised latent: under the text, the negative, the plain and the others' texts."""
+    """The noise predictions for one noised latent: under the text, the negative, the plain and the others' texts.
+
+    `blind` is that under the text without landmarks.
+    """
 
     cond: Float[Tensor, "b c h w"]
     uncond: Float[Tensor, "b c h w"]
     plain: Float[Tensor, "b c h w"]
     others: Float[Tensor, "n b c h w"] | None = None
+    blind: Float[Tensor, "b c h w"] | None = None
 
-    def guided(self, cfg_scale: float) -> Float[Tensor, "b c h w"]:
-        """Classifier-free guidance `uncond + cfg_scale (cond - uncond)`; 1 is `cond` and 0 is `uncond`, exactly."""
+    def guided(self, cfg_scale: float, landmark_scale: float = 1.0) -> Float[Tensor, "b c h w"]:
+        """Classifier-free guidance by the text, `uncond + cfg_scale (cond - uncond)`; 1 is `cond` and 0 is `uncond`.
+
+        Beyond 1, `landmark_scale` guides by the landmarks too: it adds `(landmark_scale - 1) (cond - blind)`.
+
+        Raises:
+            HeadArtistError: guidance by landmarks, but the prior said nothing of how it would do without.
+        """
+        guided = self._guided_by_text(cfg_scale)
+        if landmark_scale == 1:
+            return guided
+        if self.blind is None:
+            raise HeadArtistError("The prior does not answer without its landmarks: use landmark_scale=1.")
+        return guided + (landmark_scale - 1) * (self.cond - self.blind)
+
+    def _guided_by_text(self, cfg_scale: float) -> Float[Tensor, "b c h w"]:
         if cfg_scale == 1:
             return self.cond
         if cfg_scale == 0:

@@ -147,6 +147,8 @@ class StableDiffusionPrior:
             texts.append(conditions.plain)
         if conditions.others is not None:
             texts += conditions.others.text
+        if conditions.blind:
+            texts.append(conditions.text)
         copies = len(texts)
         inputs = z_t.to(self.dtype).repeat(copies, 1, 1, 1), t.repeat(copies)
         features = torch.cat(texts).to(self.dtype)
@@ -154,17 +156,22 @@ class StableDiffusionPrior:
             *inputs,
             encoder_hidden_states=features,
             return_dict=False,
-            **self._residuals(inputs, features, conditions.landmark_map, copies),
+            **self._residuals(inputs, features, conditions, copies),
         )[0]
         noises = [self._as_noise(part.float(), z_t.float(), t) for part in predicted.chunk(copies)]
         cond, uncond, *rest = noises
         plain = cond if conditions.plain is None else rest.pop(0)
-        return Noise(cond, uncond, plain, others=torch.stack(rest) if rest else None)
+        blind = rest.pop() if conditions.blind else None
+        return Noise(cond, uncond, plain, others=torch.stack(rest) if rest else None, blind=blind)
 
     def _residuals(
-        self, inputs: tuple[Tensor, Tensor], features: Tensor, landmark_map: Tensor | None, copies: int
+        self, inputs: tuple[Tensor, Tensor], features: Tensor, conditions: Conditions, copies: int
     ) -> dict[str, Any]:
-        """What the ControlNet adds to the UNet's features, as arguments of the UNet."""
+        """What the ControlNet adds to the UNet's features, as arguments of the UNet.
+
+        To be blind is to be shown a black map, as the embedded prior now and then was in its training.
+        """
+        landmark_map = conditions.landmark_map
         if self._controlnet is None:
             if landmark_map is not None:
                 raise HeadArtistError("the prior has no ControlNet to show the landmark map to: load it with one")
@@ -172,7 +179,11 @@ class StableDiffusionPrior:
         if landmark_map is None:
             raise HeadArtistError("the prior wants a landmark map: give one, or load it with controlnet 'none'")
         # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.
-        maps = landmark_map if len(landmark_map) == 1 else landmark_map.repeat(copies, 1, 1, 1)
+        maps = landmark_map
+        if len(landmark_map) > 1 or conditions.blind:
+            maps = landmark_map.repeat(copies, 1, 1, 1)
+        if conditions.blind:
+            maps[-len(landmark_map) :] = 0
         down, middle = self._controlnet(
             *inputs, encoder_hidden_states=features, controlnet_cond=maps.to(self.dtype), return_dict=False
         )

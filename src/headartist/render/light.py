@@ -28,6 +28,10 @@ class Lamps:
     towards: Float[Tensor, "b 3"]
     ambient: Float[Tensor, "b"]
 
+    def __getitem__(self, index: Tensor) -> "Lamps":
+        """Those of some of the views."""
+        return Lamps(self.towards[index], self.ambient[index])
+
 
 def draw_lamps(count: int, generator: torch.Generator) -> Lamps:
     """Random lamps before the head and above it, as most pictures of the embedded prior's data are lit."""
