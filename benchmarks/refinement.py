@@ -1,9 +1,10 @@
 """What image-space refinement does to a head: `python benchmarks/refinement.py HEAD PICTURE [--steps 120]`.
 
 The colours of the head are gone on with twice: for some steps by its texture stage at its last noise levels, and by the
-refinement of the preset `embedded`. Best is a head without refinement, `--set refinement.steps=0`. The table says how far the frozen prior's noise prediction is off on views of a turntable, with
-noise that is the same for all three heads: a prior is the less mistaken, the more a picture is like those it knows. The
-picture shows the head before, after more texture, and after refinement, a row each.
+refinement of the preset `embedded`. Best is a head that had none, by `--set refinement.steps=0`. The table says how far
+the frozen prior's noise prediction is off on views of a turntable, with noise that is the same for all three heads: a
+prior is the less mistaken, the more a picture is like those it knows. The picture shows the head before, after more
+texture, and after refinement, a row each.
 """
 
 import argparse
@@ -88,7 +89,8 @@ def main() -> None:
     for name, stage in (("nothing", replace(texture, steps=0)), ("texture", texture), ("refinement", refinement)):
         scene = Scene(config, load_head(arguments.head).avatar, template, prior, torch.device("cpu"))
         seconds = go_on(scene, stage)
-        print(f"| {name} | {stage.steps} | {seconds:.0f} | {' | '.join(f'{error:.3f}' for error in errors(scene, texture))} |")
+        figures = " | ".join(f"{error:.3f}" for error in errors(scene, texture))
+        print(f"| {name} | {stage.steps} | {seconds:.0f} | {figures} |")
         rows.append(colours(scene.avatar))
     save_png(arguments.picture, torch.cat(rows, dim=1))
 
