@@ -28,7 +28,8 @@ from headartist.presets import EMBEDDED
 from headartist.priors import load_prior
 from headartist.render.light import draw_lamps, lit
 from headartist.schedules import Constant
-from headartist.trainer import make_optimiser, train_step
+from headartist.step import train_step
+from headartist.trainer import make_optimiser
 
 VIEWS, SIZE = 8, 192
 LEVELS = (0.1, 0.25, 0.4)

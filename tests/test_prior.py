@@ -202,5 +202,5 @@ def test_landmarks_guide_away_from_the_blind_prediction():
     noise = Noise(cond, uncond, cond, blind=blind)
     assert torch.equal(noise.guided(2.0, 5.0), torch.full_like(cond, 1 + 2 * 2 + 4 * 0.5))
     assert torch.equal(noise.guided(2.0, 1.0), noise.guided(2.0))
-    with pytest.raises(HeadArtistError, match="does not answer without its landmarks: use landmark_scale=1"):
+    with pytest.raises(HeadArtistError, match=r"Guidance by landmarks wants `Conditions\.blind`"):
         Noise(cond, uncond, cond).guided(2.0, 5.0)

@@ -293,23 +293,6 @@ def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
     )
 
 
-def test_one_set_of_estimates_is_fitted_by_many_steps_of_a_few_views_each(tmp_path):
-    loss = Refine(cfg_scale=1.0, perceptual=0.0, landmark_scale=3.0, facing=2.0, fits=7, fit_views=3)
-    stage = replace(TEXTURE, name="refinement", loss=loss, steps=2, views=5, lit=True)
-    scene = _scene()
-    scene = replace(scene, config=replace(scene.config, stages=(stage,), view_text="none"))
-    _run(scene, _folder(tmp_path))
-    assert [len(z_t) for z_t, _, _ in scene.prior.asked] == [5, 5]
-    assert all(shown.blind for _, _, shown in scene.prior.asked)
-    assert [len(cameras) for cameras in scene.avatar.seen] == [3] * 14
-    first, second = (
-        {azimuth for cameras in seen for azimuth in cameras.azimuth_deg.tolist()}
-        for seen in (scene.avatar.seen[:7], scene.avatar.seen[7:])
-    )
-    assert 3 < len(first) <= 5
-    assert not first & second
-
-
 def test_the_papers_refinement_never_asks_where_there_is_no_signal():
     *_, refinement = PAPER.stages
     assert isinstance(refinement.loss, Refine)

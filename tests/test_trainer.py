@@ -24,7 +24,8 @@ from headartist.loss_config import Refine, Sds, Ssd
 from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import view_mix, view_word
 from headartist.schedules import Constant, Linear
-from headartist.trainer import train, train_step
+from headartist.step import train_step
+from headartist.trainer import train
 from toys import ToyAvatar, ToyPrior
 
 TEMPLATE = load_template("open")

@@ -79,8 +79,15 @@ def vsd(
 
 
 def predict(prior: ScorePrior, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
-    """What the prior predicts, moved away from other views by `perp_neg` where the conditions name some."""
+    """What the prior predicts, moved away from other views by `perp_neg` where the conditions name some.
+
+    A prior that knows nothing of `Conditions.blind` is asked again, before a black landmark map.
+    """
     predicted = prior.predict_noise(z_t, t, conditions)
+    if conditions.blind and predicted.blind is None and conditions.landmark_map is not None:
+        black = torch.zeros_like(conditions.landmark_map)
+        asked = replace(conditions, plain=None, others=None, landmark_map=black, blind=False)
+        predicted = replace(predicted, blind=prior.predict_noise(z_t, t, asked).cond)
     return predicted if conditions.others is None else perp_neg(predicted, conditions.others.weight)
 
 

@@ -34,13 +34,13 @@ class Refine:
         relative: compare with the picture plus what the estimate decodes to and the picture's own latent does not, so
             that a small decoder's error moves nothing; costs one decoding more.
         features: of the prior's own encoder, or "lpips": of VGG-16, where the user has the package and its weights.
-        landmark_scale: how much the estimate is guided by the landmarks, as W by the text; 1 is not, and otherwise one
-            prediction more is asked for, without them.
-        facing: pixels count by the cosine between surface and line of sight to this power, so that every place is
-            coloured by the views that see it best; 0 counts all alike, the background too.
+        landmark_scale: how much the landmarks guide the estimate, as W says of the text. 1 leaves it out; other values
+            take one more prediction, without landmarks; a prior without landmarks has nothing to guide by.
+        facing: pixels count by the cosine between the surface's normal and the camera's axis to this power, so that
+            every place is coloured by the views that see it best; 0 counts all alike, the background too.
         fits: optimiser steps towards the estimates of one step, which cost far more. With more than one, each takes
             `fit_views` of the step's views, drawn at random: what the estimates of many views agree on stays.
-        fit_views: see `fits`.
+        fit_views: see `fits`; all views where there are not more.
     """
 
     cfg_scale: float = 7.5

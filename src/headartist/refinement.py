@@ -18,6 +18,7 @@ from headartist.errors import HeadArtistError
 from headartist.loss_config import Features
 from headartist.priors.prior import Conditions, PerceptivePrior, ScorePrior, resized
 
+AT_ONCE = 8  # views; more would only take memory, with Stable Diffusion gigabytes of it
 LEAST_SIGNAL = 1e-3  # of alpha_bar: below it an estimate of the clean latent is the prior's error, hugely enlarged
 
 
@@ -49,16 +50,20 @@ def clean_picture(
         x0_steps: denoising steps of the estimate.
         relative: leave out what encoding and decoding alone do to the picture.
     """
+    t = t.clamp(max=int((prior.alpha_bar >= LEAST_SIGNAL).sum()) - 1)
+    targets = []
     with torch.no_grad():
-        picture = resized(image, prior.picture_size)
-        t = t.clamp(max=int((prior.alpha_bar >= LEAST_SIGNAL).sum()) - 1)
-        z = prior.encode(picture)
-        z_t = add_noise(z, noise, t, prior.alpha_bar)
-        x0 = denoised(prior, z_t, t, conditions, cfg_scale, landmark_scale, steps=x0_steps)
-        # As in distillation: an entry that a half-precision prior lost moves nothing.
-        finite = x0.isfinite()
-        target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
-        return (picture + target - prior.decode(z)).clamp(0, 1) if relative else target
+        for start in range(0, len(image), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            picture = resized(image[rows], prior.picture_size)
+            z = prior.encode(picture)
+            z_t = add_noise(z, noise[rows], t[rows], prior.alpha_bar)
+            x0 = denoised(prior, z_t, t[rows], conditions[rows], cfg_scale, landmark_scale, steps=x0_steps)
+            # As in distillation: an entry that a half-precision prior lost moves nothing.
+            finite = x0.isfinite()
+            target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
+            targets.append((picture + target - prior.decode(z)).clamp(0, 1) if relative else target)
+    return torch.cat(targets)
 
 
 def difference(
@@ -104,6 +109,7 @@ def denoised(
     conditions: Conditions,
     cfg_scale: float,
     landmark_scale: float = 1.0,
+    *,
     steps: int = 1,
 ) -> Float[Tensor, "b c y x"]:
     """The clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""

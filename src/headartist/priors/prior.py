@@ -54,6 +54,17 @@ class Conditions:
     others: OtherViews | None = None
     blind: bool = False
 
+    def __getitem__(self, rows: slice) -> "Conditions":
+        """Those of some of the views."""
+        return Conditions(
+            self.text[rows],
+            self.negative[rows],
+            None if self.plain is None else self.plain[rows],
+            None if self.landmark_map is None else self.landmark_map[rows],
+            self.others and OtherViews(self.others.text[:, rows], self.others.weight[:, rows]),
+            self.blind,
+        )
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -71,16 +82,18 @@ class Noise:
     def guided(self, cfg_scale: float, landmark_scale: float = 1.0) -> Float[Tensor, "b c h w"]:
         """Classifier-free guidance by the text, `uncond + cfg_scale (cond - uncond)`; 1 is `cond` and 0 is `uncond`.
 
-        Beyond 1, `landmark_scale` guides by the landmarks too: it adds `(landmark_scale - 1) (cond - blind)`.
+        Other than 1, `landmark_scale` guides by the landmarks too: it adds `(landmark_scale - 1) (cond - blind)`.
 
         Raises:
-            HeadArtistError: guidance by landmarks, but the prior said nothing of how it would do without.
+            HeadArtistError: guidance by landmarks, but it is not known what the prior would say without them.
         """
         guided = self._guided_by_text(cfg_scale)
         if landmark_scale == 1:
             return guided
         if self.blind is None:
-            raise HeadArtistError("The prior does not answer without its landmarks: use landmark_scale=1.")
+            raise HeadArtistError(
+                "Guidance by landmarks wants `Conditions.blind`: ask for it, or use landmark_scale=1."
+            )
         return guided + (landmark_scale - 1) * (self.cond - self.blind)
 
     def _guided_by_text(self, cfg_scale: float) -> Float[Tensor, "b c h w"]:
