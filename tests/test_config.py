@@ -167,6 +167,7 @@ MISTAKES = {
     "texture.loss=Refine(7.5, -1)": "The weight perceptual must not be negative (got -1).",
     "texture.loss=Refine(7.5, x0_steps=0)": "x0_steps must be at least 1 (got 0).",
     "texture.loss=Refine(7.5, fits=0)": "fits must be at least 1 (got 0).",
+    "texture.loss=Refine(7.5, fit_views=-1)": "fit_views must be at least 0 (got -1).",
     "texture.loss=Refine(7.5, facing=-1)": "The power facing must not be negative (got -1).",
     "geometry.draws=normals": "geometry.draws cannot be 'normals': did you mean 'normal'?",
     "texture.draws=normal": ("Stage texture trains colour but draws normal, where no colour is seen: use draws=rgb."),

@@ -1,9 +1,9 @@
-"""Show editing, refinement, seeds and a FLAME template on heads of one sentence: `python tools/edits.py`.
+"""Show editing, seeds and a FLAME template on heads of one sentence: `python tools/edits.py`.
 
-Four pictures, each row colours beside normals under a line that says what it is: `edits.png`, a head edited three times
-in a chain, with what is left of it; `refined.png`, the same head without and with its last stage; `seeds.png`, four
-seeds; `flame.png`, a head grown from a FLAME file, or from the stand-in of the tests, a person of the open head in that
-shape. Nine heads in all, minutes each on a CPU; those that are already there are only drawn again.
+Three pictures, each row colours beside normals under a line that says what it is: `edits.png`, a head edited three
+times in a chain, with what is left of it; `seeds.png`, four seeds; `flame.png`, a head grown from a FLAME file, or from
+the stand-in of the tests, a person of the open head in that shape. Eight heads in all, minutes each on a CPU; those
+that are already there are only drawn again.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from headartist.edit import default_path as edit_path
 from headartist.export.pictures import draw_pair, to_bytes
 from headartist.folder import default_path
 from headartist.identity import Likeness
-from headartist.loss_config import Refine
 from headartist.presets import preset
 
 PROMPT = "a DSLR portrait of a middle aged man with short brown hair"
@@ -38,7 +37,7 @@ CAPTION = 18  # pixels of a line of text
 
 
 def main() -> None:
-    """Make what is missing, and draw the four pictures."""
+    """Make what is missing, and draw the three pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="embedded")
     parser.add_argument("--heads", type=Path, default=Path("heads/edits"), help="folder of the Head folders")
@@ -54,7 +53,6 @@ def main() -> None:
     shown = {
         "seeds": [(f"{PROMPT}, seed {head.config.seed}", head) for head in seeds],
         "edits": edits(seeds[0]),
-        "refined": [("without refinement", without_refinement(config, heads)), ("with refinement", seeds[0])],
         "flame": [from_flame(config, heads, arguments.template)],
     }
     for name, rows in shown.items():
@@ -73,12 +71,6 @@ def edits(first: Head) -> list[tuple[str, Head]]:
         head = made(path, config, partial(edit, parent, config, out=path))
         rows.append((f"{instruction}: {Likeness(**head.provenance['likeness'])}", head))
     return rows
-
-
-def without_refinement(config: Config, heads: Path) -> Head:
-    """The head of the first seed as it was before its refinement: the same draws lead to it."""
-    stages = tuple(stage for stage in config.stages if not isinstance(stage.loss, Refine))
-    return generated(replace(config, stages=stages), heads / "unrefined")
 
 
 def generated(config: Config, path: Path) -> Head:

@@ -108,6 +108,11 @@ class Stage:
     background: tuple[float, float, float] = (0.5, 0.5, 0.5)
     lit: bool = False
 
+    @property
+    def shapes(self) -> bool:
+        """Whether it moves the surface."""
+        return not {"sdf", "offset"}.isdisjoint(self.trains)
+
     def __post_init__(self) -> None:
         name = f"Stage {self.name}"
         _require(self.name.isidentifier(), f"A stage's name must be one word of letters and _ (got {self.name!r}).")

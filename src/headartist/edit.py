@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # torch comes with these
 
 PREFIX = "edit_"
 LONGEST_NAME = 180  # bytes of a folder's name, which leave room for what users append
-_SHAPE = frozenset({"sdf", "offset"})
 
 
 def edit(
@@ -158,7 +157,7 @@ def _require_same_template(parent: HeadFolder, path: Path) -> None:
 
 def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
     """The config's last stage that shapes, gone on with, for the parts that an edit moves."""
-    stages = [stage for stage in config.stages if _SHAPE & set(stage.trains)]
+    stages = [stage for stage in config.stages if stage.shapes]
     if not stages:
         raise HeadArtistError("These settings have no stage that shapes: use --keep-geometry or another --preset.")
     last = stages[-1]

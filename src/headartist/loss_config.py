@@ -38,9 +38,9 @@ class Refine:
             take one more prediction, without landmarks; a prior without landmarks has nothing to guide by.
         facing: pixels count by the cosine between the surface's normal and the camera's axis to this power, so that
             every place is coloured by the views that see it best; 0 counts all alike, the background too.
-        fits: optimiser steps towards the estimates of one step, which cost far more. With more than one, each takes
-            `fit_views` of the step's views, drawn at random: what the estimates of many views agree on stays.
-        fit_views: see `fits`; all views where there are not more.
+        fits: optimiser steps towards the estimates of one step, which cost far more.
+        fit_views: how many of the step's views each of those takes, drawn at random; 0 is all. A few of many are
+            cheap, and what the estimates of many views agree on stays.
     """
 
     cfg_scale: float = 7.5
@@ -51,16 +51,16 @@ class Refine:
     landmark_scale: float = 1.0
     facing: float = 0.0
     fits: int = 1
-    fit_views: int = 2
+    fit_views: int = 0
 
     def __post_init__(self) -> None:
         if not self.perceptual >= 0:
             raise HeadArtistError(f"The weight perceptual must not be negative (got {self.perceptual:g}).")
         if not self.facing >= 0:
             raise HeadArtistError(f"The power facing must not be negative (got {self.facing:g}).")
-        for name in ("x0_steps", "fits", "fit_views"):
-            if getattr(self, name) < 1:
-                raise HeadArtistError(f"{name} must be at least 1 (got {getattr(self, name)}).")
+        for name, least in (("x0_steps", 1), ("fits", 1), ("fit_views", 0)):
+            if getattr(self, name) < least:
+                raise HeadArtistError(f"{name} must be at least {least} (got {getattr(self, name)}).")
 
 
 Loss = Ssd | Sds | Refine

@@ -117,7 +117,14 @@ EMBEDDED = Config(
             trains=_COLOUR,
             draws="rgb",
             loss=Refine(
-                cfg_scale=3.0, perceptual=0.0, x0_steps=6, relative=True, landmark_scale=4.0, facing=3.0, fits=150
+                cfg_scale=3.0,
+                perceptual=0.0,
+                x0_steps=6,
+                relative=True,
+                landmark_scale=4.0,
+                facing=3.0,
+                fits=150,
+                fit_views=2,
             ),
             steps=2,
             t_min=Constant(0.3),

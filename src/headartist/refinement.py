@@ -33,7 +33,7 @@ def clean_picture(
     landmark_scale: float = 1.0,
     x0_steps: int = 1,
     relative: bool = False,
-) -> Float[Tensor, "b 3 size size"]:
+) -> Float[Tensor, "b 3 n n"]:
     """What the prior makes of pictures x, at its own size and without gradient: `x_hat = decode(x0_hat)`.
 
     With `relative`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
@@ -69,7 +69,7 @@ def clean_picture(
 def difference(
     prior: ScorePrior,
     image: Float[Tensor, "b 3 h w"],
-    target: Float[Tensor, "b 3 size size"],
+    target: Float[Tensor, "b 3 n n"],
     *,
     perceptual: float = 0.0,
     features: Features = "prior",

@@ -21,8 +21,6 @@ from headartist.refinement import clean_picture, difference
 from headartist.render.frame import Frame
 from headartist.render.light import Lamps, draw_lamps, lit
 
-_SHAPE = frozenset({"sdf", "offset"})
-
 
 def train_step(
     scene: Scene, stage: Stage, step: int, optimiser: torch.optim.Optimizer, generator: torch.Generator
@@ -43,7 +41,7 @@ def train_step(
     noise = torch.randn(stage.views, *prior.latent_shape, generator=generator).to(scene.device)
     lamps = draw_lamps(stage.views, generator) if stage.lit else None
 
-    draw = partial(_draw, scene, stage, cameras.to(scene.device), lamps)
+    draw = partial(_draw, scene, stage, cameras, lamps)
     descend = partial(_descend, scene, stage, optimiser)
     conditions = conditions_of(scene, stage, cameras)
     match stage.loss:
@@ -53,34 +51,31 @@ def train_step(
         case Sds(cfg_scale):
             z = latent_of(stage, draw(), prior)
             return descend(step, sds(prior, z, conditions, t, noise, cfg_scale=cfg_scale))
-        case Refine(fits=1) as loss:
-            frame = draw()
-            target = _target(scene, stage, loss, frame, conditions, t, noise)
-            return descend(step, _shortfall(prior, stage, loss, frame, target))
         case Refine() as loss:
             with torch.no_grad():
                 target = _target(scene, stage, loss, draw(), conditions, t, noise)
             for fit in range(loss.fits):
                 _require_surface(scene, stage, step)
-                rows = torch.randperm(stage.views, generator=generator)[: loss.fit_views]
+                rows = torch.randperm(stage.views, generator=generator)[: loss.fit_views or stage.views]
                 row = descend(step + fit / loss.fits, _shortfall(prior, stage, loss, draw(rows), target[rows]))
             return row
         case _:
             assert_never(stage.loss)
 
 
-def _draw(scene: Scene, stage: Stage, cameras: Cameras, lamps: Lamps | None, rows: Tensor | None = None) -> Frame:
+def _draw(
+    scene: Scene, stage: Stage, cameras: Cameras, lamps: Lamps | None, rows: Tensor | slice = slice(None)
+) -> Frame:
     """The avatar as the stage sees it, from all cameras or from those of some rows."""
-    if rows is not None:
-        cameras, lamps = cameras[rows.to(scene.device)], lamps and lamps[rows]
+    cameras, lamps = cameras[rows], lamps and lamps[rows]
     background = torch.tensor(stage.background, device=scene.device)
-    frame = scene.avatar.render(cameras, stage.render_size, background, colour=stage.draws == "rgb")
+    frame = scene.avatar.render(cameras.to(scene.device), stage.render_size, background, colour=stage.draws == "rgb")
     return lit(frame, lamps, background) if lamps else frame
 
 
 def _target(
     scene: Scene, stage: Stage, loss: Refine, frame: Frame, conditions: Conditions, t: Tensor, noise: Tensor
-) -> Float[Tensor, "b 3 size size"]:
+) -> Float[Tensor, "b 3 n n"]:
     """What a refinement wants a frame to look like."""
     return clean_picture(
         scene.prior,
@@ -96,7 +91,7 @@ def _target(
 
 
 def _shortfall(
-    prior: ScorePrior, stage: Stage, loss: Refine, frame: Frame, target: Float[Tensor, "b 3 size size"]
+    prior: ScorePrior, stage: Stage, loss: Refine, frame: Frame, target: Float[Tensor, "b 3 n n"]
 ) -> Float[Tensor, ""]:
     """How far a frame is from what a refinement wants."""
     weight = None
@@ -152,7 +147,7 @@ def _require_surface(scene: Scene, stage: Stage, step: int) -> None:
     if len(scene.avatar.surface().faces):
         return
     # Where this stage is not the one that moves the surface, a stage before it was.
-    shaping = next((each for each in (stage, *reversed(scene.config.stages)) if _SHAPE & set(each.trains)), stage)
+    shaping = next((each for each in (stage, *reversed(scene.config.stages)) if each.shapes), stage)
     raise HeadArtistError(
         f"Step {step} of {stage.name} finds no surface left: start again with --overwrite and another --seed, or "
         f"smaller learning rates such as --set {shaping.name}.rates.mlp={shaping.rates.mlp(step) / 2:g}."

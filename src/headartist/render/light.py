@@ -28,7 +28,7 @@ class Lamps:
     towards: Float[Tensor, "b 3"]
     ambient: Float[Tensor, "b"]
 
-    def __getitem__(self, index: Tensor) -> "Lamps":
+    def __getitem__(self, index: slice | Tensor) -> "Lamps":
         """Those of some of the views."""
         return Lamps(self.towards[index], self.ambient[index])
 
