@@ -266,11 +266,12 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert pictures.shape == (2, 3, 32, 32)
     assert 0 <= float(pictures.min()) <= float(pictures.max()) <= 1
     assert torch.equal(pictures, sample(prior, texts, marks, steps=2))
-    # Black maps say nothing to be guided by; others do.
-    torch.testing.assert_close(pictures, sample(prior, texts, marks, steps=2, landmark_scale=3.0), rtol=0, atol=1e-5)
-    marks = marks.index_fill(2, torch.arange(20, 30), 1.0)
+    # Black maps say nothing to be guided by, whatever the scale, and leave the rounding of a larger batch; others do.
     usual, guided = (sample(prior, texts, marks, steps=2, landmark_scale=scale) for scale in (1.0, 100.0))
-    assert (guided - usual).abs().max() > 1e-3
+    torch.testing.assert_close(guided, usual, rtol=0, atol=1e-4)
+    marks = torch.ones_like(marks)
+    usual, guided = (sample(prior, texts, marks, steps=2, landmark_scale=scale) for scale in (1.0, 100.0))
+    assert (guided - usual).abs().max() > 3e-3
 
     again = Workshop(data, tmp_path / "again", TINY, start=tmp_path / "prior")
     for name, value in workshop.models.text_encoder.state_dict().items():
