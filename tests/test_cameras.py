@@ -186,6 +186,25 @@ def test_random_views_are_uniform_over_their_ranges(ranges):
     assert together.abs().max() < 0.05
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 32])
+def test_random_views_leave_no_part_of_a_range_out(count):
+    cameras = sample_cameras(count, torch.Generator().manual_seed(3), radius=(2.0, 4.0))
+    ranges = {"azimuth_deg": (-180, 180), "elevation_deg": (-10, 45), "fov_y_deg": (30, 50), "radius": (2, 4)}
+    orders = []
+    for name, (low, high) in ranges.items():
+        parts = ((getattr(cameras, name) - low) / (high - low) * count).long()
+        assert parts.sort().values.tolist() == list(range(count))
+        orders.append(tuple(parts.tolist()))
+    assert count < 5 or len(set(orders)) == len(orders)  # each range in an order of its own
+
+
+def test_a_single_random_view_may_be_any():
+    generator = torch.Generator().manual_seed(0)
+    azimuths = torch.cat([sample_cameras(1, generator).azimuth_deg for _ in range(2_000)])
+    even = torch.linspace(-180, 180, 2_000)
+    assert (azimuths.sort().values - even).abs().max() <= 0.04 * 360
+
+
 def test_random_views_follow_from_their_generator_alone():
     generator = torch.Generator().manual_seed(5)
     first, next_ones = sample_cameras(6, generator), sample_cameras(6, generator)

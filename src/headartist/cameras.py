@@ -133,7 +133,12 @@ def sample_cameras(
     fov_y_deg: tuple[float, float] = (30.0, 50.0),
     radius: tuple[float, float] = (3.0, 3.0),
 ) -> Cameras:
-    """Uniform random views within ranges (paper, supplement D, by default); drawn from `generator` on the CPU."""
-    draws = torch.rand(4, count, generator=generator)
+    """Uniform random views within ranges (paper, supplement D, by default); drawn from `generator` on the CPU.
+
+    Each view is uniform, but together they are spread as a Latin hypercube (McKay et al. 1979): of `count` equal parts
+    of each range every part gets one view, so that many views leave no side of the head out.
+    """
+    parts = torch.stack([torch.randperm(count, generator=generator) for _ in range(4)])
+    draws = (parts + torch.rand(4, count, generator=generator)) / count
     ranges = (azimuth_deg, elevation_deg, fov_y_deg, radius)
     return look(*(low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)))
