@@ -27,6 +27,7 @@ from headartist_foundry.train import (
     FEATURE_WEIGHT,
     TrainingPlan,
     face_weight,
+    spread_times,
     train,
     train_denoiser,
     train_reader,
@@ -129,6 +130,17 @@ def test_errors_count_more_on_and_around_the_face_and_most_on_its_features():
     for part in FEATURES:
         marks[0, :, 30, 40] = torch.tensor(part.rgb) / 255
         assert torch.equal(face_weight(marks, 16)[0][0], torch.where(near(FEATURE_MARGIN), FEATURE_WEIGHT, on_face))
+
+
+def test_a_batch_has_noise_of_every_strength():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([spread_times(8, 1000, generator) for _ in range(2000)])
+    assert 0 <= drawn.min()
+    assert drawn.max() <= 999
+    # One draw of an eighth of the schedule each, and each of them uniform in its eighth.
+    assert torch.equal(drawn // 125, torch.arange(8).expand_as(drawn))
+    assert torch.allclose((drawn % 125).float().mean(0), torch.tensor(62.0), atol=3)
+    assert (drawn % 125).unique().numel() == 125
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):
