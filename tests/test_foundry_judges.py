@@ -271,7 +271,7 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
     (prior / "README.md").write_text(card)
     assert give_verdict(prior, exhibit, Judges(examiner)) == judge_samples(exhibit, examiner, None)
     first = (prior / "README.md").read_text()
-    assert "guided by the text at 3 and by the landmarks at 1," in first
+    assert "guided by the text at 3 and, from a noise level of 0.6 on, by the landmarks at 1," in first
     assert f"{100 * figures['samples']['r_precision']:.1f} %" in first
     of_heads = {"heads": 12, "heads_r_precision": 0.75, "heads_face_found": 1.0, "janus_rate": 0.25}
     with_heads = with_verdict(first, figures | of_heads)

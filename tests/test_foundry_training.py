@@ -284,6 +284,8 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     marks = torch.ones_like(marks)
     usual, guided = (sample(prior, texts, marks, steps=2, landmark_scale=scale) for scale in (1.0, 100.0))
     assert (guided - usual).abs().max() > 3e-3
+    # One step sees no noise level but the first, where landmarks do not guide yet.
+    assert torch.equal(*(sample(prior, texts, marks, steps=1, landmark_scale=scale) for scale in (1.0, 100.0)))
 
     again = Workshop(data, tmp_path / "again", TINY, start=tmp_path / "prior")
     for name, value in workshop.models.text_encoder.state_dict().items():

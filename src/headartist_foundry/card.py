@@ -64,7 +64,8 @@ def verdict_section(figures: Mapping[str, Any]) -> str:
     lines = [
         VERDICT,
         f"{figures['pictures']} samples under captions and landmarks of held-out characters, guided by the text at "
-        f"{figures['cfg_scale']:g} and by the landmarks at {figures['landmark_scale']:g}, beside their renders:",
+        f"{figures['cfg_scale']:g} and, from a noise level of {figures['landmark_guidance_from']:g} on, by the "
+        f"landmarks at {figures['landmark_scale']:g}, beside their renders:",
         "",
         "| judge | samples | renders |",
         "|---|---|---|",

@@ -22,7 +22,7 @@ from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures
 from headartist_foundry.examiner import ATTRIBUTES, UNASKED, Examiner, ask
 from headartist_foundry.faces import find_faces
-from headartist_foundry.judge import sample
+from headartist_foundry.judge import LANDMARK_GUIDANCE_FROM, sample
 
 RECORD = "verdict.json"
 FRONTAL_DEG = 20.0
@@ -129,6 +129,7 @@ def judge_samples(exhibit: Exhibit, examiner: Examiner, detector: Path | None) -
     frontal, sites = colour & torch.from_numpy(exhibit.frontal), torch.from_numpy(exhibit.sites)
     figures: dict[str, Any] = {"pictures": len(exhibit.captions), "frontal": int(frontal.sum())}
     figures |= {"cfg_scale": exhibit.cfg_scale, "landmark_scale": exhibit.landmark_scale}
+    figures["landmark_guidance_from"] = LANDMARK_GUIDANCE_FROM
     for who, shown in (("samples", exhibit.samples), ("renders", exhibit.renders)):
         shares = attribute_accuracy(examiner, shown, sites, exhibit.answers)
         figures[who] = {
