@@ -13,6 +13,7 @@ from headartist.heads.landmarks import FACE_OVAL, FEATURES
 from headartist.priors.layout import save_prior
 from headartist.priors.stable_diffusion import load_prior
 from headartist_foundry.__main__ import main
+from headartist_foundry.face_weight import FACE_MARGIN, FACE_WEIGHT, FEATURE_MARGIN, FEATURE_WEIGHT, face_weight
 from headartist_foundry.judge import sample
 from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
@@ -21,12 +22,7 @@ from headartist_foundry.sizes import PriorSize
 from headartist_foundry.state import load_state, save_state
 from headartist_foundry.tokens import write_tokenizer
 from headartist_foundry.train import (
-    FACE_MARGIN,
-    FACE_WEIGHT,
-    FEATURE_MARGIN,
-    FEATURE_WEIGHT,
     TrainingPlan,
-    face_weight,
     spread_times,
     train,
     train_denoiser,

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headartist.errors import HeadArtistError
-from headartist.heads.landmarks import FACE_OVAL
 from headartist_foundry.data import Pictures
+from headartist_foundry.face_weight import face_weight
 from headartist_foundry.linear_encoder import encode_as_installed, install, is_installed, principal_components
 from headartist_foundry.models import SCHEDULER
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss
@@ -39,20 +39,10 @@ LATENT_NOISE = 0.03
 LINEAR_PICTURES = 1024
 """Pictures whose principal components make the linear encoder."""
 
-FACE_WEIGHT, FACE_MARGIN = 4.0, 3
-"""How much more an error counts on the face, and how far the face reaches beyond the lines of its landmark map, in
-places of the latent. The best prediction of each place stays what it was; the faces' small features are found sooner.
-"""
-FEATURE_WEIGHT, FEATURE_MARGIN = 16.0, 1
-"""The same of eyes, brows and lips, which differ so little from the skin that an error of squares hardly asks for them.
-"""
 DECODED_WEIGHT = 6.0
 """As `FACE_WEIGHT`, of the VAE's decoder and in pixels: eyes, brows and lips are a hundredth of a picture, and what a
 detector finds a face by.
 """
-
-HALF_A_LEVEL = 0.5 / 255
-"""A line's colour is another part's when it differs by more than this from the oval's; maps come in 256 levels."""
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
 """A loss on a batch that it draws itself."""
@@ -299,23 +289,6 @@ def _settle_vae(workshop: Workshop, *, scale: bool) -> None:
         vae.register_to_config(scaling_factor=round(1 / float(mean.std()), 4))
     if workshop.leads:
         print(f"vae psnr {-10 * float(error.log10()):.2f} dB, scaling {vae.config.scaling_factor}", flush=True)
-
-
-def face_weight(
-    landmark_map: Tensor, side: int, on_face: float = FACE_WEIGHT, on_features: float = FEATURE_WEIGHT
-) -> Tensor:
-    """Weight of every place of a latent or picture `side` wide, b 1 y x: more on and around landmarks, else 1."""
-    lines = landmark_map.amax(dim=1, keepdim=True) > 0
-    oval = torch.tensor(FACE_OVAL.rgb, device=landmark_map.device).view(3, 1, 1) / 255
-    features = lines & ((landmark_map - oval).abs() > HALF_A_LEVEL).any(dim=1, keepdim=True)
-    weight = torch.where(_near(lines, side, FACE_MARGIN), on_face, 1.0)
-    return torch.where(_near(features, side, FEATURE_MARGIN), on_features, weight)
-
-
-def _near(where: Tensor, side: int, margin: int) -> Tensor:
-    """Places of a latent `side` wide that are at most `margin` from one of `where`, b 1 h w bool."""
-    places = F.adaptive_max_pool2d(where.float(), side)
-    return F.max_pool2d(places, 2 * margin + 1, stride=1, padding=margin) > 0
 
 
 def spread_times(count: int, steps: int, generator: torch.Generator) -> Tensor:
