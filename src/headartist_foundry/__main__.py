@@ -166,8 +166,8 @@ def judge(
         heads: Head folders made with the prior; the detector looks for faces on their backs.
         count: samples in colour that the judges see; a third as many are normals.
         cfg_scale: of the samples: how much they are guided by their text.
-        landmark_scale: of the samples that the judges see: how much they are guided by their landmarks, from a noise
-            level of 0.6 on; 1 is not.
+        landmark_scale: of the samples that the judges see: how much they are guided by their landmarks, in the later
+            steps alone; 1 is not.
         bfloat16: draw in half precision: three times faster where the processor multiplies bfloat16 itself.
     """
     import torch

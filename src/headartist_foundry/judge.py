@@ -104,11 +104,11 @@ def sample(
     # The last step has no signal left under zero terminal SNR, where noise and picture cannot be told apart.
     times = torch.linspace(len(prior.alpha_bar) - 2, 0, steps + 1).long()
     for now, then in itertools.pairwise(times):
+        t = now.expand(len(texts))
         scale = landmark_scale if now <= LANDMARK_GUIDANCE_FROM * len(prior.alpha_bar) else 1.0
-        asked = replace(conditions, blind=scale != 1)
-        noise = prior.predict_noise(z, now.expand(len(texts)), asked).guided(cfg_scale, scale)
+        noise = prior.predict_noise(z, t, replace(conditions, blind=scale != 1)).guided(cfg_scale, scale)
         signal, goal = prior.alpha_bar[now], prior.alpha_bar[then]
-        x0 = x0_estimate(z, noise, now.expand(len(texts)), prior.alpha_bar).clamp(-12, 12)
+        x0 = x0_estimate(z, noise, t, prior.alpha_bar).clamp(-12, 12)
         noise = (z - signal.sqrt() * x0) / (1 - signal).sqrt()
         z = goal.sqrt() * x0 + (1 - goal).sqrt() * noise
     return prior.decode(x0).clamp(0, 1)

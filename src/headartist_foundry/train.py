@@ -40,8 +40,8 @@ LINEAR_PICTURES = 1024
 """Pictures whose principal components make the linear encoder."""
 
 DECODED_WEIGHT = 6.0
-"""As `FACE_WEIGHT`, of the VAE's decoder and in pixels: eyes, brows and lips are a hundredth of a picture, and what a
-detector finds a face by.
+"""As `face_weight.FACE_WEIGHT`, of the VAE's decoder and in pixels: eyes, brows and lips are a hundredth of a picture,
+and what a detector finds a face by.
 """
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
@@ -292,10 +292,11 @@ def _settle_vae(workshop: Workshop, *, scale: bool) -> None:
 
 
 def spread_times(count: int, steps: int, generator: torch.Generator) -> Tensor:
-    """Timesteps of a batch, `count` integers below `steps`: one uniform draw, the others at even distances from it.
+    """Timesteps of a batch, `count` rising integers below `steps`, at even distances from one draw.
 
-    Each is uniform by itself, and no batch has noise of one strength alone: the gradient varies less from step to step
-    than with independent draws (Kingma et al. 2021, "Variational Diffusion Models", section I.1).
+    A batch has noise of every strength, so the gradient varies less from step to step than with independent draws
+    (Kingma et al. 2021, "Variational Diffusion Models"). A picture meets all of them in time: batches come in random
+    order.
     """
     first = torch.rand((), generator=generator, device=generator.device)
     places = (torch.arange(count, device=generator.device) + first) / count
