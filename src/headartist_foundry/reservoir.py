@@ -5,6 +5,7 @@ a few times, with other noise, until a fresh one takes its place. Which are draw
 so two such trainings are alike but not equal.
 """
 
+import itertools
 import queue
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from headartist_foundry.data import Pictures
 from headartist_foundry.models import load_tokenizer
+from headartist_foundry.shards import training_shards
 from headartist_foundry.tokens import tokenize
 
 PORTION = 64
@@ -25,6 +27,9 @@ PORTION = 64
 
 REST = 2
 """Draws between two portions taken in: to copy one takes a third as long as to learn from 256 samples on an H100."""
+
+LOOK = 16
+"""Portions between two looks for new shards."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Reservoir:
     """A ring of samples on the device.
 
     Args:
-        paths: shards.
+        data: folder of shards; those that are rendered meanwhile are drawn from too.
         tokenizer_folder: for the captions.
         landmark_size: pixels of the landmark maps.
         device: where the samples are kept.
@@ -50,7 +55,7 @@ class Reservoir:
 
     def __init__(
         self,
-        paths: list[Path],
+        data: Path,
         tokenizer_folder: Path,
         landmark_size: int,
         device: torch.device,
@@ -65,7 +70,7 @@ class Reservoir:
         # Daemons: they end with the training, however it ends.
         self._hands = [
             context.Process(
-                target=_draw, args=(self._fresh, paths, tokenizer_folder, landmark_size, number), daemon=True
+                target=_draw, args=(self._fresh, data, tokenizer_folder, landmark_size, number), daemon=True
             )
             for number in range(drawers)
         ]
@@ -105,12 +110,15 @@ class Reservoir:
         self.drawn += len(portion[0])
 
 
-def _draw(fresh: Any, paths: list[Path], tokenizer_folder: Path, landmark_size: int, number: int) -> None:
+def _draw(fresh: Any, data: Path, tokenizer_folder: Path, landmark_size: int, number: int) -> None:
     """Draw samples for ever."""
     torch.set_num_threads(1)
+    paths = training_shards(data)
     pictures, tokenizer = Pictures(paths), load_tokenizer(tokenizer_folder)
     rng = np.random.default_rng((2, number))
-    while True:
+    for portion in itertools.count(1):
+        if portion % LOOK == 0 and (found := training_shards(data)) != paths:
+            paths, pictures = found, Pictures(found)
         batch = pictures.batch(rng, PORTION, landmark_size)
         shown = [(part * 255).round().to(torch.uint8) for part in (batch.pictures, batch.landmark_map)]
         fresh.put((*shown, tokenize(tokenizer, batch.captions).to(torch.int16)))

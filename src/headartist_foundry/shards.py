@@ -15,6 +15,9 @@ PICTURES = ("rgb", "normal")
 LOCAL_HEADER, NAME_LENGTH = 30, 26
 """Bytes of a zip member's local header, and where in it the lengths of name and extra field stand."""
 
+HELD_OUT = ("00000", "00001")
+"""Numbers of the shards that training never sees, however many more there are or will be."""
+
 BACK_VIEW_DEG = 90.0
 """Views further round than this show no face; their landmark maps are the face oval alone."""
 
@@ -22,6 +25,16 @@ BACK_VIEW_DEG = 90.0
 def shows_face(azimuth_deg: float) -> bool:
     """Whether a view's landmark map has more than the face oval."""
     return abs(float(azimuth_deg)) <= BACK_VIEW_DEG
+
+
+def training_shards(folder: Path) -> list[Path]:
+    """A folder's shards to train on, in order."""
+    return [path for path in sorted(folder.glob("shard_*.npz")) if not path.stem.endswith(HELD_OUT)]
+
+
+def held_out_shards(folder: Path) -> list[Path]:
+    """A folder's shards that training never sees, in order."""
+    return [path for path in sorted(folder.glob("shard_*.npz")) if path.stem.endswith(HELD_OUT)]
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,10 @@ from headartist_foundry.data import Pictures
 from headartist_foundry.linear_encoder import encode_as_installed, is_installed
 from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reservoir import Ready, Reservoir
+from headartist_foundry.shards import HELD_OUT, held_out_shards, training_shards
 from headartist_foundry.sizes import PriorSize
 from headartist_foundry.tokens import WORD_END, write_tokenizer
 from headartist_foundry.traits import sample_traits
-
-HELD_OUT = ("00000", "00001")
-"""Numbers of the shards that training never sees, however many more there are or will be."""
 
 
 class Workshop:
@@ -96,7 +94,7 @@ class Workshop:
             self.models.unet.compile()
             self.models.controlnet.compile()
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # sizes never change
-        self._drawers = drawers
+        self.drawers = drawers
         self._reservoir: Reservoir | None = None
 
     @property
@@ -129,12 +127,10 @@ class Workshop:
         Raises:
             HeadArtistError: when there are too few to train on, or those to be held out are missing.
         """
-        paths = sorted(self.data.glob("shard_*.npz"))
-        training = [path for path in paths if not _is_held_out(path)]
-        if not training or len(paths) < len(training) + len(HELD_OUT):
-            raise HeadArtistError(
-                f"{self.data} has {len(paths)} shards: render at least {len(HELD_OUT) + 1}, from the first on."
-            )
+        training, held_out = training_shards(self.data), held_out_shards(self.data)
+        if not training or len(held_out) < len(HELD_OUT):
+            count, fewest = len(training) + len(held_out), len(HELD_OUT) + 1
+            raise HeadArtistError(f"{self.data} has {count} shards: render at least {fewest}, from the first on.")
         if training != self._paths:
             self._paths, self.pictures = training, Pictures(training)
         if self.pictures.size != self.size.picture:
@@ -145,7 +141,7 @@ class Workshop:
 
     def draw(self, rng: np.random.Generator, generator: torch.Generator, count: int) -> Ready:
         """A training batch on the device: drawn now, or from the reservoir where there are processes to fill it."""
-        if not self._drawers:
+        if not self.drawers:
             batch = self.pictures.batch(rng, count, self.size.landmark)
             pictures, marks = (
                 part.to(self.device, memory_format=self.memory_format) for part in (batch.pictures, batch.landmark_map)
@@ -153,7 +149,7 @@ class Workshop:
             return Ready(pictures, marks, self.models.tokens(batch.captions).to(self.device))
         if self._reservoir is None:
             self._reservoir = Reservoir(
-                self._paths, self.tokenizer_folder, self.size.landmark, self.device, self._drawers
+                self.data, self.tokenizer_folder, self.size.landmark, self.device, self.drawers
             )
         return self._reservoir.draw(generator, count)
 
@@ -190,7 +186,7 @@ class Workshop:
 
 def held_out_pictures(data: Path) -> Pictures:
     """The pictures of a folder of shards that training never sees."""
-    return Pictures([path for path in sorted(data.glob("shard_*.npz")) if _is_held_out(path)])
+    return Pictures(held_out_shards(data))
 
 
 def caption_corpus(count: int = 20_000) -> list[str]:
@@ -198,10 +194,6 @@ def caption_corpus(count: int = 20_000) -> list[str]:
     rng = np.random.default_rng(0)
     lines = [caption(sample_traits(rng), rng, normals=bool(k % 2), view_words="side view") for k in range(count)]
     return lines + [", ".join(NEGATIVE_WORDS), "front view, back view, overhead view"] * 50
-
-
-def _is_held_out(path: Path) -> bool:
-    return path.stem.endswith(HELD_OUT)
 
 
 def _keep_to_one_size(path: Path, size: PriorSize) -> None:
