@@ -1,0 +1,40 @@
+"""The reservoir keeps up with a folder of shards that grows while it is drawn from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from headartist_foundry.reservoir import LOOK, PORTION, Reservoir
+from headartist_foundry.tokens import write_tokenizer
+from headartist_foundry.workshop import caption_corpus
+from test_foundry_data import make_shard
+
+
+@pytest.fixture
+def reservoir(tmp_path):
+    write_tokenizer(caption_corpus(200), tmp_path / "tokenizer", merges=300, length=32)
+    for number in range(3):
+        black = make_shard()
+        black = replace(black, rgb=np.zeros_like(black.rgb), normal=np.zeros_like(black.normal))
+        black.save(tmp_path / f"shard_000_{number:05d}.npz")
+    return Reservoir(tmp_path, tmp_path / "tokenizer", 32, torch.device("cpu"), drawers=1, capacity=2 * PORTION)
+
+
+def test_shards_rendered_meanwhile_are_drawn_from(reservoir, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+
+    def brightest():
+        return float(reservoir.draw(generator, PORTION // 4).pictures.mean(dim=(1, 2, 3)).max())
+
+    assert brightest() < 0.5
+    white = make_shard()
+    white = replace(white, rgb=np.full_like(white.rgb, 255), normal=np.full_like(white.normal, 255))
+    for number in (3, 4):
+        white.save(tmp_path / f"shard_000_{number:05d}.npz")
+    while reservoir.drawn < 4 * LOOK * PORTION:
+        if brightest() > 0.9:
+            break
+    else:
+        pytest.fail(f"none of {reservoir.drawn} samples was of the new shards")
