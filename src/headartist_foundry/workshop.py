@@ -148,9 +148,7 @@ class Workshop:
             )
             return Ready(pictures, marks, self.models.tokens(batch.captions).to(self.device))
         if self._reservoir is None:
-            self._reservoir = Reservoir(
-                self.data, self.tokenizer_folder, self.size.landmark, self.device, self.drawers
-            )
+            self._reservoir = Reservoir(self.data, self.tokenizer_folder, self.size.landmark, self.device, self.drawers)
         return self._reservoir.draw(generator, count)
 
     @contextmanager
