@@ -88,9 +88,9 @@ EMBEDDED = Config(
             name="geometry",
             trains=_SHAPE,
             draws="normal",
-            loss=Ssd(cfg_scale=5.0, anchor=1.0),
+            loss=Ssd(cfg_scale=7.5, anchor=1.0),
             steps=220,
-            t_max=Linear(0.6, 0.25, begin=0, end=220),
+            t_max=Linear(0.95, 0.25, begin=0, end=220),
             render_size=128,
             views=2,
             text="a normal map of {subject}",
@@ -144,7 +144,7 @@ QUICK = replace(
     EMBEDDED,
     avatar=replace(_SMALL_HEAD, resolution=48),
     stages=(
-        replace(EMBEDDED.stages[0], steps=120, render_size=64, t_max=Linear(0.6, 0.25, begin=0, end=120)),
+        replace(EMBEDDED.stages[0], steps=120, render_size=64, t_max=Linear(0.95, 0.25, begin=0, end=120)),
         replace(
             EMBEDDED.stages[1],
             steps=180,
