@@ -169,7 +169,7 @@ SMOKE = replace(
     EMBEDDED,
     avatar=replace(_SMALL_HEAD, resolution=16),
     stages=(
-        replace(EMBEDDED.stages[0], steps=20, render_size=64, views=1),
+        replace(EMBEDDED.stages[0], steps=20, render_size=64, views=1, t_max=Linear(0.95, 0.25, begin=0, end=20)),
         replace(EMBEDDED.stages[1], steps=20, render_size=64, views=1, t_max=Constant(0.98)),
         replace(EMBEDDED.stages[2], steps=1, render_size=64, views=2, t_max=Constant(0.3)),
     ),

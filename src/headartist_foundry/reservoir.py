@@ -1,13 +1,12 @@
 """Reservoir: samples that are ready on the device, kept fresh by processes that draw them.
 
 A GPU learns from a sample faster than a process can word its caption and draw its landmarks. Here each sample is shown
-a few times, with other noise, until a fresh one takes its place. Which are drawn when depends on the processes' luck,
-so two such trainings are alike but not equal.
+some ten times, with other noise, until a fresh one takes its place. Which are drawn when depends on luck, so two such
+trainings are alike but not equal.
 """
 
 import itertools
 import queue
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ REST = 2
 """Draws between two portions taken in: to copy one takes a third as long as to learn from 256 samples on an H100."""
 
 LOOK = 16
-"""Portions between two looks for new shards."""
+"""Portions of one process between its looks for new shards."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,10 @@ class Reservoir:
             self._take(self._next())
         self._draws += 1
         if self._draws % REST == 0:
-            with suppress(queue.Empty):
+            try:
                 self._take(self._fresh.get_nowait())
+            except queue.Empty:
+                self._require_hands()
         assert self._ring is not None
         kept = min(self.drawn, self.capacity)
         rows = torch.randint(kept, (count,), generator=generator, device=self._device)
@@ -98,8 +99,12 @@ class Reservoir:
                 portion: tuple[Tensor, ...] = self._fresh.get(timeout=5)
                 return portion
             except queue.Empty:
-                if not any(hand.is_alive() for hand in self._hands):
-                    raise RuntimeError("every process that draws samples has died; its error stands above") from None
+                self._require_hands()
+
+    def _require_hands(self) -> None:
+        """No process that draws ends by itself."""
+        if not all(hand.is_alive() for hand in self._hands):
+            raise RuntimeError("a process that draws samples has died; its error stands above")
 
     def _take(self, portion: tuple[Tensor, ...]) -> None:
         if self._ring is None:
@@ -116,8 +121,8 @@ def _draw(fresh: Any, data: Path, tokenizer_folder: Path, landmark_size: int, nu
     paths = training_shards(data)
     pictures, tokenizer = Pictures(paths), load_tokenizer(tokenizer_folder)
     rng = np.random.default_rng((2, number))
-    for portion in itertools.count(1):
-        if portion % LOOK == 0 and (found := training_shards(data)) != paths:
+    for turn in itertools.count(1):
+        if turn % LOOK == 0 and (found := training_shards(data)) != paths:
             paths, pictures = found, Pictures(found)
         batch = pictures.batch(rng, PORTION, landmark_size)
         shown = [(part * 255).round().to(torch.uint8) for part in (batch.pictures, batch.landmark_map)]

@@ -30,7 +30,6 @@ def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Eval
     def evaluate(samples: int, average: nn.Module) -> dict[str, Any]:
         assert isinstance(average, nn.ModuleDict)
         total = before.get("samples", 0) + samples
-        workshop.refresh()
         pictures = max(before.get("pictures", 0), len(workshop.pictures))
         workshop.save(out, average, {RECORD: json.dumps({"samples": total}) + "\n"})
         prior = load_prior(out, device="cpu")

@@ -202,8 +202,7 @@ def train(
         if step % save_steps == 0 or last:
             if workshop.leads:
                 training.save()
-            if not workshop.drawers:  # they look for new shards themselves
-                workshop.refresh()
+            workshop.refresh()
     return training.average
 
 

@@ -94,7 +94,7 @@ class Workshop:
             self.models.unet.compile()
             self.models.controlnet.compile()
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # sizes never change
-        self.drawers = drawers
+        self._drawers = drawers
         self._reservoir: Reservoir | None = None
 
     @property
@@ -141,14 +141,16 @@ class Workshop:
 
     def draw(self, rng: np.random.Generator, generator: torch.Generator, count: int) -> Ready:
         """A training batch on the device: drawn now, or from the reservoir where there are processes to fill it."""
-        if not self.drawers:
+        if not self._drawers:
             batch = self.pictures.batch(rng, count, self.size.landmark)
             pictures, marks = (
                 part.to(self.device, memory_format=self.memory_format) for part in (batch.pictures, batch.landmark_map)
             )
             return Ready(pictures, marks, self.models.tokens(batch.captions).to(self.device))
         if self._reservoir is None:
-            self._reservoir = Reservoir(self.data, self.tokenizer_folder, self.size.landmark, self.device, self.drawers)
+            self._reservoir = Reservoir(
+                self.data, self.tokenizer_folder, self.size.landmark, self.device, self._drawers
+            )
         return self._reservoir.draw(generator, count)
 
     @contextmanager
