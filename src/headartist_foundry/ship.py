@@ -13,7 +13,7 @@ from headartist_foundry.train import Evaluation, TrainingPlan, train_denoiser
 from headartist_foundry.workshop import Workshop
 
 RECORD = "training.json"
-"""Beside the weights: how many samples they have seen, so that a later training can go on counting."""
+"""Beside the weights: how many samples they have seen in which runs, so that a later training can go on counting."""
 
 
 def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Evaluation:
@@ -27,17 +27,19 @@ def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Eval
     """
     before = json.loads((start / RECORD).read_text(encoding="utf-8")) if start else {}
 
-    def evaluate(samples: int, average: nn.Module) -> dict[str, Any]:
+    def evaluate(samples: int, seconds: float, average: nn.Module) -> dict[str, Any]:
         assert isinstance(average, nn.ModuleDict)
         total = before.get("samples", 0) + samples
         pictures = max(before.get("pictures", 0), len(workshop.pictures))
-        workshop.save(out, average, {RECORD: json.dumps({"samples": total}) + "\n"})
+        run = {"samples": samples, "minutes": round(seconds / 60, 1), **workshop.machine}
+        runs = before.get("runs", []) + ([run] if samples else [])
+        workshop.save(out, average, {RECORD: json.dumps({"samples": total, "runs": runs}) + "\n"})
         prior = load_prior(out, device="cpu")
         figures = gate(prior, workshop.held_out)
         sample_sheet(prior, workshop.folder / f"samples_{total:08d}.png")
         documents = {
-            RECORD: json.dumps({"samples": total, "pictures": pictures, **figures}, indent=1) + "\n",
-            "README.md": model_card(total, pictures, figures, workshop.size.picture),
+            RECORD: json.dumps({"samples": total, "pictures": pictures, "runs": runs, **figures}, indent=1) + "\n",
+            "README.md": model_card(total, pictures, runs, figures, workshop.size.picture),
         }
         workshop.save(out, average, documents)
         return figures
@@ -51,4 +53,4 @@ def train_and_ship(workshop: Workshop, plan: TrainingPlan, out: Path, start: Pat
     if plan.steps:
         train_denoiser(workshop, plan, evaluate, every_steps)
     elif workshop.leads:
-        print(evaluate(0, workshop.models.denoiser()))
+        print(evaluate(0, 0.0, workshop.models.denoiser()))

@@ -46,7 +46,8 @@ and what a detector finds a face by.
 
 LossOf = Callable[[np.random.Generator, torch.Generator], Tensor]
 """A loss on a batch that it draws itself."""
-Evaluation = Callable[[int, nn.Module], dict[str, Any]]
+Evaluation = Callable[[int, float, nn.Module], dict[str, Any]]
+"""Called with samples seen, seconds taken and the module's average; returns numbers to log."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,8 @@ def train(
 ) -> nn.Module:
     """Minimise `loss_of` over `module`'s parameters and return the module's exponential moving average.
 
-    Goes on from the workshop's state when there is one. `every` is called now and then with the number of samples seen
-    and the average, before that step is saved, so that no evaluation is ever lost; its numbers are logged.
+    Goes on from the workshop's state when there is one. `every` is called now and then with the number of samples seen,
+    the seconds and the average, before that step is saved, so that no evaluation is ever lost; its numbers are logged.
     """
     training = Training(workshop, name, module, plan)
     losses: list[Tensor] = []
@@ -198,7 +199,7 @@ def train(
             training.log(entry | {"seconds": round(training.seconds, 1)})
             losses.clear()
         if every and workshop.leads and (step % every_steps == 0 or last):
-            training.log({"step": step, **every(training.samples, training.average)})
+            training.log({"step": step, **every(training.samples, training.seconds, training.average)})
         if step % save_steps == 0 or last:
             if workshop.leads:
                 training.save()

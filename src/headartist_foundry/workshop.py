@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,6 +97,12 @@ class Workshop:
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # sizes never change
         self._drawers = drawers
         self._reservoir: Reservoir | None = None
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What this training runs on, for its record."""
+        on_gpu = self.device.type == "cuda"
+        return {"device": torch.cuda.get_device_name(self.device) if on_gpu else "CPU core", "processes": self.team}
 
     @property
     def leads(self) -> bool:
