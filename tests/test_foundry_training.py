@@ -126,7 +126,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenize
     class Stop(Exception):
         pass
 
-    def stop(_samples, _average):
+    def stop(_samples, _seconds, _average):
         raise Stop
 
     with pytest.raises(Stop):
