@@ -1,4 +1,4 @@
-"""The reservoir keeps up with a folder of shards that grows while it is drawn from."""
+"""The reservoir keeps up with a folder of shards that grows, and does not go on without those who fill it."""
 
 from dataclasses import replace
 
@@ -38,3 +38,18 @@ def test_shards_rendered_meanwhile_are_drawn_from(reservoir, tmp_path):
             break
     else:
         pytest.fail(f"none of {reservoir.drawn} samples was of the new shards")
+
+
+def test_a_death_among_those_who_draw_is_noticed(reservoir):
+    generator = torch.Generator().manual_seed(0)
+    reservoir.draw(generator, PORTION // 4)
+    (hand,) = reservoir._hands
+    hand.kill()
+    hand.join()
+
+    def draw_on():
+        for _ in range(100):  # what it had drawn already comes first
+            reservoir.draw(generator, PORTION // 4)
+
+    with pytest.raises(RuntimeError, match="has died"):
+        draw_on()

@@ -93,7 +93,7 @@ class Reservoir:
         return Ready(pictures.float() / 255, marks.float() / 255, tokens.long())
 
     def _next(self) -> tuple[Tensor, ...]:
-        """Fresh samples, however long they take; an error when nobody draws any more."""
+        """Fresh samples, however long they take; an error when a process that draws has died."""
         while True:
             try:
                 portion: tuple[Tensor, ...] = self._fresh.get(timeout=5)
