@@ -21,10 +21,11 @@ import torch
 
 from headartist.avatars.tet import TetAvatar
 from headartist.cameras import sample_cameras
-from headartist.geometry.mesh import laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import load_template
 from headartist.presets import preset
+from headartist.render.frame import Frame
+from headartist.render.shading import Shading
 
 P, R = ParamSpec("P"), TypeVar("R")
 
@@ -70,17 +71,17 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
     TetGrid.crossing = watch.time("tets", TetGrid.crossing)  # type: ignore[method-assign]
     Crossing.mesh = watch.time("tets", Crossing.mesh)  # type: ignore[method-assign]
 
-    def draw() -> torch.Tensor:
+    def draw() -> Frame:
         cameras = sample_cameras(arguments.views, generator).to(device)
-        frame = avatar.render(cameras, arguments.size, background, colour=False)
-        return frame.normal.square().mean() + frame.opacity.mean()
+        return avatar.render(cameras, arguments.size, Shading(color=False), background)
 
-    def energies() -> torch.Tensor:
-        return normal_consistency(avatar.surface()) + laplacian_energy(avatar.surface())
+    def energies(frame: Frame) -> torch.Tensor:
+        return sum(avatar.energies(frame).values(), torch.zeros((), device=device))
 
     def step() -> None:
-        avatar_picture = watch.time("draw", draw)()
-        loss = avatar_picture + 1e-3 * watch.time("energies", energies)()
+        frame = watch.time("draw", draw)()
+        picture = frame.normal.square().mean() + frame.opacity.mean()
+        loss = picture + 1e-3 * watch.time("energies", energies)(frame)
         optimiser.zero_grad(set_to_none=True)
         watch.time("backward", loss.backward)()
         watch.time("optimiser", optimiser.step)()

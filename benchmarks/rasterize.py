@@ -68,7 +68,7 @@ def frame(verts: Tensor, faces: Tensor, cameras: Cameras, size: int, *, colour: 
     shade = torch.sigmoid if colour else None
     drawn = draw(Mesh(verts, faces), cameras, size, verts.new_tensor(BACKGROUND), shade)
     channels = drawn.normal.square().sum() + drawn.opacity.sum()
-    (channels + drawn.rgb.square().sum() if colour else channels).backward()
+    (channels + drawn.color.square().sum() if colour else channels).backward()
 
 
 def main() -> None:

@@ -17,47 +17,51 @@ import torch
 from headartist import load_head
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.cameras import turntable
-from headartist.conditions import Scene, conditions_of, embed_texts
 from headartist.config import Stage
-from headartist.distillation import add_noise
 from headartist.export import save_png
 from headartist.export.pictures import draw_pair
 from headartist.heads import load_template
+from headartist.heads.landmarks import landmark_map
 from headartist.loss_config import Refine
+from headartist.objectives.build import build_objective
+from headartist.objectives.distillation import add_noise
 from headartist.presets import EMBEDDED
-from headartist.priors import load_prior
-from headartist.render.light import draw_lamps, lit
+from headartist.priors import Query, load_prior
+from headartist.render.shading import Shading, sample_lamps
 from headartist.schedules import Constant
-from headartist.step import train_step
-from headartist.trainer import make_optimiser
+from headartist.training.optimizer import make_optimizer
+from headartist.training.problem import Problem, judges
+from headartist.training.step import Work, train_step
 
 VIEWS, SIZE = 8, 192
 LEVELS = (0.1, 0.25, 0.4)
 
 
 @torch.no_grad()
-def errors(scene: Scene, stage: Stage) -> list[float]:
+def errors(problem: Problem, stage: Stage) -> list[float]:
     """The mean squared error of the predicted noise at each of `LEVELS`, under the stage's own words."""
-    prior, cameras = scene.prior, turntable(VIEWS, elevation_deg=10.0, fov_y_deg=38.0)
-    frame = scene.avatar.render(cameras, stage.render_size, torch.tensor(stage.background), colour=True)
-    if stage.lit:
-        frame = lit(frame, draw_lamps(VIEWS, torch.Generator().manual_seed(0)), torch.tensor(stage.background))
-    z, conditions = prior.encode(frame.rgb), conditions_of(scene, stage, cameras)
-    found = []
+    (prior, texts), cameras = problem.judges[0], turntable(VIEWS, elevation_deg=10.0, fov_y_deg=38.0)
+    shading = Shading(lamps=sample_lamps(VIEWS, torch.Generator().manual_seed(0)) if stage.lit else None)
+    frame = problem.avatar.render(cameras, stage.render_size, shading, torch.tensor(stage.background))
+    text, _, _ = texts.of_views(cameras.azimuth_deg, cameras.elevation_deg)
+    query = Query(text, landmark_map(problem.template, cameras, prior.landmark_size))
+    z, found = prior.encode(frame.color), []
     for level in LEVELS:
         noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
         t = torch.full((VIEWS,), int(level * len(prior.alpha_bar)))
-        predicted = prior.predict_noise(add_noise(z, noise, t, prior.alpha_bar), t, conditions).cond
+        (predicted,) = prior.predict_noise(add_noise(z, noise, t, prior.alpha_bar), t, [query])
         found.append(float((predicted - noise).square().mean()))
     return found
 
 
-def go_on(scene: Scene, stage: Stage) -> float:
-    """Train the scene's avatar by a stage; returns the seconds that took."""
-    generator, optimiser = torch.Generator().manual_seed(1), make_optimiser(scene.avatar, stage)
+def go_on(problem: Problem, stage: Stage) -> float:
+    """Train the problem's avatar by a stage; returns the seconds that took."""
+    generator, judge = torch.Generator().manual_seed(1), problem.judges[0]
+    optimizer = make_optimizer(problem.avatar, stage)
+    work = Work(stage, problem.avatar, optimizer, judge, build_objective(stage.loss, judge.prior, generator))
     started = time.perf_counter()
     for step in range(stage.steps):
-        train_step(scene, stage, step, optimiser, generator)
+        train_step(problem, work, step, generator)
     return time.perf_counter() - started
 
 
@@ -82,17 +86,17 @@ def main() -> None:
     texture = replace(texture, steps=arguments.steps, t_max=Constant(texture.t_max(max(texture.steps - 1, 0))))
     refinement = next(stage for stage in EMBEDDED.stages if isinstance(stage.loss, Refine))
     prior, template = load_prior(config.prior.model), load_template(config.template)
-    embed_texts(config, prior)
 
     print(f"| gone on with by | steps | s | {' | '.join(f'error at t = {level:g}' for level in LEVELS)} |")
     print(f"|---|---|---|{'---|' * len(LEVELS)}")
     rows = []
     for name, stage in (("nothing", replace(texture, steps=0)), ("texture", texture), ("refinement", refinement)):
-        scene = Scene(config, load_head(arguments.head).avatar, template, prior, torch.device("cpu"))
-        seconds = go_on(scene, stage)
-        figures = " | ".join(f"{error:.3f}" for error in errors(scene, texture))
+        jury = judges(replace(config, stages=(stage,)), prior)
+        problem = Problem(config, load_head(arguments.head).avatar, template, jury, torch.device("cpu"))
+        seconds = go_on(problem, stage)
+        figures = " | ".join(f"{error:.3f}" for error in errors(problem, texture))
         print(f"| {name} | {stage.steps} | {seconds:.0f} | {figures} |")
-        rows.append(colours(scene.avatar))
+        rows.append(colours(problem.avatar))
     save_png(arguments.picture, torch.cat(rows, dim=1))
 
 

@@ -1,5 +1,6 @@
 """A prior of one's own: this one likes everything in one colour, and the head turns to it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,13 @@ from torch import Tensor
 
 from headartist import generate, presets
 from headartist.loss_config import Sds
-from headartist.priors import Conditions, Noise
+from headartist.priors import Query
 
 
 class ColourPrior:
     """Its picture distribution is a single flat picture, so the noise it predicts is known exactly."""
 
-    picture_size, landmark_size, latent_shape = 32, 0, (3, 32, 32)
+    picture_size, landmark_size, latent_shape, views_at_once = 32, 0, (3, 32, 32), 1
 
     def __init__(self, rgb: tuple[float, float, float]) -> None:
         self.alpha_bar = torch.linspace(0.999, 0.01, 1000)
@@ -32,11 +33,17 @@ class ColourPrior:
         """It does not listen."""
         return torch.zeros(len(texts), 1, 1)
 
-    def predict_noise(self, z_t: Tensor, t: Tensor, conditions: Conditions) -> Noise:  # noqa: ARG002  # it does not look
-        """The noise that leads from the one picture to `z_t`."""
+    def predict_noise(
+        self,
+        z_t: Tensor,
+        t: Tensor,
+        queries: Sequence[Query],
+        pose: Tensor | None = None,  # noqa: ARG002  # it does not look
+    ) -> tuple[Tensor, ...]:
+        """The noise that leads from the one picture to `z_t`, whatever is asked."""
         signal = self.alpha_bar[t].view(-1, 1, 1, 1)
         noise = (z_t - signal.sqrt() * self.target) / (1 - signal).sqrt()
-        return Noise(noise, noise, noise)
+        return (noise,) * len(queries)
 
 
 def main(out: Path = Path("heads/examples/teal")) -> None:
@@ -44,7 +51,7 @@ def main(out: Path = Path("heads/examples/teal")) -> None:
     texture = replace(presets.SMOKE.stages[1], loss=Sds(cfg_scale=1.0), steps=80, render_size=32)
     config = replace(presets.SMOKE, stages=(texture,))
     head = generate("whatever", config, out=out, prior=ColourPrior((0.1, 0.5, 0.5)))
-    colour = head.avatar.colour_at(head.avatar.to_mesh().verts).detach().mean(dim=0)
+    colour = head.avatar.material_at(head.avatar.to_mesh().verts).color.detach().mean(dim=0)
     print(f"mean colour of the head: {[round(float(c), 2) for c in colour]}")
 
 

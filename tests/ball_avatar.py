@@ -3,9 +3,11 @@
 import torch
 import trimesh
 
+from headartist.avatars.avatar import Material, Parts
 from headartist.cameras import Cameras
 from headartist.geometry.mesh import Mesh
 from headartist.render.frame import Frame
+from headartist.render.shading import Shading
 
 
 def icosphere(subdivisions: int, bumps: float = 0.0) -> Mesh:
@@ -23,12 +25,12 @@ def linear_colour(points: torch.Tensor) -> torch.Tensor:
 
 
 class Ball:
-    """Follows the avatar protocol, with `colour_at`."""
+    """Follows the avatar protocol, with a color everywhere."""
 
     def __init__(self, subdivisions: int = 3) -> None:
         self.mesh = icosphere(subdivisions)
 
-    def render(self, cameras: Cameras, size: int, background: torch.Tensor, *, colour: bool) -> Frame:
+    def render(self, cameras: Cameras, size: int, shading: Shading, background: torch.Tensor) -> Frame:
         centres = (torch.arange(size) + 0.5).expand(size, size)
         pixels = torch.stack([centres, centres.T], dim=-1).reshape(1, -1, 2).expand(len(cameras), -1, -1)
         eye = cameras.position[:, None]
@@ -39,18 +41,18 @@ class Ball:
         depth = ((-b - discriminant.clamp(min=0).sqrt()) / a)[..., None]
         normal = eye + depth * ray
         seen = torch.where(hit, normal @ cameras.rotation.transpose(1, 2), 0.0)
-        rgb = torch.where(hit, linear_colour(normal), background) if colour else background.expand_as(normal)
+        rgb = torch.where(hit, linear_colour(normal), background) if shading.color else background.expand_as(normal)
 
         def picture(values: torch.Tensor) -> torch.Tensor:
             return values.transpose(1, 2).reshape(len(cameras), -1, size, size)
 
         return Frame(picture(rgb), picture(seen), picture(hit.float()), picture(torch.where(hit, depth, 0.0)))
 
-    def parts(self) -> dict[str, list[torch.nn.Parameter]]:
+    def parameters_by_part(self) -> Parts:
         return {}
 
     def to_mesh(self) -> Mesh:
         return self.mesh
 
-    def colour_at(self, points: torch.Tensor) -> torch.Tensor:
-        return linear_colour(points)
+    def material_at(self, points: torch.Tensor) -> Material:
+        return Material(linear_colour(points))

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from headartist import cli, trainer
+from headartist import cli
 from headartist.config_text import from_json, to_json
 from headartist.folder import HeadFolder
 from headartist.presets import EMBEDDED, PAPER, PRESETS
+from headartist.training import loop
 from small_run import PROMPT, small_config
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -216,14 +217,14 @@ def test_an_interrupted_run_says_how_to_go_on_and_that_works(
     place: Path, config: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ):
     line = ["generate", PROMPT, "--config", str(config), "--out", "my heads/one", "--overwrite", "--quiet"]
-    step = trainer.train_step
+    step = loop.train_step
 
     def interrupted_step(*arguments):
         signal.raise_signal(signal.SIGTERM)
         return step(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "train_step", interrupted_step)
+        patched.setattr(loop, "train_step", interrupted_step)
         assert cli.run(line) == 130
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"resume: headartist generate '{PROMPT}' --config {config} --out 'my heads/one' --quiet"

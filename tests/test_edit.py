@@ -12,9 +12,8 @@ import pytest
 import torch
 import trimesh
 
-from headartist import cli, edit, edit_config, generate, priors, trainer
+from headartist import cli, edit, edit_config, generate, priors
 from headartist.checkpoint import Head, load_head
-from headartist.conditions import Scene
 from headartist.config import Config, Rates, Regularisers
 from headartist.edit import default_path
 from headartist.errors import HeadArtistError
@@ -24,6 +23,8 @@ from headartist.heads import load_template
 from headartist.loss_config import Refine
 from headartist.presets import PAPER, SMOKE
 from headartist.schedules import Constant, Linear, Step
+from headartist.training import loop
+from headartist.training.problem import Problem
 from small_run import PROMPT, small_config
 
 PriorFolder = Callable[[str], Path]
@@ -128,7 +129,7 @@ def test_what_is_to_be_kept_is_kept_bit_for_bit(tmp_path: Path, parent: Head, se
 def test_an_edit_that_was_stopped_goes_on_and_ends_as_the_unbroken_one(
     tmp_path: Path, parent: Head, child: Head, monkeypatch: pytest.MonkeyPatch, call: int
 ):
-    folder, step, calls = HeadFolder(tmp_path / "head"), trainer.train_step, []
+    folder, step, calls = HeadFolder(tmp_path / "head"), loop.train_step, []
 
     def interrupted_step(*arguments):
         if len(calls) == call:
@@ -137,7 +138,7 @@ def test_an_edit_that_was_stopped_goes_on_and_ends_as_the_unbroken_one(
         return step(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "train_step", interrupted_step)
+        patched.setattr(loop, "train_step", interrupted_step)
         with pytest.raises(KeyboardInterrupt):
             edit(parent.folder, BEARD, out=folder.path, progress=False)
     assert not folder.weights.exists()
@@ -248,13 +249,13 @@ def test_learning_rates_take_their_course_again_over_the_edits_own_steps(parent:
 
 
 def test_landmarks_follow_an_edited_expression(orphan: Path, monkeypatch: pytest.MonkeyPatch):
-    shown, step = [], trainer.train_step
+    shown, step = [], loop.train_step
 
-    def noted_step(scene: Scene, *rest: object):
+    def noted_step(problem: Problem, *rest: object):
         shown.append(scene.template)
         return step(scene, *rest)
 
-    monkeypatch.setattr(trainer, "train_step", noted_step)
+    monkeypatch.setattr(loop, "train_step", noted_step)
     asked = "jawOpen=0.6,mouthSmileLeft=0.5"
     config = edit_config(orphan, "shouting", geometry_steps=1, texture_steps=0, expression=asked)
     made = edit(orphan, config, progress=False)
@@ -327,7 +328,7 @@ def test_a_mistake_is_told_in_one_sentence_before_anything_is_done(
 
 def test_the_command_edits_says_what_is_left_and_how_to_go_on(orphan: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(orphan.parent)
-    step = trainer.train_step
+    step = loop.train_step
     line = "edit orphan 'with a hat' --geometry-steps 1 --texture-steps 2 --seed 4 --overwrite --quiet --out 'a hat'"
 
     def interrupted_step(*arguments):
@@ -337,7 +338,7 @@ def test_the_command_edits_says_what_is_left_and_how_to_go_on(orphan: Path, monk
     before = signal.signal(signal.SIGTERM, cli._interrupt)
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(trainer, "train_step", interrupted_step)
+            patched.setattr(loop, "train_step", interrupted_step)
             assert cli.run(shlex.split(line)) == 130
     finally:
         signal.signal(signal.SIGTERM, before)

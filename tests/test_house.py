@@ -20,7 +20,7 @@ HOME = {
     "fast_simplification": {"headartist/export/simplify.py"},
     "huggingface_hub": {"headartist/priors/hub.py"},
     "imageio_ffmpeg": {"headartist/export/video.py"},
-    "lpips": {"headartist/refinement.py"},
+    "lpips": {"headartist/objectives/refine.py"},
     "pxr": {"headartist/export/usd.py"},
     "tokenizers": {"headartist_foundry/tokens.py"},
     "transformers": {"headartist/priors/stable_diffusion.py", "headartist_foundry/models.py"},

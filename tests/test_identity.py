@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ball_avatar import Ball, linear_colour
+from headartist.avatars.avatar import Material
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
@@ -20,8 +21,8 @@ class Changed(Ball):
         self.by, self.darker = torch.tensor([by, 0.0, 0.0]), darker
         self.mesh = Mesh(self.mesh.verts + self.by, self.mesh.faces)
 
-    def colour_at(self, points: torch.Tensor) -> torch.Tensor:
-        return linear_colour(points - self.by) - self.darker
+    def material_at(self, points: torch.Tensor) -> Material:
+        return Material(linear_colour(points - self.by) - self.darker)
 
 
 @pytest.mark.parametrize(

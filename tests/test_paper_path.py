@@ -10,11 +10,12 @@ import torch
 import trimesh
 from torch import Tensor
 
-from headartist import generate, trainer
+from headartist import generate
 from headartist.checkpoint import Head, TrainableAvatar
 from headartist.config import Config, Exports, Run, StableDiffusion, Stage
 from headartist.presets import PAPER
 from headartist.tet_config import TetConfig
+from headartist.training import loop
 from small_run import FIELD, PROMPT
 
 STEPS = 2
@@ -47,14 +48,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_prior_folder: Callable[[
 
     def run(kind: str) -> Made:
         states = []
-        make_optimiser = trainer.make_optimiser
+        make_optimizer = loop.make_optimizer
 
         def note_the_state(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
             states.append({name: tensor.clone() for name, tensor in avatar.state_dict().items()})
-            return make_optimiser(avatar, stage)
+            return make_optimizer(avatar, stage)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(trainer, "make_optimiser", note_the_state)
+            patched.setattr(loop, "make_optimizer", note_the_state)
             out = tmp_path_factory.mktemp(kind) / "head"
             head = generate(PROMPT, _small_paper(tiny_prior_folder(kind)), out=out, progress=False)
         return Made(head, (*states, head.avatar.state_dict()))

@@ -41,7 +41,7 @@ def is_among(path: list[str], statements: list[ast.stmt]) -> bool:
 
 
 def test_the_three_objectives_are_in_the_table():
-    assert {f"headartist.distillation.{name}" for name in ("sds", "vsd", "ssd")} <= set(NAMES)
+    assert {f"headartist.objectives.distillation.{name}" for name in ("sds", "vsd", "ssd")} <= set(NAMES)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[1]}")

@@ -1,16 +1,14 @@
 """One contract for every prior, whatever it was made of."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import tiny_diffusion
-from headartist.distillation import add_noise, x0_estimate
 from headartist.errors import HeadArtistError
-from headartist.priors import Conditions, Noise, StableDiffusionPrior, load_prior
+from headartist.objectives.distillation import add_noise, x0_estimate
+from headartist.priors import Query, ScorePrior, StableDiffusionPrior, load_prior
 
 TEXTS = ("a head of a man, side view", "worst quality, low quality", "a head of a man")
 
@@ -20,20 +18,18 @@ def prior(request, tiny_prior_folder) -> StableDiffusionPrior:
     return load_prior(tiny_prior_folder(request.param), offline=True)
 
 
-def random_inputs(prior, views=1, seed=0, *, plain=True):
+def random_inputs(prior, views=1, seed=0):
+    """Latents, steps, and a query for each of `TEXTS` before one landmark map."""
     generator = torch.Generator().manual_seed(seed)
     z_t = torch.randn(views, *prior.latent_shape, generator=generator)
     t = torch.randint(20, 980, (views,), generator=generator)
     landmark_map = torch.rand(views, 3, prior.landmark_size, prior.landmark_size, generator=generator)
-    view, negative, same = (feature.expand(views, -1, -1) for feature in prior.embed(TEXTS)[:, None])
-    return z_t, t, Conditions(view, negative, same if plain else None, landmark_map)
+    return z_t, t, [Query(text.expand(views, -1, -1), landmark_map) for text in prior.embed(TEXTS)]
 
 
-def test_guidance_at_one_is_the_conditional_and_at_zero_the_unconditional_prediction(prior):
-    noise = prior.predict_noise(*random_inputs(prior))
-    assert torch.equal(noise.guided(1.0), noise.cond)
-    assert torch.equal(noise.guided(0.0), noise.uncond)
-    assert torch.allclose(noise.guided(7.5), noise.uncond + 7.5 * (noise.cond - noise.uncond))
+def test_a_diffusion_prior_is_a_score_prior(prior):
+    assert isinstance(prior, ScorePrior)
+    assert prior.views_at_once == 1
 
 
 def test_sizes_follow_from_the_networks(prior):
@@ -67,15 +63,13 @@ def test_the_batched_texts_equal_separate_diffusers_calls(prior, request, tiny_p
     controlnet = ControlNetModel.from_pretrained(folder, subfolder="controlnet")
     scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
     scheduler.set_timesteps(1000)
-    z_t, t, conditions = random_inputs(prior, views)
-    noise = prior.predict_noise(z_t, t, conditions)
-    pairs = ((noise.cond, conditions.text), (noise.uncond, conditions.negative), (noise.plain, conditions.plain))
-    for predicted, text in pairs:
+    z_t, t, queries = random_inputs(prior, views)
+    for predicted, (text, landmark_map, _) in zip(prior.predict_noise(z_t, t, queries), queries, strict=True):
         for view in range(views):
             one = slice(view, view + 1)
             with torch.no_grad():
                 down, middle = controlnet(
-                    z_t[one], t[one], text[one], conditions.landmark_map[one], conditioning_scale=1.0, return_dict=False
+                    z_t[one], t[one], text[one], landmark_map[one], conditioning_scale=1.0, return_dict=False
                 )
                 output = unet(
                     z_t[one],
@@ -97,42 +91,59 @@ def test_one_network_call_serves_all_texts(prior, monkeypatch):
         "forward",
         lambda self, z, *rest, **named: (batches.append(len(z)), forward(self, z, *rest, **named))[1],
     )
-    prior.predict_noise(*random_inputs(prior))
-    prior.predict_noise(*random_inputs(prior, plain=False))
-    assert batches == [3, 2]
-
-
-def test_without_a_plain_text_the_plain_prediction_is_the_conditional_one(prior):
-    noise = prior.predict_noise(*random_inputs(prior, plain=False))
-    assert torch.equal(noise.plain, noise.cond)
+    z_t, t, queries = random_inputs(prior, views=2)
+    prior.predict_noise(z_t, t, queries)
+    prior.predict_noise(z_t, t, queries[:2])
+    assert batches == [6, 4]
 
 
 def test_text_and_landmarks_both_matter(prior):
-    z_t, t, conditions = random_inputs(prior)
-    other_map = Conditions(conditions.text, conditions.negative, conditions.plain, 1 - conditions.landmark_map)
-    noise, other = prior.predict_noise(z_t, t, conditions), prior.predict_noise(z_t, t, other_map)
-    assert (noise.cond - noise.uncond).abs().max() > 1e-3
-    assert (noise.cond - noise.plain).abs().max() > 1e-3
-    assert (noise.cond - other.cond).abs().max() > 1e-3
+    z_t, t, queries = random_inputs(prior)
+    noise = prior.predict_noise(z_t, t, queries)
+    (other,) = prior.predict_noise(z_t, t, [queries[0]._replace(landmark_map=1 - queries[0].landmark_map)])
+    for different in (noise[1], noise[2], other):
+        assert (noise[0] - different).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_the_blind_prediction_is_the_texts_before_a_black_map_and_changes_no_other(prior, views):
-    z_t, t, conditions = random_inputs(prior, views)
-    asked = prior.predict_noise(z_t, t, replace(conditions, blind=True))
-    black = replace(conditions, landmark_map=torch.zeros_like(conditions.landmark_map))
-    torch.testing.assert_close(asked.blind, prior.predict_noise(z_t, t, black).cond, rtol=1e-4, atol=1e-5)
-    usual = prior.predict_noise(z_t, t, conditions)
-    assert usual.blind is None
-    for name in ("cond", "uncond", "plain"):
-        torch.testing.assert_close(getattr(asked, name), getattr(usual, name), rtol=1e-4, atol=1e-5)
-    assert (asked.blind - asked.cond).abs().max() > 1e-3
+def test_every_query_has_landmarks_of_its_own(prior, views):
+    """Answered together or alone, before this map, another, a black one or none, a query's answer is the same."""
+    z_t, t, (first, second, third) = random_inputs(prior, views)
+    black = torch.zeros_like(first.landmark_map)
+    asked = [
+        first,
+        second._replace(landmark_map=None),
+        third._replace(landmark_map=1 - first.landmark_map),
+        first._replace(landmark_map=black),
+        first._replace(landmark_map=None),
+    ]
+    answers = prior.predict_noise(z_t, t, asked)
+    for query, answer in zip(asked, answers, strict=True):
+        torch.testing.assert_close(answer, prior.predict_noise(z_t, t, [query])[0], rtol=1e-4, atol=1e-5)
+    for index in (3, 4):
+        assert (answers[0] - answers[index]).abs().max() > 1e-3
+
+
+def test_a_query_without_landmarks_is_answered_by_the_network_without_its_controlnet(prior, request, tiny_prior_folder):
+    unet = UNet2DConditionModel.from_pretrained(
+        tiny_prior_folder(request.node.callspec.params["prior"]), subfolder="unet"
+    )
+    z_t, t, (query, *_) = random_inputs(prior)
+    (found,) = prior.predict_noise(z_t, t, [query._replace(landmark_map=None)])
+    with torch.no_grad():
+        expected = prior._as_noise(unet(z_t, t, query.text).sample, z_t, t)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_picture_is_not_asked_of_a_prior_that_takes_none(prior):
+    z_t, t, (query, *_) = random_inputs(prior)
+    with pytest.raises(HeadArtistError, match="not conditioned on pictures: leave image out"):
+        prior.predict_noise(z_t, t, [query._replace(image=torch.zeros(1, 3, 8, 8))])
 
 
 def test_predictions_carry_no_graph(prior):
-    z_t, t, conditions = random_inputs(prior)
-    noise = prior.predict_noise(z_t.requires_grad_(), t, conditions)
-    assert not any(part.requires_grad for part in (noise.cond, noise.uncond, noise.plain))
+    z_t, t, queries = random_inputs(prior)
+    assert not any(noise.requires_grad for noise in prior.predict_noise(z_t.requires_grad_(), t, queries))
 
 
 @pytest.mark.parametrize("size", [48, 64, 100])
@@ -190,17 +201,3 @@ def test_a_text_that_is_too_long_is_cut_aloud(tiny_prior_folder):
     prior = load_prior(tiny_prior_folder("embedded"), offline=True)
     with pytest.warns(UserWarning, match="^of 33 tokens of text the prior reads 30: 'with red hair' is cut off$"):
         prior.embed(("old man " * 15 + "with red hair",))
-
-
-def test_guided_extrapolates_elementwise():
-    cond, uncond = torch.full((1, 4, 2, 2), 3.0), torch.full((1, 4, 2, 2), 1.0)
-    assert torch.equal(Noise(cond, uncond, cond).guided(100.0), torch.full_like(cond, 201.0))
-
-
-def test_landmarks_guide_away_from_the_blind_prediction():
-    cond, uncond, blind = (torch.full((1, 4, 2, 2), value) for value in (3.0, 1.0, 2.5))
-    noise = Noise(cond, uncond, cond, blind=blind)
-    assert torch.equal(noise.guided(2.0, 5.0), torch.full_like(cond, 1 + 2 * 2 + 4 * 0.5))
-    assert torch.equal(noise.guided(2.0, 1.0), noise.guided(2.0))
-    with pytest.raises(HeadArtistError, match=r"Guidance by landmarks wants `Conditions\.blind`"):
-        Noise(cond, uncond, cond).guided(2.0, 5.0)

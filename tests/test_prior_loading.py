@@ -17,7 +17,7 @@ from transformers import CLIPTokenizer
 
 import tiny_diffusion
 from headartist.errors import HeadArtistError
-from headartist.priors import Conditions, PriorSource, StableDiffusionPrior, load_prior, resolve
+from headartist.priors import PriorSource, Query, StableDiffusionPrior, load_prior, resolve
 from headartist.priors.hub import fetch
 from headartist.priors.layout import WEIGHTS, save_prior
 
@@ -50,8 +50,8 @@ def predict(prior: StableDiffusionPrior) -> torch.Tensor:
     size = prior.landmark_size
     landmark_map = torch.rand(1, 3, size, size, generator=generator) if size else None
     view, negative = prior.embed(("a head, side view", "low quality"))[:, None]
-    noise = prior.predict_noise(z_t, torch.tensor([300]), Conditions(view, negative, None, landmark_map))
-    return torch.cat([noise.cond, noise.uncond])
+    queries = [Query(view, landmark_map), Query(negative, landmark_map)]
+    return torch.cat(prior.predict_noise(z_t, torch.tensor([300]), queries))
 
 
 def error_of(call) -> str:
@@ -145,20 +145,10 @@ def test_landmarks_can_be_done_without_but_not_by_oversight(folder):
     prior = load_prior(folder, controlnet="none", offline=True)
     assert prior.landmark_size == 0
     assert predict(prior).isfinite().all()
-    view = prior.embed(("a head",))
-    conditions = Conditions(view, view, None, torch.zeros(1, 3, 64, 64))
+    query = Query(prior.embed(("a head",)), torch.zeros(1, 3, 64, 64))
     z_t = torch.zeros(1, *prior.latent_shape)
-    message = error_of(lambda: prior.predict_noise(z_t, torch.tensor([300]), conditions))
+    message = error_of(lambda: prior.predict_noise(z_t, torch.tensor([300]), [query]))
     assert message == "the prior has no ControlNet to show the landmark map to: load it with one"
-
-
-def test_a_prior_with_landmarks_wants_them(tiny_prior_folder):
-    prior = load_prior(tiny_prior_folder("sd21"), offline=True)
-    view = prior.embed(("a head",))
-    z_t = torch.zeros(1, *prior.latent_shape)
-    conditions = Conditions(view, view, None, None)
-    message = error_of(lambda: prior.predict_noise(z_t, torch.tensor([300]), conditions))
-    assert message == "the prior wants a landmark map: give one, or load it with controlnet 'none'"
 
 
 def test_a_controlnet_may_lie_elsewhere(folder, tmp_path):

@@ -248,7 +248,7 @@ def test_a_ball_is_drawn_with_its_own_normals_and_depth() -> None:
     frame = ball_frame(verts, faces, cameras)
     inside = frame.opacity == 1
     assert 0.2 < frame.opacity.mean() < 0.8
-    assert torch.equal(frame.rgb, torch.tensor([0.2, 0.4, 0.6])[:, None, None].expand_as(frame.rgb))
+    assert torch.equal(frame.color, torch.tensor([0.2, 0.4, 0.6])[:, None, None].expand_as(frame.color))
     assert (frame.normal[(frame.opacity == 0).expand_as(frame.normal)] == 0).all()
     assert torch.allclose(frame.normal.norm(dim=1, keepdim=True)[inside], torch.ones(()), atol=1e-5)
     # The point that a pixel shows, taken back to the world, is the ball's own normal.
@@ -273,8 +273,8 @@ def test_shade_is_called_once_with_the_covered_points_and_equals_vertex_colours(
     painted = ball_frame(verts, faces, cameras, vertex_colours=verts * 0.25 + 0.5)
     assert len(calls) == 1
     assert len(calls[0]) == (shaded.depth > 0).sum()
-    assert torch.allclose(shaded.rgb, painted.rgb, atol=1e-6)
-    assert torch.allclose(shaded.rgb[:, :, 0, 0], torch.tensor([0.2, 0.4, 0.6]), atol=1e-7)
+    assert torch.allclose(shaded.color, painted.color, atol=1e-6)
+    assert torch.allclose(shaded.color[:, :, 0, 0], torch.tensor([0.2, 0.4, 0.6]), atol=1e-7)
     with pytest.raises(HeadArtistError, match="`shade` and `vertex_colours`"):
         ball_frame(verts, faces, cameras, shade=shade, vertex_colours=verts)
 
@@ -285,7 +285,7 @@ def test_drawing_twice_is_bit_identical_and_every_channel_moves_the_vertices() -
     for _ in range(2):
         free = verts.clone().requires_grad_()
         frame = ball_frame(free, faces, look(torch.tensor([10.0, 100.0])), shade=lambda points: points.sigmoid())
-        channels = (frame.rgb, frame.normal, frame.opacity, frame.depth)
+        channels = (frame.color, frame.normal, frame.opacity, frame.depth)
         gradients = [torch.autograd.grad(channel.square().sum(), free, retain_graph=True)[0] for channel in channels]
         assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
         runs.append([*channels, *gradients])

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headartist import checkpoint, cli, generate_seeds, priors, seeds, trainer
+from headartist import checkpoint, cli, generate_seeds, priors, seeds
 from headartist.config import Config
 from headartist.config_text import to_json
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, slug
+from headartist.training import loop
 from small_run import PROMPT, small_config
 
 
@@ -79,7 +80,7 @@ def interrupted(where: str, monkeypatch: pytest.MonkeyPatch, **call: object) -> 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(*{"loading": (checkpoint, "is_finished"), "training": (trainer, "train_step")}[where], stopped)
+        patched.setattr(*{"loading": (checkpoint, "is_finished"), "training": (loop, "train_step")}[where], stopped)
         if where == "loading":
             patched.setattr(priors, "load_prior", stopped)
         with pytest.raises(KeyboardInterrupt):

@@ -11,10 +11,12 @@ from headartist.avatars.avatar import Avatar, TrainableAvatar
 from headartist.avatars.tet import TetAvatar
 from headartist.cameras import look
 from headartist.errors import HeadArtistError
+from headartist.export.pictures import preview
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import marching_tets
 from headartist.heads.template import HeadTemplate, load_template
+from headartist.render.shading import Shading
 from headartist.tet_config import FieldConfig, TetConfig
 
 SMALL = FieldConfig(levels=3, base=4, growth=1.7, log2_table=11, width=16, depth=1)
@@ -54,10 +56,17 @@ def _optimiser(avatar: TetAvatar) -> torch.optim.Optimizer:
 
 
 def _step(avatar: TetAvatar, optimiser: torch.optim.Optimizer, index: int) -> None:
-    frame = avatar.render(look(40.0 * index), 32, GREY, colour=True)
+    frame = avatar.render(look(40.0 * index), 32, Shading(), GREY)
     optimiser.zero_grad()
-    (frame.normal[:, 0].mean() + frame.opacity.mean() + frame.rgb.square().mean()).backward()
+    (frame.normal[:, 0].mean() + frame.opacity.mean() + frame.color.square().mean()).backward()
     optimiser.step()
+
+
+def _drawn(avatar: TetAvatar) -> Mesh:
+    """The surface as a frame hands it on."""
+    surface = avatar.render(look(0.0), 8, Shading(color=False), GREY).surface
+    assert surface is not None
+    return surface
 
 
 def _equal(a: Mesh, b: Mesh) -> bool:
@@ -125,7 +134,7 @@ def test_at_refresh_1_surface_and_gradient_are_those_of_the_dense_evaluation(tem
     every = torch.arange(len(avatar.grid))
     weight = torch.randn(200_000, 3, generator=torch.Generator().manual_seed(1))
 
-    sparse = avatar.surface()
+    sparse = _drawn(avatar)
     (sparse.verts * weight[: len(sparse.verts)]).sum().backward()
     gradients = {name: p.grad.clone() for name, p in avatar.named_parameters() if p.grad is not None}
     avatar.zero_grad()
@@ -156,7 +165,7 @@ def test_the_band_follows_the_surface(template):
     optimiser = _optimiser(avatar)
     for index in range(5):
         _step(avatar, optimiser, index)
-    learning = avatar.surface()
+    learning = _drawn(avatar)
     assert int(avatar.steps) == 6
     torch.testing.assert_close(learning.verts.detach(), avatar.to_mesh().verts)
 
@@ -174,7 +183,7 @@ def test_a_resumed_run_equals_the_unbroken_run_bit_for_bit(template, stop):
                 "state": {k: {n: t.clone() for n, t in v.items()} for k, v in moments["state"].items()},
             }
             with torch.no_grad():
-                whole.render(look(0.0), 16, GREY, colour=True)  # a preview leaves no trace
+                whole.render(look(0.0), 16, Shading(), GREY)  # a preview leaves no trace
         _step(whole, optimiser, index)
 
     resumed = TetAvatar.empty(whole.config)
@@ -197,43 +206,67 @@ def test_the_state_is_flat_tensors_and_two_heads_with_it_are_the_same(template):
     assert not _equal(before, other.to_mesh())
     assert _equal(avatar.to_mesh(), other.to_mesh())
     points = torch.rand(10, 3)
-    assert torch.equal(avatar.colour_at(points), other.colour_at(points))
+    assert torch.equal(avatar.material_at(points).color, other.material_at(points).color)
 
 
-def test_a_renderer_and_regularisers_share_one_surface_until_its_gradient_is_spent(template):
+def test_a_frame_hands_on_the_surface_that_was_drawn_with_its_gradient(template):
     avatar = _avatar(template, refresh=2)
-    first = avatar.surface()
-    assert avatar.surface() is first
+    frame = avatar.render(look(0.0), 16, Shading(color=False), GREY)
+    assert frame.surface is not None
     assert int(avatar.steps) == 1
-    first.verts.sum().backward()
-    second = avatar.surface()
-    assert second is not first
-    second.verts.sum().backward()  # its graph is new
+    energies = avatar.energies(frame)
+    assert int(avatar.steps) == 1
+    (energies["laplacian"] + energies["normal_consistency"] + frame.normal.mean()).backward()
+    assert avatar.sdf.mlp[-1].weight.grad.abs().max() > 0
+    _drawn(avatar).verts.sum().backward()  # its graph is new
     assert int(avatar.steps) == 2
 
 
-def test_a_frozen_shape_is_computed_once_and_again_after_a_change(template, monkeypatch):
+def test_a_shape_that_does_not_learn_is_computed_once(template):
     avatar = _avatar(template)
-    for name in ("sdf", "offset"):
-        getattr(avatar, name).requires_grad_(False)
-    mesh = avatar.surface()
+    avatar.train_parts(("colour",))
+    mesh = _drawn(avatar)
     optimiser = _optimiser(avatar)
     for index in range(2):
         _step(avatar, optimiser, index)
-    assert avatar.surface() is mesh
+    assert _drawn(avatar) is avatar.to_mesh() is mesh
     assert not mesh.verts.requires_grad
     assert int(avatar.steps) == 0
-    with torch.no_grad():
-        avatar.offset.mlp[-1].bias += 1
-    assert not _equal(avatar.surface(), mesh)
+
+
+def test_a_shape_that_learned_or_was_loaded_is_computed_again(template):
+    avatar = _avatar(template)
+    avatar.train_parts(("colour",))
+    held = avatar.to_mesh()
+    avatar.train_parts(("offset",))
+    _step(avatar, _optimiser(avatar), 0)
+    avatar.train_parts(("colour",))
+    assert not _equal(avatar.to_mesh(), held)
+    state = {name: tensor.clone() for name, tensor in avatar.state_dict().items()}
+    state["offset.mlp.2.bias"] += 1
+    before = avatar.to_mesh()
+    avatar.load_state_dict(state)
+    assert not _equal(avatar.to_mesh(), before)
+
+
+def test_two_pictures_of_a_learning_shape_differ(template):
+    """An optimiser may change parameters without telling torch that it did."""
+    avatar = _avatar(template)
+    avatar.train_parts(("sdf", "offset"))
+    parameters = [parameter for parameter in avatar.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-2, fused=True)
+    pictures = []
+    for index in range(3):
+        _step(avatar, optimiser, index)
+        pictures.append(preview(avatar, size=32))
+    assert not torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(pictures[1], pictures[2])
 
 
 @pytest.mark.parametrize("trained", ["offset", "colour"])
 def test_frozen_parts_stay_as_they_are_bit_for_bit(template, trained):
     avatar = _avatar(template)
-    for name, parameters in avatar.parts().items():
-        for parameter in parameters:
-            parameter.requires_grad_(name == trained)
+    avatar.train_parts((trained,))
     before = {name: tensor.clone() for name, tensor in avatar.state_dict().items()}
     optimiser = _optimiser(avatar)
     for index in range(3):
@@ -260,10 +293,12 @@ def test_a_head_is_a_trainable_avatar_and_anything_else_is_not(template):
 
 def test_parts_are_all_parameters_and_share_none(template):
     avatar = _avatar(template)
-    parts = [id(p) for parameters in avatar.parts().values() for p in parameters]
+    by_part = avatar.parameters_by_part()
+    parts = [id(p) for kinds in by_part.values() for parameters in kinds.values() for p in parameters]
     assert sorted(parts) == sorted(id(p) for p in avatar.parameters())
     assert len(set(parts)) == len(parts)
-    assert list(avatar.parts()) == ["sdf", "offset", "colour"]
+    assert list(by_part) == ["sdf", "offset", "colour"]
+    assert all(list(kinds) == ["grid", "mlp"] for kinds in by_part.values())
 
 
 def test_any_parameters_give_a_watertight_surface(template):
@@ -279,29 +314,28 @@ def test_any_parameters_give_a_watertight_surface(template):
 
 def test_colour_has_no_gradient_to_the_shape(template):
     avatar = _avatar(template)
-    points = avatar.surface().verts
-    colours = avatar.colour_at(points)
+    points = _drawn(avatar).verts
+    colours = avatar.material_at(points).color
     assert colours.min() >= 0
     assert colours.max() <= 1
     colours.sum().backward()
-    assert all(p.grad is None for name in ("sdf", "offset") for p in avatar.parts()[name])
-    assert all(p.grad is not None for p in avatar.parts()["colour"])
+    assert all((p.grad is not None) == name.startswith("colour.") for name, p in avatar.named_parameters())
 
 
 def test_without_colour_the_picture_is_bare_background_and_with_it_the_head_is_seen(template):
     avatar = _avatar(template)
     with torch.no_grad():
-        bare = avatar.render(look(0.0), 24, GREY, colour=False)
-        seen = avatar.render(look(0.0), 24, torch.zeros(3), colour=True)
-    torch.testing.assert_close(bare.rgb, torch.full_like(bare.rgb, 0.5))
-    assert seen.rgb[seen.opacity.expand_as(seen.rgb) > 0.99].min() > 0.1
+        bare = avatar.render(look(0.0), 24, Shading(color=False), GREY)
+        seen = avatar.render(look(0.0), 24, Shading(), torch.zeros(3))
+    torch.testing.assert_close(bare.color, torch.full_like(bare.color, 0.5))
+    assert seen.color[seen.opacity.expand_as(seen.color) > 0.99].min() > 0.1
 
 
 def test_an_avatar_without_surface_can_still_be_drawn():
     avatar = TetAvatar.empty(CONFIG)
     with torch.no_grad():
         avatar.sdf_base.fill_(1.0)
-        frame = avatar.render(look(0.0), 16, GREY, colour=True)
+        frame = avatar.render(look(0.0), 16, Shading(), GREY)
     assert len(avatar.to_mesh().faces) == 0
     assert (frame.opacity == 0).all()
 
@@ -333,7 +367,7 @@ def test_a_held_face_stays_where_the_rest_of_the_head_moves():
         for field in (avatar.sdf, avatar.offset):
             field.mlp[-1].bias.fill_(-0.05)  # everything swells, and shifts
     assert avatar.freedom is not None
-    sdf, base = avatar._whole_sdf(), avatar.sdf_base
+    sdf, base = avatar._sdf_everywhere().detach(), avatar.sdf_base
     moved = (sdf - base)[~avatar.border]
     torch.testing.assert_close(moved, -0.05 * avatar.freedom[~avatar.border], atol=1e-6, rtol=0)
     nose = template.site_positions()[4]

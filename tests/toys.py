@@ -1,14 +1,17 @@
 """A head and a judge so simple that every number of a step can be said in advance, and a step costs nothing."""
 
+from collections.abc import Sequence
 from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 
+from headartist.avatars.avatar import Material, Parts
 from headartist.cameras import Cameras
-from headartist.geometry.mesh import Mesh
-from headartist.priors.prior import Conditions, Noise
+from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
+from headartist.priors.prior import Query
 from headartist.render.frame import Frame
+from headartist.render.shading import Shading, lit
 
 
 class _Table(nn.Module):
@@ -28,21 +31,36 @@ class ToyAvatar(nn.Module):
         self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))
         self.seen: list[Cameras] = []
 
-    def render(self, cameras: Cameras, size: int, background: Tensor, *, colour: bool) -> Frame:
+    def render(self, cameras: Cameras, size: int, shading: Shading, background: Tensor) -> Frame:
         if torch.is_grad_enabled():
             self.drawn += 1
             self.seen.append(cameras)
         shape = (len(cameras), 3, size, size)
-        tint = torch.sigmoid(self.colour + self.encoding.table) if colour else background
-        return Frame(
-            rgb=tint[:, None, None].expand(shape),
+        tint = torch.sigmoid(self.colour + self.encoding.table) if shading.color else background
+        frame = Frame(
+            color=tint[:, None, None].expand(shape),
             normal=torch.tanh(self.sdf)[:, None, None].expand(shape),
             opacity=torch.ones(shape)[:, :1],
             depth=torch.ones(shape)[:, :1],
+            surface=self.surface(),
         )
+        return lit(frame, shading.lamps, background) if shading.lamps else frame
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
-        return {"sdf": [self.sdf], "colour": [self.encoding.table, self.colour]}
+    def parameters_by_part(self) -> Parts:
+        return {"sdf": {"mlp": [self.sdf]}, "colour": {"grid": [self.encoding.table], "mlp": [self.colour]}}
+
+    def train_parts(self, names: Sequence[str]) -> None:
+        for name, kinds in self.parameters_by_part().items():
+            for parameter in (one for parameters in kinds.values() for one in parameters):
+                parameter.requires_grad_(name in names)
+
+    def energies(self, frame: Frame) -> dict[str, Tensor]:
+        assert frame.surface is not None
+        surface = frame.surface
+        return {"normal_consistency": normal_consistency(surface), "laplacian": laplacian_energy(surface)}
+
+    def landmarks(self) -> None:
+        return None
 
     def surface(self) -> Mesh:
         verts = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) * (1 + self.sdf)
@@ -52,8 +70,8 @@ class ToyAvatar(nn.Module):
         surface = self.surface()
         return Mesh(surface.verts.detach(), surface.faces)
 
-    def colour_at(self, points: Tensor) -> Tensor:
-        return torch.sigmoid(self.colour + self.encoding.table).expand_as(points)
+    def material_at(self, points: Tensor) -> Material:
+        return Material(torch.sigmoid(self.colour + self.encoding.table).expand_as(points))
 
 
 class ToyPrior:
@@ -63,11 +81,12 @@ class ToyPrior:
     picture_size = 8
     landmark_size = 16
     latent_shape = (4, 4, 4)
+    views_at_once = 1
 
     def __init__(self) -> None:
         self.texts: dict[str, Tensor] = {}
         self.freed = False
-        self.asked: list[tuple[Tensor, Tensor, Conditions]] = []
+        self.asked: list[tuple[Tensor, Tensor, Sequence[Query]]] = []
 
     def encode(self, image: Tensor) -> Tensor:
         small = nn.functional.interpolate(image, self.latent_shape[1:], mode="area")
@@ -86,16 +105,10 @@ class ToyPrior:
         names = {float(value): text for text, value in self.texts.items()}
         return [names[float(row)] for row in features.flatten()]
 
-    def predict_noise(self, z_t: Tensor, t: Tensor, conditions: Conditions) -> Noise:
-        self.asked.append((z_t, t, conditions))
+    def predict_noise(
+        self, z_t: Tensor, t: Tensor, queries: Sequence[Query], _pose: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        self.asked.append((z_t, t, queries))
         signal = self.alpha_bar[t].view(-1, 1, 1, 1)
-
-        def towards(shade: Tensor) -> Tensor:
-            return (z_t - signal.sqrt() * shade.view(-1, 1, 1, 1)) / (1 - signal).sqrt()
-
-        plain = conditions.text if conditions.plain is None else conditions.plain
-        others = None
-        if conditions.others is not None:
-            others = torch.stack([towards(text) for text in conditions.others.text])
-        blind = towards(conditions.text) if conditions.blind else None
-        return Noise(towards(conditions.text), towards(conditions.negative), towards(plain), others, blind)
+        shades = (query.text.mean((1, 2)).view(-1, 1, 1, 1) for query in queries)
+        return tuple((z_t - signal.sqrt() * shade) / (1 - signal).sqrt() for shade in shades)

@@ -21,6 +21,7 @@ from headartist.config_text import override
 from headartist.export.pictures import to_bytes
 from headartist.folder import check_folder
 from headartist.presets import preset
+from headartist.render.shading import Shading
 
 AZIMUTHS_DEG = (0.0, 45.0, 90.0, 180.0)
 CAPTION = 14  # pixels
@@ -35,8 +36,8 @@ def strip(avatar: Avatar, words: str, size: int) -> Image.Image:
     """Four colour views beside the same four as normals, above the words they came from."""
     views = look(torch.tensor(AZIMUTHS_DEG), elevation_deg=8.0, fov_y_deg=36.0)
     with torch.no_grad():
-        frame = avatar.render(views, 2 * size, torch.ones(3), colour=True)
-    pictures = torch.nn.functional.avg_pool2d(torch.cat([frame.rgb, frame.normal_picture]), 2)
+        frame = avatar.render(views, 2 * size, Shading(), torch.ones(3))
+    pictures = torch.nn.functional.avg_pool2d(torch.cat([frame.color, frame.normal_picture]), 2)
     strip = Image.new("RGB", (len(pictures) * size, size + CAPTION), "white")
     strip.paste(Image.fromarray(to_bytes(torch.cat(list(pictures), dim=2))))
     ImageDraw.Draw(strip).text((4, size), words, fill="black")

@@ -21,7 +21,7 @@ from headartist.folder import HeadFolder
 
 
 @dataclass(frozen=True)
-class Progress:
+class Position:
     """How far a run has come.
 
     Attributes:
@@ -37,16 +37,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state read back from disk; its tensors go by "avatar.<name>", "optimiser.<index>.<name>" and "generator"."""
+    """A state read back from disk.
+
+    Its tensors go by "avatar.<name>", "optimiser.<index>.<name>", "objective.<name>" and "generator".
+    """
 
     path: Path
-    progress: Progress
+    position: Position
     tensors: Mapping[str, Tensor]
 
-    def restore(self, avatar: TrainableAvatar, generator: torch.Generator) -> None:
-        """Put the avatar and the random draws where they were."""
+    @property
+    def objective(self) -> dict[str, Tensor]:
+        """What the stage's objective had learned and drawn."""
+        return _under("objective.", self.tensors)
+
+    def restore_generator(self, generator: torch.Generator) -> None:
+        """Put the random draws where they were."""
         generator.set_state(self.tensors["generator"])
-        self.restore_avatar(avatar)
 
     def restore_avatar(self, avatar: TrainableAvatar) -> None:
         """Put the avatar where it was.
@@ -62,13 +69,13 @@ class Checkpoint:
                 "back, or use --overwrite to start again."
             ) from error
 
-    def restore_optimiser(self, optimiser: torch.optim.Optimizer) -> None:
+    def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Give the moments back to an optimiser of the same parameters; before its first step there are none."""
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimiser.", self.tensors).items():
             index, moment = name.split(".", 1)
             state.setdefault(int(index), {})[moment] = tensor
-        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
 @dataclass(frozen=True)
@@ -83,22 +90,24 @@ class Head:
 
 def save_checkpoint(
     folder: HeadFolder,
-    progress: Progress,
+    position: Position,
     avatar: TrainableAvatar,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
+    objective: Mapping[str, Tensor],
 ) -> None:
     """Replace the checkpoint in one move; a kill at any moment leaves the old one or the new one, whole."""
     tensors = {f"avatar.{name}": tensor for name, tensor in avatar.state_dict().items()}
-    for index, moments in optimiser.state_dict()["state"].items():
+    tensors |= {f"objective.{name}": tensor for name, tensor in objective.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
-    _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, _as_metadata(progress))
+    _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, _as_metadata(position))
 
 
-def save_head(folder: HeadFolder, progress: Progress, avatar: TrainableAvatar, generator: torch.Generator) -> None:
+def save_head(folder: HeadFolder, position: Position, avatar: TrainableAvatar, generator: torch.Generator) -> None:
     """Write the finished avatar as `head.safetensors`, then let the checkpoint say that nothing is left to do."""
     _write(folder.weights, avatar.state_dict(), {"format": "pt"})
-    _write(folder.checkpoint, {"generator": generator.get_state()}, _as_metadata(progress))
+    _write(folder.checkpoint, {"generator": generator.get_state()}, _as_metadata(position))
 
 
 def load_checkpoint(folder: HeadFolder) -> Checkpoint | None:
@@ -140,8 +149,8 @@ def is_finished(folder: HeadFolder, config: Config) -> bool:
         return _progress(folder.checkpoint, file.metadata()).stage == len(config.stages)
 
 
-def _as_metadata(progress: Progress) -> dict[str, str]:
-    return {"progress": json.dumps(asdict(progress))}
+def _as_metadata(position: Position) -> dict[str, str]:
+    return {"progress": json.dumps(asdict(position))}
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
@@ -164,9 +173,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-def _progress(path: Path, metadata: Mapping[str, str]) -> Progress:
+def _progress(path: Path, metadata: Mapping[str, str]) -> Position:
     try:
-        return Progress(**json.loads(metadata["progress"]))
+        return Position(**json.loads(metadata["progress"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 

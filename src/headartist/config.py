@@ -53,6 +53,10 @@ class Rates:
             low, _ = extremes(getattr(self, item.name))
             _require(low >= 0, f"The learning rate of {item.name} must not be negative (got {low:g}).")
 
+    def of(self, kind: str) -> Schedule:
+        """The rate of a kind of parameter: "grid", or any other."""
+        return self.hash_grid if kind == "grid" else self.mlp
+
 
 @dataclass(frozen=True)
 class Regularisers:
@@ -65,6 +69,10 @@ class Regularisers:
         for item in fields(self):
             low, _ = extremes(getattr(self, item.name))
             _require(low >= 0, f"The weight of {item.name} must not be negative (got {low:g}).")
+
+    def at(self, step: int | float) -> dict[str, float]:
+        """Every energy's weight at a step."""
+        return {item.name: getattr(self, item.name)(step) for item in fields(self)}
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,12 @@ def _optimise(
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished, load_head
     from headartist.heads.template import load_template
+    from headartist.objectives.refine import lpips_network, perceptive
+    from headartist.priors import StableDiffusionPrior
     from headartist.provenance import continued, provenance
-    from headartist.refinement import lpips_network, perceptive
-    from headartist.trainer import Scene, train
+    from headartist.training.loop import train
+    from headartist.training.problem import Problem, judges
+    from headartist.watch import watch
 
     if not overwrite and is_finished(folder, config):
         return
@@ -198,6 +201,9 @@ def _optimise(
     judge = _load_prior(config, device) if prior is None else prior
     if "prior" in compared:
         perceptive(judge)
+    jury = judges(config, judge)
+    if isinstance(judge, StableDiffusionPrior) and prior is None:
+        judge.free_text_encoder()
     generator = torch.Generator().manual_seed(config.seed)
     record = provenance(config, device, prior)
     if origin is None:
@@ -209,27 +215,24 @@ def _optimise(
         record = continued(record, folder.read_provenance(), folder.path)
     open_folder(folder, config, overwrite=overwrite)
     folder.write_provenance(record)
-    done = train(Scene(config, avatar, template, judge, device), folder, generator, progress=progress)
-    folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
+    steps = train(Problem(config, avatar, template, jury, device), folder, generator)
+    seconds = watch(steps, progress=progress)
+    folder.write_provenance(record | {"seconds": round(seconds, 1)})
 
 
-def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.prior.ScorePrior":
-    """The config's prior, which has read every text of this run and let go of its text encoder."""
+def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.StableDiffusionPrior":
+    """The config's prior."""
     import torch
 
-    from headartist.conditions import embed_texts
     from headartist.priors import load_prior
 
     asked = config.prior
-    prior = load_prior(
+    return load_prior(
         asked.model,
         device=device,
         dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
         controlnet=None if asked.controlnet == "own" else asked.controlnet,
     )
-    embed_texts(config, prior)
-    prior.free_text_encoder()
-    return prior
 
 
 def _device(name: str, prior: "headartist.priors.prior.ScorePrior | None") -> "torch.device":

@@ -69,7 +69,7 @@ def likeness(parent: Avatar, child: Avatar, template: HeadTemplate) -> Likeness:
     start, end = middles.of(before.verts, before.faces), _followed(middles, before, after)
     area = before.area_normals.norm(dim=1)
     still = area * ((end - start).norm(dim=1) < UNTOUCHED * apart)
-    difference = (lab(parent.colour_at(start)) - lab(child.colour_at(end))).norm(dim=1)
+    difference = (lab(parent.material_at(start).color) - lab(child.material_at(end).color)).norm(dim=1)
     return Likeness(
         landmark_shift=float(shift),
         untouched=float(still.sum() / area.sum()),

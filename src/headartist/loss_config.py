@@ -24,6 +24,27 @@ class Sds:
 
 
 @dataclass(frozen=True)
+class Vsd:
+    """Variational Score Distillation (Eq. 3), for a prior of which a trainable copy can be had.
+
+    Attributes:
+        cfg_scale: W.
+        rank: of what the copy learns beside the frozen weights.
+        rate: the copy's learning rate.
+    """
+
+    cfg_scale: float = 7.5
+    rank: int = 4
+    rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise HeadArtistError(f"The rank of a trainable copy must be at least 1 (got {self.rank}).")
+        if not self.rate >= 0:
+            raise HeadArtistError(f"The learning rate of a trainable copy must not be negative (got {self.rate:g}).")
+
+
+@dataclass(frozen=True)
 class Refine:
     """Image-space refinement (supplement D, after HiFA): the picture is compared with the decoded clean estimate.
 
@@ -63,4 +84,4 @@ class Refine:
                 raise HeadArtistError(f"{name} must be at least {least} (got {getattr(self, name)}).")
 
 
-Loss = Ssd | Sds | Refine
+Loss = Ssd | Sds | Vsd | Refine

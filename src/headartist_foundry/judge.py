@@ -11,10 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from headartist.cameras import look
-from headartist.distillation import add_noise, x0_estimate
+from headartist.guidance import Guided, predict
 from headartist.heads.landmarks import landmark_map
 from headartist.heads.template import load_template
-from headartist.priors.prior import Conditions
+from headartist.objectives.distillation import add_noise, x0_estimate
+from headartist.priors.prior import Query
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist_foundry.captions import NEGATIVE_WORDS, NORMAL_PREFIX
 from headartist_foundry.data import Pictures
@@ -66,7 +67,7 @@ def gate(prior: StableDiffusionPrior, pictures: Pictures, *, count: int = 64) ->
         text = prior.embed(tuple(pictures.caption(i, rng, normals=normals, view_words=True) for i in chosen))
 
         def error(text: Tensor, marks: Tensor, z_t: Tensor = z_t, noise: Tensor = noise) -> float:
-            predicted = prior.predict_noise(z_t, steps, Conditions(text, text, None, marks)).cond
+            (predicted,) = prior.predict_noise(z_t, steps, [Query(text, marks)])
             return float(F.mse_loss(predicted, noise))
 
         right = error(text, marks)
@@ -98,15 +99,19 @@ def sample(
     what the text alone would give.
     """
     negative = prior.embed((", ".join(NEGATIVE_WORDS),)).expand(len(texts), -1, -1)
-    conditions = Conditions(prior.embed(tuple(texts)), negative, None, marks)
+    cond, uncond = Query(prior.embed(tuple(texts)), marks), Query(negative, marks)
+    text = Guided(cond, uncond, cfg_scale)
+    both = replace(
+        text, cond_no_landmarks=cond._replace(landmark_map=torch.zeros_like(marks)), landmark_scale=landmark_scale
+    )
     shape = (1, *prior.latent_shape)
     z = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).repeat(len(texts), 1, 1, 1)
     # The last step has no signal left under zero terminal SNR, where noise and picture cannot be told apart.
     times = torch.linspace(len(prior.alpha_bar) - 2, 0, steps + 1).long()
     for now, then in itertools.pairwise(times):
         t = now.expand(len(texts))
-        scale = landmark_scale if now <= LANDMARK_GUIDANCE_FROM * len(prior.alpha_bar) else 1.0
-        noise = prior.predict_noise(z, t, replace(conditions, blind=scale != 1)).guided(cfg_scale, scale)
+        by_landmarks = landmark_scale != 1 and now <= LANDMARK_GUIDANCE_FROM * len(prior.alpha_bar)
+        (noise,) = predict(prior, z, t, both if by_landmarks else text)
         signal, goal = prior.alpha_bar[now], prior.alpha_bar[then]
         x0 = x0_estimate(z, noise, t, prior.alpha_bar).clamp(-12, 12)
         noise = (z - signal.sqrt() * x0) / (1 - signal).sqrt()

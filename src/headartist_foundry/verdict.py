@@ -18,6 +18,7 @@ from headartist.files import write_text
 from headartist.heads.template import load_template
 from headartist.priors.prior import resized
 from headartist.priors.stable_diffusion import StableDiffusionPrior
+from headartist.render.shading import Shading
 from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures
 from headartist_foundry.examiner import ATTRIBUTES, UNASKED, Examiner, ask
@@ -150,7 +151,7 @@ def judge_samples(exhibit: Exhibit, examiner: Examiner, detector: Path | None) -
 def drawn_heads(heads: Sequence[Head], azimuths: tuple[float, ...]) -> Tensor:
     """Colour views of finished heads before grey, h n 3 y x."""
     views, grey = _views(azimuths), torch.full((3,), 0.5)
-    return torch.stack([head.avatar.render(views, HEAD_SIZE, grey, colour=True).rgb for head in heads])
+    return torch.stack([head.avatar.render(views, HEAD_SIZE, Shading(), grey).color for head in heads])
 
 
 def head_sites(head: Head, azimuths: tuple[float, ...]) -> Tensor:

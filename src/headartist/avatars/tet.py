@@ -4,36 +4,31 @@ Only the grid vertices at the ends of crossed edges ever receive gradient. So th
 gradient to find where the surface runs, and again with gradient at those few vertices: value and gradient are those
 of the dense evaluation. With `refresh` above 1 the first evaluation covers the whole grid only every so many steps,
 and a band around the last surface in between; what the rest was then is a buffer, so a resumed run goes on alike.
+
+What cannot change is computed once: the surface while neither "sdf" nor "offset" learns, and where it crosses the grid
+while "sdf" does not. Which parts learn is said by `train_parts`.
 """
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from headartist.avatars.avatar import Material, Parts
 from headartist.avatars.shape_fit import freedom_around_face, initial_shape, make_field
 from headartist.cameras import Cameras
-from headartist.geometry.mesh import Mesh
+from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import HeadTemplate
 from headartist.render.draw import draw
 from headartist.render.frame import Frame
+from headartist.render.shading import Shading, lit
 from headartist.tet_config import TetConfig
-
-T = TypeVar("T")
 
 _CHUNK = 1 << 18  # grid vertices evaluated at a time, which bounds the memory of a fine grid
 _SOLID_PARTS = ("skin", "eyes")  # of a template; teeth and tongue lie inside, and lashes are sheets without inside
-
-
-@dataclass(frozen=True)
-class _Remembered(Generic[T]):
-    """A result, and the state of everything it was computed from."""
-
-    state: tuple[object, ...]
-    value: T
 
 
 class TetAvatar(nn.Module):
@@ -98,97 +93,116 @@ class TetAvatar(nn.Module):
         self.register_buffer("freedom", torch.ones(len(self.grid)) if config.hold_face else None)
         self.register_buffer("known_sdf", torch.zeros(len(self.grid)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self._settled_sdf: _Remembered[Tensor] | None = None
-        self._settled: _Remembered[Mesh] | None = None
-        self._crossing: _Remembered[Crossing] | None = None
-        self._learning: _Remembered[Mesh] | None = None
+        self._forget()
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters by part."""
-        return {name: list(getattr(self, name).parameters()) for name in ("sdf", "offset", "colour")}
+    def parameters_by_part(self) -> Parts:
+        """Trainable parameters by part and kind."""
+        fields = {name: getattr(self, name) for name in ("sdf", "offset", "colour")}
+        return {
+            name: {"grid": list(field.encoding.parameters()), "mlp": list(field.mlp.parameters())}
+            for name, field in fields.items()
+        }
 
-    def render(self, cameras: Cameras, size: int, background: Float[Tensor, "3"], *, colour: bool) -> Frame:
-        """Draw square views of `size` pixels; see `Avatar.render`. Colour has no gradient to the shape."""
-        shade = self.colour_at if colour else None
-        return draw(self.surface(), cameras, size, background, shade)
+    def train_parts(self, names: Sequence[str]) -> None:
+        """Let these parts learn and hold all others still."""
+        for name in ("sdf", "offset", "colour"):
+            getattr(self, name).requires_grad_(name in names)
+        self._forget()
 
-    def colour_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    def render(self, cameras: Cameras, size: int, shading: Shading, background: Float[Tensor, "3"]) -> Frame:
+        """Draw square views of `size` pixels; see `Avatar.render`. Color has no gradient to the shape.
+
+        Each call while gradients are on and the signed distance learns is a step that counts towards `refresh`.
+        """
+        shade = self._color_at if shading.color else None
+        frame = draw(self._surface(), cameras, size, background, shade)
+        return frame if shading.lamps is None else lit(frame, shading.lamps, background)
+
+    def energies(self, frame: Frame) -> Mapping[str, Float[Tensor, ""]]:
+        """Normal consistency and Laplacian of the surface that was drawn (supplement D)."""
+        assert frame.surface is not None
+        surface = frame.surface
+        return {"normal_consistency": normal_consistency(surface), "laplacian": laplacian_energy(surface)}
+
+    def landmarks(self) -> HeadTemplate | None:
+        """None: the template's stay where they are."""
+        return None
+
+    def material_at(self, points: Float[Tensor, "n 3"]) -> Material:
         """RGB in [0, 1] at world points, without gradient to the points."""
+        return Material(self._color_at(points))
+
+    def _color_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         return self.colour(points.detach()).sigmoid()
 
     def to_mesh(self) -> Mesh:
         """The surface as it stands, without gradient; watertight, but specks may float beside the head."""
         with torch.no_grad():
-            return self.surface()
+            return self._surface()
 
-    def surface(self) -> Mesh:
-        """The surface, computed once until a parameter changes, so that a renderer and regularisers share it.
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Take over parameters and buffers, as `torch.nn.Module` has it."""
+        self._forget()
+        return super().load_state_dict(state_dict, *args, **kwargs)
 
-        While "sdf" or "offset" trains and gradients are on, it carries gradient, and each new one is a step that
-        counts towards `refresh`. Otherwise it is the exact surface and nothing about the avatar changes.
-        """
-        trains = any(p.requires_grad for name in ("sdf", "offset") for p in getattr(self, name).parameters())
-        return self._learning_surface() if trains and torch.is_grad_enabled() else self._settled_surface()
+    def _apply(self, *args: Any, **kwargs: Any) -> "TetAvatar":
+        """Move to another device, as `torch.nn.Module` has it."""
+        self._forget()
+        return super()._apply(*args, **kwargs)
 
-    def _settled_surface(self) -> Mesh:
-        state = (*self._state_of(self.sdf), *self._state_of(self.offset))
-        if self._settled is None or self._settled.state != state:
+    def _forget(self) -> None:
+        """Parameters may have changed: what was computed of them has to be computed again."""
+        self._held_surface: Mesh | None = None  # while neither "sdf" nor "offset" learns
+        self._held_sdf: tuple[Tensor, Crossing] | None = None  # while "sdf" does not learn
+        self._crossing: Crossing | None = None  # of `known_sdf`, while it learns
+
+    def _learns(self, part: str) -> bool:
+        return any(parameter.requires_grad for parameter in getattr(self, part).parameters())
+
+    def _surface(self) -> Mesh:
+        """The surface, with gradient while gradients are on and it learns."""
+        if not (self._learns("sdf") or self._learns("offset")):
+            if self._held_surface is None:
+                with torch.no_grad():
+                    self._held_surface = self._marched(*self._held())
+            return self._held_surface
+        self._held_surface = None
+        if not self._learns("sdf"):
+            return self._marched(*self._held())
+        self._held_sdf = None
+        if not torch.is_grad_enabled():  # a picture of it, exact everywhere, that leaves no trace
+            sdf = self._sdf_everywhere()
+            return self._marched(sdf, self.grid.crossing(sdf))
+        crossing = self._observed()
+        # The gradient of a fresh evaluation on the very values that decided the topology: rounding must not move a
+        # vertex past the end of its edge.
+        fresh = self._sdf_at(crossing.grid_verts)
+        sdf = self.known_sdf[crossing.grid_verts] + (fresh - fresh.detach())
+        return crossing.mesh(sdf, self._moved(crossing.grid_verts))
+
+    def _marched(self, sdf: Float[Tensor, "n"], crossing: Crossing) -> Mesh:
+        return crossing.mesh(sdf[crossing.grid_verts], self._moved(crossing.grid_verts))
+
+    def _held(self) -> tuple[Float[Tensor, "n"], Crossing]:
+        """The signed distance, which does not learn, and where its surface runs."""
+        if self._held_sdf is None:
             with torch.no_grad():
-                sdf = self._whole_sdf()
-                crossing = self.grid.crossing(sdf)
-                mesh = crossing.mesh(sdf[crossing.grid_verts], self._moved(crossing.grid_verts))
-            self._settled = _Remembered(state, mesh)
-        return self._settled.value
+                sdf = self._sdf_everywhere()
+                self._held_sdf = sdf, self.grid.crossing(sdf)
+        return self._held_sdf
 
-    def _learning_surface(self) -> Mesh:
-        state = (*self._state_of(self.sdf), *self._state_of(self.offset))
-        if self._learning is None or self._learning.state != state:
-            sdf_trains = any(p.requires_grad for p in self.sdf.parameters())
-            if sdf_trains:
-                self._observe_sdf()
-                known, crossing = self.known_sdf, self._known_crossing()
-            else:
-                known, crossing = self._whole_sdf(), self.grid.crossing(self._whole_sdf())
-            sdf = known[crossing.grid_verts]
-            if sdf_trains:
-                # The gradient of a fresh evaluation on the very values that decided the topology: rounding must not
-                # move a vertex past the end of its edge.
-                fresh = self._sdf_at(crossing.grid_verts)
-                sdf = sdf + (fresh - fresh.detach())
-            mesh = crossing.mesh(sdf, self._moved(crossing.grid_verts))
-            self._learning = _Remembered(state, mesh)
-            if mesh.verts.requires_grad:
-                mesh.verts.register_hook(self._forget_learning)
-        return self._learning.value
-
-    def _forget_learning(self, _gradient: Tensor) -> None:
-        """Once gradient has passed through, the surface's graph is spent and must not be handed out again."""
-        self._learning = None
-
-    def _observe_sdf(self) -> None:
-        """Take a step: bring `known_sdf` up to date, everywhere or near the last surface."""
+    def _observed(self) -> Crossing:
+        """Take a step: bring `known_sdf` up to date, everywhere or near the last surface; returns where it runs now."""
         with torch.no_grad():
             if int(self.steps) % self.config.refresh == 0:
                 self.known_sdf.copy_(self._sdf_everywhere())
             else:
-                near = self.grid.around(self._known_crossing().grid_verts, self.config.band)
+                before = self.grid.crossing(self.known_sdf) if self._crossing is None else self._crossing
+                near = self.grid.around(before.grid_verts, self.config.band)
                 self.known_sdf[near] = self._sdf_at(near)
             self.steps += 1
-
-    def _known_crossing(self) -> Crossing:
-        """Where the surface of `known_sdf` runs; computed once until that changes."""
-        state = (self.known_sdf.data_ptr(), self.known_sdf.device, self.known_sdf._version)
-        if self._crossing is None or self._crossing.state != state:
-            self._crossing = _Remembered(state, self.grid.crossing(self.known_sdf))
-        return self._crossing.value
-
-    def _whole_sdf(self) -> Float[Tensor, "n"]:
-        """The signed distance at every grid vertex, without gradient; computed once until a parameter changes."""
-        state = self._state_of(self.sdf)
-        if self._settled_sdf is None or self._settled_sdf.state != state:
-            with torch.no_grad():
-                self._settled_sdf = _Remembered(state, self._sdf_everywhere())
-        return self._settled_sdf.value
+            self._crossing = self.grid.crossing(self.known_sdf)
+        return self._crossing
 
     def _sdf_everywhere(self) -> Float[Tensor, "n"]:
         every = torch.arange(len(self.grid), device=self.positions.device)
@@ -208,8 +222,3 @@ class TetAvatar(nn.Module):
         points = self.positions[grid_verts]
         moved = self.config.offset_cells * self.grid.cell * self.offset(points).tanh()
         return points + (moved if self.freedom is None else moved * self.freedom[grid_verts, None])
-
-    def _state_of(self, field: nn.Module) -> tuple[object, ...]:
-        """What changes whenever this field's values may have: each tensor's place and count of in-place changes."""
-        tensors = [*field.parameters(), *(() if self.sdf_base is None else (self.sdf_base,))]
-        return tuple((t.data_ptr(), t.device, t._version, t.requires_grad) for t in tensors)

@@ -77,7 +77,8 @@ def export_head(
     if "usd" in formats:
         find_usd()
     stem, full = Path(folder) / mesh_stem(variant), tidy(avatar.to_mesh())
-    colour = delit(full, avatar.colour_at) if delight else avatar.colour_at
+    albedo = _albedo(avatar)
+    colour = delit(full, albedo) if delight else albedo
     if variant == "game":
         texture_size = min(texture_size, GAME_TEXTURE)
         mesh = simplified(full, GAME_FACES - (SET_IN if rig is not None else 0))
@@ -92,6 +93,11 @@ def export_head(
         write_ply(stem.with_suffix(".ply"), mesh, colour)
         paths.append(stem.with_suffix(".ply"))
     return paths
+
+
+def _albedo(avatar: Avatar) -> Colour:
+    """The avatar's color at world points."""
+    return lambda points: avatar.material_at(points).color
 
 
 def _textured(

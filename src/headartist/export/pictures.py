@@ -12,8 +12,10 @@ from torch import Tensor
 from headartist.avatars.avatar import Avatar
 from headartist.cameras import Cameras, turntable
 from headartist.files import replacing
+from headartist.render.shading import Shading
 
 WHITE = (1.0, 1.0, 1.0)
+PIXELS_AT_ONCE = 1 << 19
 
 
 def to_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -39,14 +41,16 @@ def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
 def draw_pair(
     avatar: Avatar, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
-    """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn one view at a time to bound memory."""
+    """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn a few at a time to bound memory."""
     # Views are drawn where the parameters are.
-    device = next((value.device for values in avatar.parts().values() for value in values), torch.device("cpu"))
+    parameters = (p for kinds in avatar.parameters_by_part().values() for values in kinds.values() for p in values)
+    device = next((parameter.device for parameter in parameters), torch.device("cpu"))
     cameras, behind = cameras.to(device), torch.tensor(background, device=device)
     colours, normals = [], []
-    for k in range(len(cameras)):
-        frame = avatar.render(cameras[k : k + 1], size, behind, colour=True)
-        colours.append(frame.rgb.clamp(0.0, 1.0).cpu())
+    at_once = max(1, PIXELS_AT_ONCE // size**2)
+    for start in range(0, len(cameras), at_once):
+        frame = avatar.render(cameras[start : start + at_once], size, Shading(), behind)
+        colours.append(frame.color.clamp(0.0, 1.0).cpu())
         normals.append(frame.normal_picture.clamp(0.0, 1.0).cpu())
     return torch.cat(colours), torch.cat(normals)
 

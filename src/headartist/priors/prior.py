@@ -1,13 +1,12 @@
 """ScorePrior: a frozen diffusion model as a judge of pictures, and the values it speaks in."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
-
-from headartist.errors import HeadArtistError
 
 
 def resized(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c y x"]:
@@ -18,95 +17,24 @@ def resized(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c y 
     return interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=shrinks)
 
 
-@dataclass(frozen=True)
-class OtherViews:
-    """Texts of views that a picture is to be kept from, `n` for each of `b` views (Perp-Neg).
+class Query(NamedTuple):
+    """One thing a prior is asked of `b` noised latents.
 
     Attributes:
-        text: their features, from `ScorePrior.embed`.
-        weight: how strongly; 0 or below.
-    """
-
-    text: Float[Tensor, "n b k d"]
-    weight: Float[Tensor, "n b"]
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What a prediction is conditioned on, apart from the noised latent and its time.
-
-    Text features come from `ScorePrior.embed`, one per view: `b` views, `k` tokens, `d` features.
-
-    Attributes:
-        text: the text the picture is pulled towards (y, with its view words).
-        negative: the negative text (y_neg), the empty text where there is none.
-        plain: the text without view words, for the second prediction of Eq. 6; None where it equals `text` or is
-            not wanted, and then it costs nothing.
-        landmark_map: the landmark picture c_L in [0, 1]; None for a prior without landmarks.
-        others: texts of other views, whose predictions are wanted too.
-        blind: whether the text's prediction without landmarks is wanted too, to guide by them.
+        text: token features of each view's text, from `ScorePrior.embed`.
+        landmark_map: the landmark picture c_L of each view in [0, 1]. None asks without landmarks, and a black map is
+            what a ControlNet that was trained with maps left out takes for "none known".
+        image: a picture of each view in [0, 1], for a prior that is conditioned on pictures.
     """
 
     text: Float[Tensor, "b k d"]
-    negative: Float[Tensor, "b k d"]
-    plain: Float[Tensor, "b k d"] | None
-    landmark_map: Float[Tensor, "b 3 h w"] | None
-    others: OtherViews | None = None
-    blind: bool = False
-
-    def __getitem__(self, rows: slice) -> "Conditions":
-        """Those of some of the views."""
-        return Conditions(
-            self.text[rows],
-            self.negative[rows],
-            None if self.plain is None else self.plain[rows],
-            None if self.landmark_map is None else self.landmark_map[rows],
-            self.others and OtherViews(self.others.text[:, rows], self.others.weight[:, rows]),
-            self.blind,
-        )
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The noise predictions for one noised latent: under the text, the negative, the plain and the others' texts.
-
-    `blind` is that under the text without landmarks.
-    """
-
-    cond: Float[Tensor, "b c h w"]
-    uncond: Float[Tensor, "b c h w"]
-    plain: Float[Tensor, "b c h w"]
-    others: Float[Tensor, "n b c h w"] | None = None
-    blind: Float[Tensor, "b c h w"] | None = None
-
-    def guided(self, cfg_scale: float, landmark_scale: float = 1.0) -> Float[Tensor, "b c h w"]:
-        """Classifier-free guidance by the text, `uncond + cfg_scale (cond - uncond)`; 1 is `cond` and 0 is `uncond`.
-
-        Other than 1, `landmark_scale` guides by the landmarks too: it adds `(landmark_scale - 1) (cond - blind)`.
-
-        Raises:
-            HeadArtistError: guidance by landmarks, but it is not known what the prior would say without them.
-        """
-        guided = self._guided_by_text(cfg_scale)
-        if landmark_scale == 1:
-            return guided
-        if self.blind is None:
-            raise HeadArtistError(
-                "Guidance by landmarks wants `Conditions.blind`: ask for it, or use landmark_scale=1."
-            )
-        return guided + (landmark_scale - 1) * (self.cond - self.blind)
-
-    def _guided_by_text(self, cfg_scale: float) -> Float[Tensor, "b c h w"]:
-        if cfg_scale == 1:
-            return self.cond
-        if cfg_scale == 0:
-            return self.uncond
-        return self.uncond + cfg_scale * (self.cond - self.uncond)
+    landmark_map: Float[Tensor, "b 3 h w"] | None = None
+    image: Float[Tensor, "b 3 h w"] | None = None
 
 
 @runtime_checkable
 class ScorePrior(Protocol):
-    """A frozen diffusion model: it knows pictures, text and Conditions, and nothing of cameras or meshes.
+    """A frozen diffusion model that answers queries; it knows pictures, texts and landmark maps, no cameras or meshes.
 
     All its tensors, `alpha_bar` and what `embed` returns among them, live on one device, and the tensors it is given
     are on that device too.
@@ -116,12 +44,15 @@ class ScorePrior(Protocol):
         picture_size: pixels of the square pictures it was trained on.
         landmark_size: pixels of the square landmark map it wants; 0 for none.
         latent_shape: channels, height and width of its latent.
+        views_at_once: how many views of one head it judges together: 1, or 4 for a multi-view model, whose batches are
+            multiples of that.
     """
 
     alpha_bar: Float[Tensor, "steps"]
     picture_size: int
     landmark_size: int
     latent_shape: tuple[int, int, int]
+    views_at_once: int
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
         """Pictures in [0, 1] to latents, differentiably; resized to `picture_size` when needed."""
@@ -135,8 +66,41 @@ class ScorePrior(Protocol):
         """Texts to token features, one row each; every text is computed once and remembered."""
         ...
 
-    def predict_noise(self, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
-        """The predicted noise under each text of `conditions`, in one batched call and without gradient."""
+    def predict_noise(
+        self,
+        z_t: Float[Tensor, "b c y x"],
+        t: Int[Tensor, "b"],
+        queries: Sequence[Query],
+        pose: Float[Tensor, "b 4 4"] | None = None,
+    ) -> tuple[Float[Tensor, "b c y x"], ...]:
+        """Predict the noise under each query, in one batched call and without gradient.
+
+        Args:
+            z_t: noised latents.
+            t: the diffusion step of each.
+            queries: what is asked of them all; a landmark map or a picture that one query has another may lack.
+            pose: `T_camera_world` of each view, for a prior that knows where cameras stand.
+
+        Raises:
+            HeadArtistError: a landmark map or a picture for a prior that takes none.
+        """
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A prior of which a trainable copy can be had, as variational score distillation wants it."""
+
+    def trainable_copy(self, rank: int, *, posed: bool, generator: torch.Generator) -> nn.Module:
+        """A model that predicts the noise in pictures and can learn; before it has, it answers as the prior does.
+
+        Called as `copy(z_t, t, query, pose)`, it answers one query, with gradient to its parameters alone.
+
+        Args:
+            rank: of what is learned beside the frozen weights.
+            posed: whether it is told where cameras stand.
+            generator: draws its first parameters, on the CPU.
+        """
         ...
 
 

@@ -1,7 +1,7 @@
 """StableDiffusionPrior: any Stable Diffusion folder with a landmark ControlNet as a judge, large or embedded."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from headartist.errors import HeadArtistError
 from headartist.priors.hub import locate
 from headartist.priors.layout import weights_variant
-from headartist.priors.prior import Conditions, Noise, resized
+from headartist.priors.prior import Query, resized
 from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
 
 
@@ -51,7 +51,10 @@ class StableDiffusionPrior:
         picture_size: pixels of the square pictures it was trained on.
         landmark_size: pixels of the square landmark map it wants; 0 for a prior without a ControlNet.
         latent_shape: channels, height and width of its latent.
+        views_at_once: 1: it judges every view by itself.
     """
+
+    views_at_once = 1
 
     def __init__(
         self,
@@ -136,58 +139,67 @@ class StableDiffusionPrior:
         self._text_encoder = None
 
     @torch.no_grad()
-    def predict_noise(self, z_t: Float[Tensor, "b c y x"], t: Int[Tensor, "b"], conditions: Conditions) -> Noise:
-        """The predicted noise under each text of `conditions`, in one batched call and without gradient.
+    def predict_noise(
+        self,
+        z_t: Float[Tensor, "b c y x"],
+        t: Int[Tensor, "b"],
+        queries: Sequence[Query],
+        pose: Float[Tensor, "b 4 4"] | None = None,  # noqa: ARG002  # it was never told where cameras stand
+    ) -> tuple[Float[Tensor, "b c y x"], ...]:
+        """Predict the noise under each query, in one batched call and without gradient.
+
+        A query without a landmark map is answered by the network without its ControlNet.
 
         Raises:
-            HeadArtistError: a landmark map for a prior without ControlNet, or none for a prior with one.
+            HeadArtistError: a landmark map for a prior without ControlNet, or a picture.
         """
-        texts = [conditions.text, conditions.negative]
-        if conditions.plain is not None:
-            texts.append(conditions.plain)
-        if conditions.others is not None:
-            texts += conditions.others.text
-        if conditions.blind:
-            texts.append(conditions.text)
-        copies = len(texts)
+        copies = len(queries)
         inputs = z_t.to(self.dtype).repeat(copies, 1, 1, 1), t.repeat(copies)
-        features = torch.cat(texts).to(self.dtype)
-        predicted = self._unet(
-            *inputs,
-            encoder_hidden_states=features,
-            return_dict=False,
-            **self._residuals(inputs, features, conditions, copies),
-        )[0]
-        noises = [self._as_noise(part.float(), z_t.float(), t) for part in predicted.chunk(copies)]
-        cond, uncond, *rest = noises
-        plain = cond if conditions.plain is None else rest.pop(0)
-        blind = rest.pop() if conditions.blind else None
-        return Noise(cond, uncond, plain, others=torch.stack(rest) if rest else None, blind=blind)
+        features = torch.cat([query.text for query in queries]).to(self.dtype)
+        residuals = self._residuals(inputs, features, queries)
+        predicted = self._unet(*inputs, encoder_hidden_states=features, return_dict=False, **residuals)[0]
+        return tuple(self._as_noise(part.float(), z_t.float(), t) for part in predicted.chunk(copies))
 
-    def _residuals(
-        self, inputs: tuple[Tensor, Tensor], features: Tensor, conditions: Conditions, copies: int
-    ) -> dict[str, Any]:
-        """What the ControlNet adds to the UNet's features, as arguments of the UNet.
-
-        To be blind is to be shown a black map, as the embedded prior now and then was in its training.
-        """
-        landmark_map = conditions.landmark_map
-        if self._controlnet is None:
-            if landmark_map is not None:
-                raise HeadArtistError("the prior has no ControlNet to show the landmark map to: load it with one")
+    def _residuals(self, inputs: tuple[Tensor, Tensor], features: Tensor, queries: Sequence[Query]) -> dict[str, Any]:
+        """What the ControlNet adds to the UNet's features, as arguments of the UNet; nothing where there is no map."""
+        if any(query.image is not None for query in queries):
+            raise HeadArtistError("the prior is not conditioned on pictures: leave image out of its queries")
+        maps = [query.landmark_map for query in queries]
+        shown = [landmark_map for landmark_map in maps if landmark_map is not None]
+        if not shown:
             return {}
-        if landmark_map is None:
-            raise HeadArtistError("the prior wants a landmark map: give one, or load it with controlnet 'none'")
-        # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.
-        maps = landmark_map
-        if len(landmark_map) > 1 or conditions.blind:
-            maps = landmark_map.repeat(copies, 1, 1, 1)
-        if conditions.blind:
-            maps[-len(landmark_map) :] = 0
-        down, middle = self._controlnet(
-            *inputs, encoder_hidden_states=features, controlnet_cond=maps.to(self.dtype), return_dict=False
-        )
+        if len(shown) == len(queries):
+            down, middle = self._controlled(inputs, features, shown)
+        else:
+            down, middle = self._partly_controlled(inputs, features, maps, shown)
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+    def _controlled(
+        self, inputs: tuple[Tensor, ...], features: Tensor, maps: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """The ControlNet's answer to rows that all have a map."""
+        if self._controlnet is None:
+            raise HeadArtistError("the prior has no ControlNet to show the landmark map to: load it with one")
+        # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.
+        alike = len(maps[0]) == 1 and all(landmark_map is maps[0] for landmark_map in maps)
+        shown = maps[0] if alike else torch.cat(list(maps))
+        return self._controlnet(
+            *inputs, encoder_hidden_states=features, controlnet_cond=shown.to(self.dtype), return_dict=False
+        )
+
+    def _partly_controlled(
+        self, inputs: tuple[Tensor, Tensor], features: Tensor, maps: Sequence[Tensor | None], shown: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """The same, with nothing added to the rows of queries without a map."""
+        views = len(features) // len(maps)
+        has_map = torch.tensor([landmark_map is not None for landmark_map in maps], device=self.device)
+        rows = has_map.repeat_interleave(views).nonzero()[:, 0]
+        down, middle = self._controlled(tuple(part[rows] for part in inputs), features[rows], shown)
+
+        def spread(part: Tensor) -> Tensor:
+            return part.new_zeros(len(features), *part.shape[1:]).index_copy(0, rows, part)
+
+        return tuple(map(spread, down)), spread(middle)
 
     def _as_noise(self, predicted: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Velocity to noise, `eps = sqrt(alpha_bar) v + sqrt(1 - alpha_bar) z_t`; noise stays as it is."""

@@ -28,7 +28,7 @@ def draw(
 ) -> Frame:
     """Draw square views of a mesh, differentiable to its vertices and to its colours.
 
-    Colour comes from `shade` or from `vertex_colours`; with neither, `rgb` is the bare background. All channels are
+    Colour comes from `shade` or from `vertex_colours`; with neither, `color` is the bare background. All channels are
     antialiased in one pass, so their outlines agree.
 
     Args:
@@ -63,7 +63,8 @@ def draw(
     rgb = background[:, None, None].expand(views, 3, size, size)
     if difference.shape[1] == 3:
         rgb = (rgb + difference).clamp(0, 1)
-    return Frame(rgb=rgb, normal=normal, opacity=opacity.clamp(0, 1), depth=fragments.depth[:, None])
+    opacity, depth = opacity.clamp(0, 1), fragments.depth[:, None]
+    return Frame(color=rgb, normal=normal, opacity=opacity, depth=depth, surface=mesh)
 
 
 def _shaded(

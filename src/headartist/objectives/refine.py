@@ -5,6 +5,7 @@ away are never seen. Here the noised picture is denoised, decoded, and compared 
 """
 
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import assert_never
 
@@ -13,24 +14,65 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from headartist.distillation import add_noise, predict, x0_estimate
 from headartist.errors import HeadArtistError
-from headartist.loss_config import Features
-from headartist.priors.prior import Conditions, PerceptivePrior, ScorePrior, resized
+from headartist.guidance import Guided, predict
+from headartist.loss_config import Features, Refine
+from headartist.objectives.distillation import add_noise, x0_estimate
+from headartist.objectives.objective import Shot, Sight, Stateless
+from headartist.priors.prior import PerceptivePrior, ScorePrior, resized
 
 AT_ONCE = 8  # views; more would only take memory, with Stable Diffusion gigabytes of it
 LEAST_SIGNAL = 1e-3  # of alpha_bar: below it an estimate of the clean latent is the prior's error, hugely enlarged
 
 
+class RefineObjective(Stateless):
+    """Fit the avatar to what the prior makes of its pictures, by many optimizer steps for one set of estimates."""
+
+    def __init__(self, config: Refine, prior: ScorePrior) -> None:
+        self._config, self._prior = config, prior
+        self.inner_steps = config.fits
+
+    def losses(self, shot: Shot) -> Iterator[Tensor]:
+        """Yield one loss for each fit, of a few of the shot's views drawn at random."""
+        config, views = self._config, len(shot.t)
+        guided = shot.target(config.cfg_scale, landmark_scale=config.landmark_scale)
+        with torch.no_grad():
+            picture = shot.look().picture
+        target = clean_picture(
+            self._prior,
+            picture,
+            guided,
+            shot.t,
+            shot.noise,
+            pose=shot.pose,
+            x0_steps=config.x0_steps,
+            relative=config.relative,
+        )
+        for _ in range(config.fits):
+            rows = torch.randperm(views, generator=shot.generator)[: config.fit_views or views]
+            sight = shot.look(rows)
+            yield difference(
+                self._prior,
+                sight.picture,
+                target[rows],
+                perceptual=config.perceptual,
+                features=config.features,
+                weight=self._weight(sight) if config.facing else None,
+            )
+
+    def _weight(self, sight: Sight) -> Float[Tensor, "b 1 h w"]:
+        """How much pixels count: as they face the camera."""
+        return (sight.opacity * sight.facing.clamp(min=0) ** self._config.facing).detach()
+
+
 def clean_picture(
     prior: ScorePrior,
     image: Float[Tensor, "b 3 h w"],
-    conditions: Conditions,
+    guided: Guided,
     t: Int[Tensor, "b"],
     noise: Float[Tensor, "b c y x"],
     *,
-    cfg_scale: float,
-    landmark_scale: float = 1.0,
+    pose: Float[Tensor, "b 4 4"] | None = None,
     x0_steps: int = 1,
     relative: bool = False,
 ) -> Float[Tensor, "b 3 n n"]:
@@ -42,11 +84,10 @@ def clean_picture(
     Args:
         prior: the frozen prior.
         image: the pictures x, in [0, 1].
-        conditions: texts and landmarks; `plain` is not needed.
+        guided: what the estimate is guided by.
         t: the diffusion step of each view; steps that leave no signal count as the last that does.
         noise: the standard normal draw that noises the latent of x.
-        cfg_scale: W.
-        landmark_scale: how much the landmarks guide the estimate; other than 1 it wants `conditions.blind`.
+        pose: `T_camera_world` of each view.
         x0_steps: denoising steps of the estimate.
         relative: leave out what encoding and decoding alone do to the picture.
     """
@@ -58,7 +99,8 @@ def clean_picture(
             picture = resized(image[rows], prior.picture_size)
             z = prior.encode(picture)
             z_t = add_noise(z, noise[rows], t[rows], prior.alpha_bar)
-            x0 = denoised(prior, z_t, t[rows], conditions[rows], cfg_scale, landmark_scale, steps=x0_steps)
+            some = None if pose is None else pose[rows]
+            x0 = denoised(prior, z_t, t[rows], guided.of(rows), pose=some, steps=x0_steps)
             # As in distillation: an entry that a half-precision prior lost moves nothing.
             finite = x0.isfinite()
             target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
@@ -106,17 +148,16 @@ def denoised(
     prior: ScorePrior,
     z_t: Float[Tensor, "b c y x"],
     t: Int[Tensor, "b"],
-    conditions: Conditions,
-    cfg_scale: float,
-    landmark_scale: float = 1.0,
+    guided: Guided,
     *,
+    pose: Float[Tensor, "b 4 4"] | None = None,
     steps: int = 1,
 ) -> Float[Tensor, "b c y x"]:
     """The clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
     x0 = z_t
     for k in range(steps):
         now = t * (steps - k) // steps
-        eps = predict(prior, z_t, now, conditions).guided(cfg_scale, landmark_scale)
+        (eps,) = predict(prior, z_t, now, guided, pose=pose)
         x0 = x0_estimate(z_t, eps, now, prior.alpha_bar)
         z_t = add_noise(x0, eps, t * (steps - k - 1) // steps, prior.alpha_bar)
     return x0

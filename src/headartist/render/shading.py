@@ -33,7 +33,20 @@ class Lamps:
         return Lamps(self.towards[index], self.ambient[index])
 
 
-def draw_lamps(count: int, generator: torch.Generator) -> Lamps:
+@dataclass(frozen=True)
+class Shading:
+    """How a head is drawn.
+
+    Attributes:
+        color: whether colors are wanted; without them a frame's are the bare background, which saves time.
+        lamps: a lamp for each view; None draws colors as they are.
+    """
+
+    color: bool = True
+    lamps: Lamps | None = None
+
+
+def sample_lamps(count: int, generator: torch.Generator) -> Lamps:
     """Random lamps before the head and above it, as most pictures of the embedded prior's data are lit."""
     side, height, ambient = torch.rand(3, count, generator=generator)
     towards = torch.stack(
@@ -56,4 +69,4 @@ def lit(frame: Frame, lamps: Lamps, background: Float[Tensor, "3"]) -> Frame:
     level = lamps.ambient.to(diffuse).view(-1, 1, 1, 1) * (0.6 + 0.4 * above) + 0.9 * diffuse
     behind = (1 - frame.opacity) * background.view(3, 1, 1)
     # The light multiplies linear colours; those of a frame are for display.
-    return replace(frame, rgb=(behind + (frame.rgb - behind) * level.clamp(min=DARKEST) ** (1 / GAMMA)).clamp(0, 1))
+    return replace(frame, color=(behind + (frame.color - behind) * level.clamp(min=DARKEST) ** (1 / GAMMA)).clamp(0, 1))

@@ -1,0 +1,103 @@
+"""The one loop: step after step, stage after stage.
+
+Every random draw comes from one generator, whose state the checkpoint keeps: a run that is stopped at any step and
+resumed equals the unbroken run, bit for bit on the CPU.
+"""
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+import torch
+
+from headartist.avatars.avatar import TrainableAvatar
+from headartist.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint, save_head
+from headartist.export.pictures import preview, save_png
+from headartist.folder import HeadFolder
+from headartist.objectives.build import build_objective
+from headartist.training.optimizer import make_optimizer
+from headartist.training.problem import Problem
+from headartist.training.progress import Progress, WorkLeft
+from headartist.training.step import Work, train_step
+
+
+def train(problem: Problem, folder: HeadFolder, generator: torch.Generator) -> Generator[Progress, None, None]:
+    """Optimise the avatar through all stages, from the folder's checkpoint where there is one.
+
+    Yields after every step. Closing the iterator, or an exception thrown at it, saves first: the same call goes on
+    from there. The finished head is saved before the iterator ends.
+
+    Args:
+        problem: who takes part.
+        folder: where checkpoints, metrics and previews go.
+        generator: all random draws, on the CPU.
+
+    Raises:
+        HeadArtistError: when the surface vanishes or a gradient is not finite; the last checkpoint stays.
+    """
+    stages = problem.config.stages
+    checkpoint = load_checkpoint(folder)
+    position = checkpoint.position if checkpoint else Position()
+    names = [stage.name for stage in stages]
+    folder.trim_metrics(lambda row: (names.index(row["stage"]), row["step"]) < (position.stage, position.step))
+    if checkpoint:
+        checkpoint.restore_avatar(problem.avatar)
+        checkpoint.restore_generator(generator)
+    left = WorkLeft(stages, position)
+    for index in range(position.stage, len(stages)):
+        resumed = checkpoint if checkpoint and index == checkpoint.position.stage else None
+        work = _begin(problem, index, problem.avatar, generator, resumed)
+        position = replace(position, stage=index, step=position.step if resumed else 0)
+        position = yield from _train_stage(problem, work, folder, generator, position, left)
+    save_head(folder, replace(position, stage=len(stages), step=0), problem.avatar, generator)
+
+
+def _begin(
+    problem: Problem, index: int, avatar: TrainableAvatar, generator: torch.Generator, checkpoint: Checkpoint | None
+) -> Work:
+    """A stage's optimizer and objective, as the checkpoint left them where there is one."""
+    stage, judge = problem.config.stages[index], problem.judges[index]
+    optimizer = make_optimizer(avatar, stage)
+    objective = build_objective(stage.loss, judge.prior, generator)
+    if checkpoint:
+        checkpoint.restore_optimizer(optimizer)
+        objective.load_state_dict(checkpoint.objective)
+        checkpoint.restore_generator(generator)  # last: an objective that begins may draw
+    return Work(stage, avatar, optimizer, judge, objective)
+
+
+def _train_stage(
+    problem: Problem,
+    work: Work,
+    folder: HeadFolder,
+    generator: torch.Generator,
+    position: Position,
+    left: WorkLeft,
+) -> Generator[Progress, None, Position]:
+    """Carry out what is left of the stage that `position` stands in; returns how far that has come."""
+    stage, run = work.stage, problem.config.run
+
+    def save() -> None:
+        save_checkpoint(folder, position, work.avatar, work.optimizer, generator, work.objective.state_dict())
+
+    for step in range(position.step, stage.steps):
+        started = time.perf_counter()
+        row = train_step(problem, work, step, generator)
+        seconds = time.perf_counter() - started
+        position = Position(position.stage, step + 1, position.seconds + seconds)
+
+        if step % run.log_every == 0:
+            folder.append_metrics({"stage": stage.name, "step": step, **row, "seconds": position.seconds})
+        if run.preview_every and position.step % run.preview_every == 0:
+            name = f"{position.stage}-{stage.name}-{position.step:05d}.png"
+            save_png(folder.previews / name, preview(work.avatar))
+        saved = position.step % run.checkpoint_every == 0 or position.step == stage.steps
+        if saved:
+            save()
+        try:
+            yield left.after(position, seconds, row, work.avatar)
+        except BaseException:
+            if not saved:
+                save()
+            raise
+    return position

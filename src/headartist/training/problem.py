@@ -1,0 +1,85 @@
+"""Problem: what stays from step to step of a run."""
+
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from headartist.avatars.avatar import TrainableAvatar
+from headartist.config import Config, Stage
+from headartist.errors import HeadArtistError
+from headartist.guidance import StageTexts
+from headartist.heads.template import HeadTemplate
+from headartist.priors.prior import ScorePrior
+from headartist.priors.stable_diffusion import TextCutOff
+from headartist.prompts import negative_text, plain_text
+
+NORMAL_AND_OPACITY = 4  # channels
+
+
+class Judge(NamedTuple):
+    """Who judges a stage, and the stage's texts as it reads them."""
+
+    prior: ScorePrior
+    texts: StageTexts
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What stays from step to step: what is asked, the head it begins with, the template, and the judges.
+
+    Attributes:
+        config: what is asked.
+        avatar: the head that the first stage begins with.
+        template: the head it began as, whose landmarks are drawn.
+        judges: one for each stage of the config.
+        device: where all of them live.
+    """
+
+    config: Config
+    avatar: TrainableAvatar
+    template: HeadTemplate
+    judges: tuple[Judge, ...]
+    device: torch.device
+
+
+def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
+    """Let the prior read the texts of every stage, so that its text encoder is not needed again.
+
+    A prompt that is too long is so in every text: of those that are cut off, one is named for each end that is lost.
+
+    Raises:
+        HeadArtistError: a stage draws what the prior's latent cannot hold.
+    """
+    for stage in config.stages:
+        if stage.draws == "normal_opacity_latent" and prior.latent_shape[0] != NORMAL_AND_OPACITY:
+            raise HeadArtistError(
+                f"Stage {stage.name} draws four channels but the prior's latent has {prior.latent_shape[0]}: "
+                f"use --set {stage.name}.draws=normal."
+            )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = tuple(Judge(prior, _texts(config, stage, prior)) for stage in config.stages)
+    cut: list[TextCutOff] = []
+    said: set[tuple[type[Warning], str]] = set()
+    for warning in caught:
+        if (warning.category, str(warning.message)) in said:
+            continue
+        said.add((warning.category, str(warning.message)))
+        if isinstance(warning.message, TextCutOff):
+            cut.append(warning.message)
+            if any(_lose_the_same(before, warning.message) for before in cut[:-1]):
+                continue
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return found
+
+
+def _texts(config: Config, stage: Stage, prior: ScorePrior) -> StageTexts:
+    text = plain_text(stage.text, config.prompt)
+    return StageTexts.embed(prior, text, negative_text(stage.negative, config.prompt), config.view_text)
+
+
+def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:
+    """Whether the later text only adds words, such as the view's, to the earlier one, or their ends are one."""
+    return after.text.startswith(before.text) or after.lost in before.lost or before.lost in after.lost

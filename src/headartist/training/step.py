@@ -1,0 +1,91 @@
+"""One step of a stage: a shot is drawn, its objective says which way, and the optimizer goes, once or many times."""
+
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from headartist.avatars.avatar import TrainableAvatar
+from headartist.config import Stage
+from headartist.errors import HeadArtistError
+from headartist.objectives.objective import Objective
+from headartist.render.frame import Frame
+from headartist.training.optimizer import gradient_norm, set_rates
+from headartist.training.problem import Judge, Problem
+from headartist.training.shot import NoSurface, draw_shot
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage under way.
+
+    Attributes:
+        stage: what is asked.
+        avatar: what learns.
+        optimizer: of the parts that the stage trains.
+        judge: who judges, with the stage's texts.
+        objective: what is minimised.
+    """
+
+    stage: Stage
+    avatar: TrainableAvatar
+    optimizer: torch.optim.Optimizer
+    judge: Judge
+    objective: Objective
+
+
+def train_step(problem: Problem, work: Work, step: int, generator: torch.Generator) -> dict[str, float]:
+    """Take one step of a stage; returns what is worth writing down.
+
+    Raises:
+        HeadArtistError: when there is no surface left, or a gradient is not finite.
+    """
+    shot, drawing = draw_shot(problem, work.avatar, work.stage, work.judge, step, generator)
+    row: dict[str, float] = {}
+    try:
+        for index, loss in enumerate(work.objective.losses(shot)):
+            assert drawing.frame is not None
+            row = _descend(work, step + index / work.objective.inner_steps, loss, drawing.frame)
+    except NoSurface:
+        # Where this stage is not the one that moves the surface, a stage before it was.
+        stages = (work.stage, *reversed(problem.config.stages))
+        shaping = next((each for each in stages if each.shapes), work.stage)
+        raise HeadArtistError(
+            f"Step {step} of {work.stage.name} finds no surface left: start again with --overwrite and another --seed, "
+            f"or smaller learning rates such as --set {shaping.name}.rates.mlp={shaping.rates.mlp(step) / 2:g}."
+        ) from None
+    return row
+
+
+def _descend(work: Work, step: int | float, loss: Tensor, frame: Frame) -> dict[str, float]:
+    """Take one optimizer step down a loss and the avatar's energies; returns what is worth writing down.
+
+    Raises:
+        HeadArtistError: a gradient is not finite.
+    """
+    stage = work.stage
+    roughness, energies = weighted_energies(work.avatar, stage, step, frame)
+    work.optimizer.zero_grad(set_to_none=True)
+    (loss + roughness).backward()
+    norm = gradient_norm(work.optimizer)
+    if not isfinite(norm):
+        raise HeadArtistError(
+            f"Step {int(step)} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
+            f"{stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
+        )
+    set_rates(work.optimizer, step)
+    work.optimizer.step()
+    return {"loss": float(loss.detach()), "grad_norm": norm, **energies}
+
+
+def weighted_energies(
+    avatar: TrainableAvatar, stage: Stage, step: int | float, frame: Frame
+) -> tuple[Tensor | float, dict[str, float]]:
+    """The weighted sum of the avatar's energies (supplement D), and each energy without its weight."""
+    weights = stage.regularisers.at(step)
+    if not any(weights.values()):
+        return 0.0, {}
+    energies = avatar.energies(frame)
+    total = sum(weight * energies[name] for name, weight in weights.items() if name in energies)
+    return total, {name: float(energy.detach()) for name, energy in energies.items()}
