@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from headartist.checkpoint import Progress, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
+from headartist.checkpoint import Position, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
 from headartist.errors import HeadArtistError
 from headartist.files import replacing
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
@@ -37,21 +37,22 @@ def _trained(steps: int) -> tuple[ToyAvatar, torch.optim.Optimizer, torch.Genera
 
 def _save(folder: HeadFolder, steps: int) -> ToyAvatar:
     avatar, optimiser, generator = _trained(steps)
-    save_checkpoint(folder, Progress(0, steps, 1.5), avatar, optimiser, generator)
+    save_checkpoint(folder, Position(0, steps, 1.5), avatar, optimiser, generator, {})
     return avatar
 
 
 @pytest.mark.parametrize("steps", [0, 3])
 def test_what_is_restored_is_what_was_saved(folder: HeadFolder, steps: int):
     avatar, optimiser, generator = _trained(steps)
-    save_checkpoint(folder, Progress(1, steps, 2.5), avatar, optimiser, generator)
+    save_checkpoint(folder, Position(1, steps, 2.5), avatar, optimiser, generator, {})
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
-    assert checkpoint.progress == Progress(1, steps, 2.5)
+    assert checkpoint.position == Position(1, steps, 2.5)
 
     other, other_optimiser, other_generator = _trained(1)
-    checkpoint.restore(other, other_generator)
-    checkpoint.restore_optimiser(other_optimiser)
+    checkpoint.restore_avatar(other)
+    checkpoint.restore_generator(other_generator)
+    checkpoint.restore_optimizer(other_optimiser)
     for name, tensor in avatar.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)
     moments, other_moments = optimiser.state_dict()["state"], other_optimiser.state_dict()["state"]
@@ -74,7 +75,7 @@ def test_a_save_that_is_killed_leaves_the_old_checkpoint(folder: HeadFolder, mon
             _save(folder, 2)
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
-    assert checkpoint.progress.step == 1
+    assert checkpoint.position.step == 1
     assert torch.equal(checkpoint.tensors["avatar.colour"], avatar.colour)
     assert [path.name for path in folder.checkpoint.parent.iterdir()] == ["state.safetensors"]
 
@@ -85,13 +86,13 @@ def test_half_a_draft_that_a_kill_left_behind_is_not_in_the_way(folder: HeadFold
     _save(folder, 2)
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
-    assert checkpoint.progress.step == 2
+    assert checkpoint.position.step == 2
 
 
 def test_a_finished_head_stands_in_one_place(folder: HeadFolder):
     avatar, _, generator = _trained(2)
     assert not is_finished(folder, CONFIG)
-    save_head(folder, Progress(len(CONFIG.stages), 0, 9.0), avatar, generator)
+    save_head(folder, Position(len(CONFIG.stages), 0, 9.0), avatar, generator)
     assert is_finished(folder, CONFIG)
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
@@ -124,7 +125,7 @@ def test_weights_of_another_head_are_told(folder: HeadFolder):
     other.sdf = nn.Parameter(torch.zeros(5))
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
-    for call in (lambda: load_head(folder.path), lambda: checkpoint.restore(other, generator)):
+    for call in (lambda: load_head(folder.path), lambda: checkpoint.restore_avatar(other)):
         with pytest.raises(HeadArtistError) as caught:
             call()
         assert str(caught.value) == (

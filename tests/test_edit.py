@@ -252,8 +252,8 @@ def test_landmarks_follow_an_edited_expression(orphan: Path, monkeypatch: pytest
     shown, step = [], loop.train_step
 
     def noted_step(problem: Problem, *rest: object):
-        shown.append(scene.template)
-        return step(scene, *rest)
+        shown.append(problem.template)
+        return step(problem, *rest)
 
     monkeypatch.setattr(loop, "train_step", noted_step)
     asked = "jawOpen=0.6,mouthSmileLeft=0.5"
