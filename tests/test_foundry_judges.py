@@ -213,10 +213,10 @@ def test_a_python_without_the_detector_is_told_how_to_get_it(python):
 
 
 def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_sides(monkeypatch, detector):
-    def bright_in_front(views, size, _background, *, colour):
-        assert colour
+    def bright_in_front(views, size, shading, _background):
+        assert shading.color
         light = views.azimuth_deg.deg2rad().cos().clamp(min=0.5)  # from behind a face might be guessed at
-        return SimpleNamespace(rgb=light[:, None, None, None].expand(-1, 3, size, size))
+        return SimpleNamespace(color=light[:, None, None, None].expand(-1, 3, size, size))
 
     avatar = SimpleNamespace(render=bright_in_front)
     heads = {Path(name): SimpleNamespace(avatar=avatar, config=replace(presets.SMOKE, prompt=name)) for name in "abc"}
