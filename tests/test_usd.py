@@ -45,7 +45,12 @@ def stage(pxr, rigged, tmp_path_factory):
     )
     extras = {"prompt": "a bronze büste", "seed": 7}
     paths = write_usd(folder / "head.usd", rigged.mesh, atlas, material, rig=rigged, extras=extras)
-    assert [path.name for path in paths] == ["head.usd", "head_usd.png", "head_usd.roughness.png", "head_usd.normal.png"]
+    assert [path.name for path in paths] == [
+        "head.usd",
+        "head_usd.png",
+        "head_usd.roughness.png",
+        "head_usd.normal.png",
+    ]
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in paths)
     return Usd.Stage.Open(str(folder / "head.usd"))
 
