@@ -11,6 +11,8 @@ from ball_avatar import Ball
 from headartist.config import mesh_stem
 from headartist.export import export_head
 from headartist.export import head as exports
+from headartist.folder import HeadFolder, open_folder
+from headartist.presets import SMOKE
 from headartist.render.draw import draw
 from remeshed import TEMPLATE, remeshed
 from seen_files import SIZE, VIEWS, shown
@@ -134,3 +136,11 @@ def test_no_picture_is_left_of_a_material_that_had_more(write, together, tmp_pat
     for wanted in FORMATS:
         write(folder, "plain", wanted)
     assert {path.name for path in folder.iterdir()} == {path.name for path in together["plain"].iterdir()}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_beginning_again_removes_every_file_of_an_earlier_export(together, tmp_path, name):
+    folder = HeadFolder(shutil.copytree(together[name], tmp_path / "head"))
+    written = {path.name for path in folder.path.iterdir()}
+    open_folder(folder, SMOKE, overwrite=True)
+    assert written.isdisjoint(path.name for path in folder.path.iterdir())

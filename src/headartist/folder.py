@@ -167,7 +167,8 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
     is written first, because it is what makes the folder known as ours.
     """
     if overwrite:
-        for name in ("head.*", "head_game.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
+        meshes = ("head.*", "head_usd.*", "head_game.*", "head_game_usd.*")
+        for name in (*meshes, "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
             for old in folder.path.glob(name):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.video.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ _FLOATS = {
 }
 _INTEGERS = {"faces": "f3", "uv_faces": "f3", "part": "f", "landmark_triangles": "l", "mirror": "v"}
 _COUNTED = {"faces": "v", "uv_faces": "u", "landmark_triangles": "f", "mirror": "v"}  # what the integers number
-_LARGEST_NUMBER = 1e15  # of anything: its square is still a number in single precision
+_LARGEST_NUMBER = 1e15  # of all but texture coordinates: its square is still a number in single precision
 _REACH = 100.0  # world units from the origin; a head spans about 1
 
 
@@ -47,7 +47,7 @@ def keep_template(path: Path, template: HeadTemplate) -> None:
         template: as loaded, without an identity or expression added to it, so that others can be asked for later.
     """
     sites = template.landmark_sites
-    tensors = {name: getattr(template, name) for name in (*_FLOATS, *_INTEGERS) if hasattr(template, name)}
+    tensors = {name: getattr(template, name) for name in (*_FLOATS, *_INTEGERS) if not name.startswith("landmark")}
     tensors |= {"landmark_triangles": sites.triangles, "landmark_barycentric": sites.barycentric}
     plain = {name: value.int() if name in _INTEGERS else value.float() for name, value in tensors.items()}
     words = json.dumps({name: getattr(template, name) for name in _WORDS})
@@ -131,7 +131,8 @@ def _check(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
             sizes.setdefault(letter, size) == size for letter, size in zip(letters, tensor.shape, strict=True)
         ):
             raise ValueError(f"{name} is of {tensor.dtype} and {tuple(tensor.shape)}")
-        if name in _FLOATS and not bool((tensor.abs() < _LARGEST_NUMBER).all()):  # nothing that is no number is so
+        # What is no number is not below anything.
+        if name in _FLOATS and name != "uv" and not bool((tensor.abs() < _LARGEST_NUMBER).all()):
             raise ValueError(f"{name} holds what is no number of a head")
     counts = {name: sizes[letter] for name, letter in _COUNTED.items()} | {"part": len(words["part_names"])}
     for name, count in counts.items():
@@ -149,7 +150,7 @@ def _check(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
 
 
 def _template(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> HeadTemplate:
-    whole = {name: tensors[name].long() if name in _INTEGERS else tensors[name] for name in tensors}
-    sites = LandmarkSites(whole.pop("landmark_triangles"), whole.pop("landmark_barycentric"))
-    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
-    return HeadTemplate(**whole, **listed, landmark_sites=sites)
+    described: dict[str, Any] = {name: tensors[name].long() if name in _INTEGERS else tensors[name] for name in tensors}
+    described |= {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
+    sites = LandmarkSites(described.pop("landmark_triangles"), described.pop("landmark_barycentric"))
+    return HeadTemplate(**described, landmark_sites=sites)
