@@ -25,7 +25,7 @@ examples: .venv/installed-dev
 # Bundles the page that `headartist view` fills, and tries it in a browser; needs node and Chromium.
 viewer: .venv/installed-dev
 	cd tools/viewer && npm ci && npm run build
-	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest tests/test_viewer.py
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest tests/test_viewer.py tests/test_viewable.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

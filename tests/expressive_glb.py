@@ -1,8 +1,11 @@
-"""A GLB of the open template with its 52 expressions as morph targets, a picture and a short animation."""
+"""GLBs to view: the open template with its 52 expressions, a picture and an animation; and small balls of any kind."""
 
 import json
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ PALETTE = {
     "lashes": (0.15, 0.11, 0.09),
 }
 FLOAT, UNSIGNED_INT = 5126, 5125
+RINGS, SPOKES = 8, 12
 
 
 class _Buffer:
@@ -88,6 +92,58 @@ def write(path: Path, *, prompt: str = "an open head", seed: int = 7) -> Path:
     }
     path.write_bytes(container(document, buffer.data))
     return path
+
+
+@dataclass
+class Model:
+    """A GLB in the making: its document, to be changed at will, and its data."""
+
+    document: dict[str, Any]
+    buffer: _Buffer = field(default_factory=_Buffer)
+
+    def whole(self) -> dict[str, Any]:
+        """The document with what it says of its data, or else what there is."""
+        found = {"accessors": self.buffer.accessors, "bufferViews": self.buffer.views}
+        return found | {"buffers": [{"byteLength": len(self.buffer.data)}]} | self.document
+
+    def glb(self) -> bytes:
+        """The file."""
+        return container(self.whole(), self.buffer.data)
+
+    @property
+    def primitive(self) -> dict[str, Any]:
+        """The first surface of the first mesh."""
+        return self.document["meshes"][0]["primitives"][0]
+
+
+def balls(*names: Sequence[object], scale: float = 1.0, offset: float = 0.0) -> Model:
+    """Make a model of balls side by side, one a mesh, each with a shape for each of its names.
+
+    Args:
+        names: of each ball's shapes, as its mesh's `extras.targetNames`; shape k pushes spoke k outwards.
+        scale: radius of a ball.
+        offset: how far the first ball's centre lies from the origin along each axis.
+    """
+    model = Model({"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": list(range(len(names)))}]})
+    model.document |= {"nodes": [{"mesh": k} for k in range(len(names))], "meshes": []}
+    polar, turn = np.meshgrid(np.linspace(0.01, np.pi - 0.01, RINGS), np.arange(SPOKES) / SPOKES * 2 * np.pi)
+    normals = np.stack([np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar)], -1).reshape(-1, 3)
+    spoke, ring = np.meshgrid(np.arange(SPOKES), np.arange(RINGS - 1), indexing="ij")
+    after = (spoke + 1) % SPOKES * RINGS + ring
+    corners = np.stack(
+        [spoke * RINGS + ring, spoke * RINGS + ring + 1, after, after, spoke * RINGS + ring + 1, after + 1]
+    )
+    faces = model.buffer.array(np.moveaxis(corners, 0, -1).reshape(-1), "SCALAR")
+    for k, own in enumerate(names):
+        places = (normals + np.array([2.2 * k, 0, 0])) * scale + offset
+        spokes = np.arange(len(normals))[:, None] // RINGS
+        pushes = ((spokes == j % SPOKES) * normals * scale / 2 for j in range(len(own)))
+        primitive = {"attributes": {"POSITION": model.buffer.array(places, "VEC3")}, "indices": faces}
+        primitive["targets"] = [{"POSITION": model.buffer.array(push, "VEC3")} for push in pushes]
+        model.document["meshes"].append({"primitives": [primitive], "extras": {"targetNames": list(own)}})
+        if not own:
+            del primitive["targets"], model.document["meshes"][k]["extras"]
+    return model
 
 
 def container(document: object, binary: bytes = b"") -> bytes:

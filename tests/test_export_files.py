@@ -29,6 +29,7 @@ from headartist.export import (
     write_obj,
     write_ply,
 )
+from headartist.export.head import VARIANTS
 from headartist.export.material import roughness_map
 from headartist.export.normal_map import FLAT, tangents
 from headartist.export.rig_colour import IRISES, plain_eye, rig_colour
@@ -42,6 +43,8 @@ ATLAS = unwrap(MESH, resolution=256)
 TEXTURE = bake(MESH, ATLAS, linear_colour, 256)
 MATERIAL = Material(TEXTURE)
 VALIDATOR = Path(__file__).parents[1] / "tools" / "validator"
+COUNTS = ("numErrors", "numWarnings", "numInfos", "numHints")
+SILENT = dict.fromkeys(COUNTS, 0) | {"messages": [], "truncated": False}
 
 
 def glb_parts(path: Path) -> tuple[dict, bytes]:
@@ -94,7 +97,7 @@ def test_a_glb_is_smooth_across_the_seams(tmp_path):
     accessor = document["accessors"][document["meshes"][0]["primitives"][0]["attributes"]["NORMAL"]]
     offset = document["bufferViews"][accessor["bufferView"]]["byteOffset"]
     stored = np.frombuffer(binary, "<f4", 3 * accessor["count"], offset).reshape(-1, 3)
-    assert np.array_equal(stored, MESH.vertex_normals()[ATLAS.source])
+    assert np.abs(stored - MESH.vertex_normals()[ATLAS.source].numpy()).max() < 1e-6
     assert np.abs(stored - MESH.verts[ATLAS.source].numpy()).max() < 0.02  # the unit sphere's normals are its points
 
 
@@ -129,13 +132,21 @@ def folded() -> Mesh:
     return Mesh(torch.eye(3), torch.tensor([[0, 1, 2], [0, 2, 1]]))
 
 
-@pytest.mark.parametrize("mesh", [MESH, icosphere(4, bumps=0.2), folded()], ids=["sphere", "bumpy", "folded"])
+def with_a_speck() -> Mesh:
+    """A ball beside a triangle so small that its area is next to nothing in single precision."""
+    verts, faces = 0.7e-6 * torch.eye(3), torch.tensor([[0, 1, 2]])
+    return Mesh(torch.cat([MESH.verts, verts]), torch.cat([MESH.faces, faces + len(MESH.verts)]))
+
+
+@pytest.mark.parametrize(
+    "mesh", [MESH, icosphere(4, bumps=0.2), folded(), with_a_speck()], ids=["sphere", "bumpy", "folded", "speck"]
+)
 def test_the_khronos_validator_is_silent(tmp_path, mesh):
     atlas = unwrap(mesh, resolution=128)
-    write_glb(tmp_path / "head.glb", mesh, atlas, Material(bake(mesh, atlas, linear_colour, 128)), extras={"seed": 1})
-    report = validated(tmp_path / "head.glb")
-    assert report["messages"] == []
-    assert (report["numErrors"], report["numWarnings"], report["numInfos"], report["numHints"]) == (0, 0, 0, 0)
+    relief = torch.full((3, 128, 128), 0.5)  # with it come tangents
+    material = Material(bake(mesh, atlas, linear_colour, 128), relief)
+    write_glb(tmp_path / "head.glb", mesh, atlas, material, extras={"seed": 1})
+    assert validated(tmp_path / "head.glb") == SILENT
 
 
 RELIEF = torch.tensor([0.5, 0.5, 1.0])[:, None, None].expand(3, 256, 256)
@@ -161,7 +172,7 @@ def test_a_glb_holds_roughness_and_relief_with_the_frame_they_are_in(tmp_path):
     assert np.abs(relief - RELIEF.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
     stored = values(document, binary, document["meshes"][0]["primitives"][0]["attributes"]["TANGENT"])
     assert np.array_equal(stored, tangents(MESH, ATLAS))
-    assert validated(tmp_path / "head.glb")["messages"] == []
+    assert validated(tmp_path / "head.glb") == SILENT
 
 
 def test_a_glb_without_relief_has_no_tangents(tmp_path):
@@ -258,8 +269,7 @@ def test_the_demonstration_of_a_glb_lasts_three_seconds(rigged_glb):
 
 
 def test_the_khronos_validator_is_silent_about_a_rig(rigged_glb):
-    report = validated(rigged_glb)
-    assert report["messages"] == []
+    assert validated(rigged_glb) == SILENT
 
 
 def test_what_is_set_in_has_its_own_colours_and_the_surface_keeps_its(rigged):
@@ -303,6 +313,40 @@ def test_a_rigged_export_and_its_game_variant(tmp_path):
     assert "normalTexture" in document["materials"][0]
 
 
+@pytest.fixture(scope="module")
+def quick_rigs():
+    """A rig is carried to a head once for all that differ in their colours alone."""
+    rigs = {}
+
+    def remembered(mesh, template, *, eyes):
+        key = len(mesh.faces), eyes
+        if key not in rigs:
+            rigs[key] = rig_head(mesh, template, eyes=eyes)
+        return rigs[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("headartist.export.head.rig_head", remembered)
+        patched.setattr("headartist.export.head.GAME_FACES", 3_000)
+        yield
+
+
+SETTINGS = {
+    "bare": {},
+    "bare, delit": {"delight": True},
+    "rigged": {"rig": TEMPLATE},
+    "rigged, delit": {"rig": TEMPLATE, "delight": True},
+    "with eyes": {"rig": TEMPLATE, "eyes": True},
+    "with plain eyes": {"rig": TEMPLATE, "eyes": True, "iris": "green", "delight": True},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_the_khronos_validator_is_silent_about_every_variant(quick_rigs, tmp_path, settings, variant):
+    (path,) = export_head(Remeshed(), tmp_path, texture_size=64, formats=("glb",), variant=variant, **settings)
+    assert validated(path) == SILENT
+
+
 def test_teeth_shine_and_skin_does_not(rigged):
     rig, atlas = rigged
     picture = roughness_map(rig, atlas, 128)
@@ -324,7 +368,7 @@ def test_what_was_set_in_has_no_relief(tmp_path, monkeypatch):
     shiny = picture_in(document, binary, material["pbrMetallicRoughness"]["metallicRoughnessTexture"])[..., 1] < 0.6
     assert np.abs(relief[shiny] - np.array(FLAT)).max() < 0.02
     assert np.abs(relief[~shiny] - np.array(FLAT)).mean() > 0.005
-    assert validated(tmp_path / "head_game.glb")["messages"] == []
+    assert validated(tmp_path / "head_game.glb") == SILENT
 
 
 class Fine(Ball):

@@ -219,7 +219,8 @@ def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_side
         return SimpleNamespace(color=light[:, None, None, None].expand(-1, 3, size, size))
 
     avatar = SimpleNamespace(render=bright_in_front)
-    heads = {Path(name): SimpleNamespace(avatar=avatar, config=replace(presets.SMOKE, prompt=name)) for name in "abc"}
+    configs = {Path(name): replace(presets.SMOKE, prompt=name) for name in "abc"}
+    heads = {path: SimpleNamespace(folder=path, avatar=avatar, config=config) for path, config in configs.items()}
     monkeypatch.setattr(verdict, "load_head", heads.__getitem__)
     asked = []
 

@@ -45,7 +45,12 @@ def stage(pxr, rigged, tmp_path_factory):
     )
     extras = {"prompt": "a bronze büste", "seed": 7}
     paths = write_usd(folder / "head.usd", rigged.mesh, atlas, material, rig=rigged, extras=extras)
-    assert [path.name for path in paths] == ["head.usd", "head.png", "head.roughness.png", "head.normal.png"]
+    assert [path.name for path in paths] == [
+        "head.usd",
+        "head_usd.png",
+        "head_usd.roughness.png",
+        "head_usd.normal.png",
+    ]
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in paths)
     return Usd.Stage.Open(str(folder / "head.usd"))
 
@@ -145,16 +150,16 @@ def test_the_demonstration_takes_three_seconds(stage):
     assert attribute(stage, motion, "blendShapeWeights", 72)[jaw] == pytest.approx(0.8)
 
 
-def test_export_writes_usd_with_pictures_it_shares_with_obj(pxr, tmp_path):
+def test_export_writes_usd_with_pictures_of_its_own(pxr, tmp_path):
     paths = export_head(Ball(), tmp_path, texture_size=64, formats=("obj", "usd"))
-    assert sorted(path.name for path in paths) == ["head.mtl", "head.obj", "head.png", "head.usd"]
+    assert sorted(path.name for path in paths) == ["head.mtl", "head.obj", "head.png", "head.usd", "head_usd.png"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
-def test_a_failed_write_leaves_no_layer(pxr, tmp_path):
+def test_a_failed_write_leaves_no_layer_and_no_picture(pxr, tmp_path):
     mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
     atlas = unwrap(mesh, resolution=64)
     (tmp_path / "head.usd").mkdir()
     with pytest.raises(OSError, match=r"head\.usd"):
         write_usd(tmp_path / "head.usd", mesh, atlas, Material(torch.zeros(3, 8, 8)))
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".usd"] == ["head.usd"]
+    assert [path.name for path in tmp_path.iterdir()] == ["head.usd"]

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -17,6 +18,7 @@ import expressive_glb
 from headartist import viewer
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
+from headartist.heads.template import load_template
 from headartist.presets import EMBEDDED
 from headartist.viewer import ViewedHead, page, read_head, view, write_viewer
 
@@ -25,6 +27,9 @@ CHROMIUM = os.environ.get("CHROMIUM")
 LARGEST_PAGE = 800_000
 LINKS = {"src", "href", "action", "formaction", "data", "poster", "srcset", "ping", "manifest", "background"}
 
+HOSTILE = ["</script><script>alert(1)</script>", "<!--<script>", "<!-- heads -->", "]]>", "\ud800", "a\udfff"]
+
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 needs_node_modules = pytest.mark.skipif(
     not ((WORKSHOP / "node_modules").is_dir() and shutil.which("node")), reason="`npm ci` has not run in tools/viewer"
 )
@@ -56,7 +61,9 @@ class _Page(HTMLParser):
 
 
 def glb(asset: object, **parts: object) -> bytes:
-    return expressive_glb.container({"asset": asset, **parts})
+    model = expressive_glb.balls([])
+    model.document |= {"asset": asset, **parts}
+    return model.glb()
 
 
 PLAIN = ViewedHead(glb({"version": "2.0"}), "plain")
@@ -72,9 +79,7 @@ def head_folder(tmp_path: Path) -> HeadFolder:
 
 
 @settings(max_examples=40)
-@given(
-    prompt=st.text() | st.sampled_from(["</script><script>alert(1)</script>", "<!--<script>", "<!-- heads -->", "]]>"])
-)
+@given(prompt=st.text() | st.sampled_from(HOSTILE))
 def test_no_prompt_changes_the_page(prompt: str):
     """The page of any prompt has the tags of the page of none, and says the prompt to the letter."""
     seen, plain = _Page(page([replace(PLAIN, prompt=prompt, name=prompt)])), _Page(page([PLAIN]))
@@ -99,13 +104,14 @@ def test_the_page_asks_the_network_for_nothing():
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules.pop("default-src") == "'none'"
     sources = {source.split("-")[0] for rule in rules.values() for source in rule.split()}
-    assert sources == {"'sha256", "blob:", "data:", "'none'"}
+    assert sources == {"'sha256", "'wasm", "blob:", "data:", "'none'"}
 
 
 def test_the_page_is_small_and_names_what_it_contains():
     text = page([PLAIN])
     assert len(text.encode()) <= LARGEST_PAGE
     assert "three.js authors" in text
+    assert "meshoptimizer (Copyright © 2016-2026 Arseny Kapoulkine)" in text
     assert "Permission is hereby granted, free of charge" in text
 
 
@@ -188,6 +194,104 @@ def _node(*arguments: str | Path) -> str:
     ended = subprocess.run(["node", *arguments], cwd=WORKSHOP, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+ARKIT = list(load_template("open").expression_names)
+SIDE = re.compile("(Left|Right)$")
+SPELLINGS = {
+    "as it is": lambda name: name,
+    "lower case": str.lower,
+    "capital": lambda name: name[0].upper() + name[1:],
+    "_L": lambda name: SIDE.sub(lambda side: "_" + side[0][0], name),
+    ".L": lambda name: SIDE.sub(lambda side: "." + side[0][0], name),
+    "_l": lambda name: SIDE.sub(lambda side: "_" + side[0][0].lower(), name),
+    "L": lambda name: SIDE.sub(lambda side: side[0][0], name),
+    "_Left": lambda name: SIDE.sub(r"_\1", name),
+    "in words": lambda name: re.sub("([A-Z])", r"_\1", name).title(),
+    "of a node": lambda name: f"blendShape1.{name}",
+    "of a mesh": lambda name: f"Head_{name}",
+    "of a mesh, _L": lambda name: "Wolf3D_Head:" + SIDE.sub(lambda side: "_" + side[0][0], name),
+}
+OTHERS = [
+    "viseme_aa",
+    "viseme_PP",
+    "viseme_L",
+    "viseme_jawOpen",
+    "Head.viseme_sil",
+    "mouthOpen",
+    "eyesClosed",
+    "Fcl_EYE_Close_L",
+    "jawOpen_mouthClose",
+    "jawOpen_x_mouthClose",
+    "browInnerUp_L",
+    "Brow_Drop_L",
+    "A",
+    "0",
+    "L",
+    "__proto__",
+    "constructor",
+]
+
+
+def _expressions(code: str, *values: object) -> object:
+    """What some code says of `values`, given what expressions.js exports."""
+    program = f"""import * as module from {json.dumps((WORKSHOP / "src/expressions.js").as_uri())};
+        const {{ shapeNames, grouped, poseWeights, readyFaces, partner }} = module;
+        const values = JSON.parse(process.argv[1]);
+        console.log(JSON.stringify({code}));"""
+    return json.loads(_node("--input-type=module", "-e", program, json.dumps(values)))
+
+
+@needs_node
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_each_spelling_of_an_arkit_shape_is_that_shape(spelling: str):
+    assert len(ARKIT) == 52
+    spelled = [SPELLINGS[spelling](name) for name in ARKIT]
+    assert _expressions("shapeNames(values, values.length)", *spelled) == ARKIT
+
+
+@needs_node
+def test_names_that_are_no_arkit_shapes_stay_as_they_are():
+    assert _expressions("shapeNames(values, values.length)", *OTHERS) == OTHERS
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ([], ["shape 1", "shape 2"]),
+        (["", "  ", None, 7, {}], ["shape 1", "shape 2", "shape 3", "shape 4", "shape 5"]),
+        (["smile"], ["smile", "shape 2"]),
+        (["a", "a", "a"], ["a", "a (2)", "a (3)"]),
+        (["eyeBlink_L", "eyeBlinkLeft"], ["eyeBlink_L", "eyeBlinkLeft"]),
+        (["jaw_open", "JawOpen"], ["jawOpen", "JawOpen"]),
+        (["jawOpen", "jawOpen"], ["jawOpen", "jawOpen (2)"]),
+    ],
+)
+def test_shapes_without_names_have_numbers_and_no_two_are_one(given: list[object], shown: list[str]):
+    assert _expressions(f"shapeNames(values, {len(shown)})", *given) == shown
+
+
+@needs_node
+@settings(max_examples=5, deadline=None)
+@given(lists=st.lists(st.lists(st.text(max_size=9) | st.sampled_from(ARKIT) | st.none(), max_size=9), max_size=50))
+def test_any_names_are_told_apart_grouped_once_and_posed_with_numbers(lists: list[list[str | None]]):
+    code = """values.map((given) => {
+        const names = shapeNames(given, given.length);
+        const cells = grouped(names).flatMap(({ rows }) => rows.flatMap(({ cells }) => cells.map(({ name }) => name)));
+        return [names, cells, [...poseWeights("Smile", names).values()]];
+    })"""
+    for given_names, (names, cells, weights) in zip(lists, _expressions(code, *lists), strict=True):
+        assert len(set(names)) == len(given_names)
+        assert sorted(cells) == sorted(names)
+        assert all(isinstance(weight, int | float) for weight in weights)
+
+
+@needs_node
+def test_a_face_moves_one_shape_for_both_sides_or_one_for_each():
+    both = _expressions("[...poseWeights('Smile', values)]", "mouthSmile", "mouthSmileLeft", "mouthSmileRight")
+    assert both == [["mouthSmile", 0], ["mouthSmileLeft", 0.85], ["mouthSmileRight", 0.85]]
+    assert _expressions("[...poseWeights('Smile', values)]", "mouthSmile") == [["mouthSmile", 0.85]]
 
 
 @needs_node_modules

@@ -206,14 +206,14 @@ def _compared(
 ) -> "headartist.checkpoint.Head":
     """The head with its likeness to the parent in its provenance."""
     from headartist.checkpoint import load_head
-    from headartist.heads.template import load_template
     from headartist.identity import likeness
+    from headartist.provenance import template_at_rest
 
     origin = load_head(parent.path)
     asked = origin.config
     # The parent's own template, from where the edit found it.
-    template = load_template(made.config.template, identity=asked.identity, expression=asked.expression)
-    found = likeness(origin.avatar, made.avatar, template)
+    rest, _ = template_at_rest(made.config.template, parent)
+    found = likeness(origin.avatar, made.avatar, rest.as_asked(asked.identity, asked.expression))
     record = {**made.provenance, "likeness": {name: round(value, 4) for name, value in asdict(found).items()}}
     folder.write_provenance(record)
     return replace(made, provenance=record)

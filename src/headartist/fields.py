@@ -4,18 +4,20 @@ Level l is a grid of `r_l = floor(base * growth^l)` cells along a side of the un
 vertex. A point gets, per level, the features of its cell's eight corners, weighted trilinearly. A level with more
 vertices than its table has entries shares them through the hash `(x ^ y * 2654435761 ^ z * 805459861) mod entries`.
 
-Features have gradients to the tables but none to the points: the method moves points only through the geometry, which
-is frozen wherever a field of moving points is trained.
+Features have gradients to the tables and to the points, and these gradients have gradients of their own, so that a loss
+on normals trains the tables. Along each axis a feature is piecewise linear: its gradient to a point jumps at the faces
+of cells, where it is the upper cell's, and is zero along an axis along which the point lies outside the cube.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from headartist.field_kernels import HASH_Y, HASH_Z, encode_backward, encode_forward
+from headartist import field_kernels as kernels
 from headartist.launch import launch, vec3
 
 FEATURES = 2
@@ -64,56 +66,136 @@ def encode_reference(
         scaled = points.clamp(0, 1) * level.resolution
         cell = scaled.floor().long().clamp(max=level.resolution - 1)
         share = (scaled - cell)[:, None]
-        weight = torch.where(corners.bool(), share, 1 - share).prod(dim=-1)
+        a, b, c = torch.where(corners.bool(), share, 1 - share).unbind(-1)
         x, y, z = (cell[:, None] + corners).unbind(-1)
         if level.hashed:
-            entry = (x ^ (y * HASH_Y) ^ (z * HASH_Z)) % level.entries
+            entry = (x ^ (y * kernels.HASH_Y) ^ (z * kernels.HASH_Z)) % level.entries
         else:
             entry = (x * (level.resolution + 1) + y) * (level.resolution + 1) + z
-        features.append((weight[..., None] * table[level.start + entry]).sum(dim=1))
+        features.append(((a * b * c)[..., None] * table[level.start + entry]).sum(dim=1))
     return torch.cat(features, dim=1)
 
 
-class _Encode(torch.autograd.Function):
-    """`encode_reference` as one kernel: a thread per point and level, level by level so that its table stays cached."""
+def _encode(points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
+    """`encode_reference` by kernels. Each gradient has a node of its own, so that one costs nothing of the other."""
+    features = _Features.apply(table, (points,), layout)
+    if points.requires_grad and torch.is_grad_enabled():
+        features = features + _PointsPart.apply(points, (table,), layout)
+    return features
+
+
+class _Features(torch.autograd.Function):
+    """The features, with gradient to the table: a thread per point and level, level by level to keep its table cached.
+
+    The points come in a tuple, where autograd sees no way to them: asked for their gradient alone, it never comes here.
+    """
 
     @staticmethod
-    def forward(ctx, points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
-        points = points.contiguous()
+    def forward(ctx, table: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
+        (points,) = hidden
         features = torch.empty(len(points), FEATURES * len(layout), device=points.device)
-        launch(
-            encode_forward,
-            (len(layout), len(points)),
-            points.device,
-            vec3(points),
-            table.detach(),
-            layout,
-            features,
-        )
+        _launch(kernels.encode_forward, points, layout, table.detach().contiguous(), features)
         ctx.save_for_backward(points, layout)
         ctx.entries = len(table)
         return features
 
     @staticmethod
-    def backward(ctx, grad_features: Tensor) -> tuple[None, Tensor, None]:
+    def backward(ctx, grad_features: Tensor) -> tuple[Tensor, None, None]:
         points, layout = ctx.saved_tensors
-        grad_table = torch.zeros(ctx.entries, FEATURES, device=points.device)
-        launch(
-            encode_backward,
-            (len(layout), len(points)),
-            points.device,
-            vec3(points),
-            layout,
-            grad_features.contiguous(),
-            grad_table,
+        return _TableGradient.apply(points, grad_features, layout, ctx.entries), None, None
+
+
+class _TableGradient(torch.autograd.Function):
+    """The gradient of `features . grad_features` to the table."""
+
+    @staticmethod
+    def forward(ctx, points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
+        grad_table = torch.zeros(entries, FEATURES, device=points.device)
+        _launch(kernels.encode_backward, points, layout, grad_features.contiguous(), grad_table)
+        ctx.save_for_backward(points, grad_features, layout)
+        return grad_table
+
+    @staticmethod
+    def backward(ctx, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        points, grad_features, layout = ctx.saved_tensors
+        to_points, to_features, *_ = ctx.needs_input_grad
+        return (
+            _PointsGradient.apply(points, along, grad_features, layout) if to_points else None,
+            _encode(points, along, layout) if to_features else None,
+            None,
+            None,
         )
-        return None, grad_table, None
+
+
+class _PointsPart(torch.autograd.Function):
+    """Zeros with the features' gradient to the points; the table is hidden as the points are in `_Features`."""
+
+    @staticmethod
+    def forward(ctx, points: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
+        ctx.save_for_backward(points, *hidden, layout)
+        return points.new_zeros(()).expand(len(points), FEATURES * len(layout))
+
+    @staticmethod
+    def backward(ctx, grad_features: Tensor) -> tuple[Tensor, None, None]:
+        points, table, layout = ctx.saved_tensors
+        return _PointsGradient.apply(points, table, grad_features, layout), None, None
+
+
+class _PointsGradient(torch.autograd.Function):
+    """The gradient of `features . grad_features` to the points."""
+
+    @staticmethod
+    def forward(ctx, points: Tensor, table: Tensor, grad_features: Tensor, layout: Tensor) -> Tensor:
+        ctx.save_for_backward(points, table, grad_features, layout)
+        grad_points = torch.zeros(points.shape, device=points.device)
+        tensors = table.detach().contiguous(), grad_features.contiguous(), vec3(grad_points)
+        _launch(kernels.encode_points_backward, points, layout, *tensors)
+        return grad_points
+
+    @staticmethod
+    def backward(ctx, along: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, layout = ctx.saved_tensors
+        return *_SecondGradients.apply(*tensors, along, layout, ctx.needs_input_grad), None
+
+
+class _SecondGradients(torch.autograd.Function):
+    """The gradients of `along . _PointsGradient` to those of points, table and `grad_features` that are asked."""
+
+    @staticmethod
+    def forward(
+        ctx,  # noqa: ARG004
+        points: Tensor,
+        table: Tensor,
+        grad_features: Tensor,
+        along: Tensor,
+        layout: Tensor,
+        asked: tuple[bool, ...],
+    ) -> tuple[Tensor | None, ...]:
+        shapes = zip((points.shape, table.shape, grad_features.shape), asked, strict=False)
+        grads = [torch.zeros(shape, device=points.device) if wanted else None for shape, wanted in shapes]
+        to_points, to_table, to_features = grads
+        tensors = table.detach().contiguous(), grad_features.contiguous(), vec3(along.contiguous())
+        outputs = to_table, to_features, None if to_points is None else vec3(to_points)
+        _launch(kernels.encode_points_second, points, layout, *tensors, *outputs)
+        return tuple(grads)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor | None) -> tuple[None, ...]:
+        raise NotImplementedError("HashEncoding has no third derivatives: ask encode_reference, its twin, for them.")
+
+
+def _launch(kernel: wp.Kernel, points: Tensor, layout: Tensor, *arguments: object) -> None:
+    """Run a kernel of the encoding on every level and point."""
+    place = vec3(points.detach().contiguous())
+    launch(kernel, (len(layout), len(points)), points.device, place, layout, *arguments)
 
 
 class HashEncoding(nn.Module):
     """The trainable tables of a multiresolution hash encoding.
 
     On the CPU forward and backward are deterministic; on CUDA the backward sums in the order threads arrive.
+    Points that want no gradient cost nothing for it. There are first and second derivatives, to table and points alike;
+    a third raises NotImplementedError.
     """
 
     layout: Int[Tensor, "l 3"]
@@ -128,9 +210,7 @@ class HashEncoding(nn.Module):
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
         """Features of points of the unit cube; points outside get those of the nearest point of its surface."""
-        if points.requires_grad:
-            raise ValueError("HashEncoding has no gradient to its points: detach them.")
-        return _Encode.apply(points, self.table, self.layout)
+        return _encode(points, self.table, self.layout)
 
 
 class Mlp(nn.Sequential):
@@ -176,5 +256,5 @@ class Field(nn.Module):
         self.mlp = Mlp(FEATURES * len(levels), outputs, width, depth, generator)
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
-        """The field's values at world points, which must be detached."""
+        """The field's values at world points, with gradients to its parameters and to points that want them."""
         return self.mlp(self.encoding(points / (2 * self.radius) + 0.5))

@@ -57,6 +57,11 @@ class HeadFolder:
         return self.path / "provenance.json"
 
     @property
+    def template(self) -> Path:
+        """The template the head began with, where that is a user's: it stays when the user's file has gone."""
+        return self.path / "template.safetensors"
+
+    @property
     def video(self) -> Path:
         """The turntable."""
         return self.path / "turntable.mp4"
@@ -162,12 +167,14 @@ def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) 
     is written first, because it is what makes the folder known as ours.
     """
     if overwrite:
-        for name in ("head.*", "head_game.*", "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
+        meshes = ("head.*", "head_usd.*", "head_game.*", "head_game_usd.*")
+        for name in (*meshes, "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
             for old in folder.path.glob(name):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.video.unlink(missing_ok=True)
         folder.contact_sheet.unlink(missing_ok=True)
         folder.viewer.unlink(missing_ok=True)
+        folder.template.unlink(missing_ok=True)
     folder.write_config(config)
     for place in (folder.path, folder.checkpoint.parent, folder.previews):
         place.mkdir(exist_ok=True)

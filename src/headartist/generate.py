@@ -14,7 +14,7 @@ from headartist.folder import HeadFolder, check_folder, default_path, open_folde
 from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import check_prompt
-from headartist.start import check_template
+from headartist.start import OPEN, check_template
 
 if TYPE_CHECKING:  # torch comes with these
     import torch
@@ -80,7 +80,9 @@ def carry_out(
     Raises:
         HeadArtistError: for everything that the user can mend.
     """
-    check_template(config.template)
+    keeper = parent or (None if overwrite else folder)
+    if keeper is None or not keeper.template.exists():
+        check_template(config.template)
     if prior is None:
         check_prior(config)
     if config.exports.video_views:
@@ -138,7 +140,7 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
         formats=exports.formats,
         texture_size=exports.texture_size,
         metadata=origin,
-        rig=_rig_template(head.config) if exports.rig else None,
+        rig=_rig_template(head) if exports.rig else None,
         eyes=exports.eyes,
         iris=exports.iris,
         variant=exports.variant,
@@ -146,12 +148,13 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
     )
 
 
-def _rig_template(config: Config) -> "headartist.heads.HeadTemplate":
+def _rig_template(head: "headartist.checkpoint.Head") -> "headartist.heads.HeadTemplate":
     """The template as the head began, or where that is a user's, the open head laid onto it: it has shapes to carry."""
     from headartist.heads.landmark_transfer import open_head_on
-    from headartist.heads.template import load_template
+    from headartist.provenance import template_at_rest
 
-    return open_head_on(load_template(config.template, identity=config.identity, expression=config.expression))
+    template, _ = template_at_rest(head.config.template, HeadFolder(head.folder))
+    return open_head_on(template.as_asked(head.config.identity, head.config.expression))
 
 
 def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progress: bool = True) -> Path:
@@ -178,10 +181,10 @@ def _optimise(
 
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished, load_head
-    from headartist.heads.template import load_template
+    from headartist.heads.kept_template import keep_template
     from headartist.objectives.refine import lpips_network, perceptive
     from headartist.priors import StableDiffusionPrior
-    from headartist.provenance import continued, provenance
+    from headartist.provenance import continued, provenance, template_at_rest, template_record
     from headartist.training.loop import train
     from headartist.training.problem import Problem, judges
     from headartist.watch import watch
@@ -191,7 +194,8 @@ def _optimise(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     device = _device(config.run.device, prior)
-    template = load_template(config.template, identity=config.identity, expression=config.expression)
+    rest, begun_with = template_at_rest(config.template, parent or (None if overwrite else folder))
+    template = rest.as_asked(config.identity, config.expression)
     origin = None if parent is None else load_head(parent.path)
     # Whether pictures can be compared is found out now rather than after the stages before.
     refining = [stage.loss for stage in config.stages if isinstance(stage.loss, Refine) and stage.steps]
@@ -205,7 +209,9 @@ def _optimise(
     if isinstance(judge, StableDiffusionPrior) and prior is None:
         judge.free_text_encoder()
     generator = torch.Generator().manual_seed(config.seed)
-    record = provenance(config, device, prior)
+    # An edit has its parent's template; else the file that is named must still be the one that the head began with.
+    own = begun_with if parent is not None else template_record(config.template, gone=begun_with)
+    record = provenance(config, own, device, prior)
     if origin is None:
         avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
     else:
@@ -215,6 +221,8 @@ def _optimise(
         record = continued(record, folder.read_provenance(), folder.path)
     open_folder(folder, config, overwrite=overwrite)
     folder.write_provenance(record)
+    if config.template != OPEN and not folder.template.exists():
+        keep_template(folder.template, rest)
     steps = train(Problem(config, avatar, template, jury, device), folder, generator)
     seconds = watch(steps, progress=progress)
     folder.write_provenance(record | {"seconds": round(seconds, 1)})

@@ -12,6 +12,9 @@ import torch
 from headartist.config import Config
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
+from headartist.folder import HeadFolder
+from headartist.heads.kept_template import load_kept
+from headartist.heads.template import HeadTemplate, load_template
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
@@ -19,11 +22,14 @@ from headartist.start import OPEN, landmark_file
 from headartist.version import package_version
 
 
-def provenance(config: Config, device: torch.device, prior: object | None) -> dict[str, Any]:
+def provenance(
+    config: Config, template: Mapping[str, str], device: torch.device, prior: object | None
+) -> dict[str, Any]:
     """What to record about a run: versions, template, prior, seed, device.
 
     Args:
         config: what was asked.
+        template: its record (see `template_record`).
         device: where it runs.
         prior: a prior that was passed as an object; None for the one that the config names.
     """
@@ -36,7 +42,7 @@ def provenance(config: Config, device: torch.device, prior: object | None) -> di
         "seed": config.seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
-        "template": template_record(config.template),
+        "template": dict(template),
         "prior": prior_record(config) if prior is None else {"object": type(prior).__qualname__},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -78,11 +84,50 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "" if old == new else " -> ".join(names)
 
 
-def template_record(template: str) -> dict[str, str]:
-    """The shipped template's name, or the sha256 of the user's file and of its landmarks; names may change."""
+def template_at_rest(template: str, home: HeadFolder | None) -> tuple[HeadTemplate, Mapping[str, str]]:
+    """A head's template without identity and expression, and its record: the kept one, else that of the user's file.
+
+    Args:
+        template: as the user typed it; a relative path counts from the folder that headartist runs in.
+        home: the Head folder that may keep it, which may have been made by a release that kept none; None for a head
+            that begins.
+
+    Raises:
+        HeadArtistError: when what is kept is damaged, or nothing is and the file is not there, is another one, or
+            cannot be used.
+    """
+    if template == OPEN:
+        return load_template(), template_record(OPEN)
+    if home is None:
+        return load_template(template), template_record(template)
+    before = home.read_provenance().get("template") or {}
+    if home.template.exists():
+        return load_kept(home.template), before
+    if not Path(template).is_file():
+        raise HeadArtistError(
+            f"{home.path} keeps no template of its own, and {template!r}, which it was made from, is not there: bring "
+            "that file back, or run headartist in the folder that this path counts from."
+        )
+    record = template_record(template)
+    if before and before != record:
+        raise HeadArtistError(
+            f"{home.path} was begun with another template, or landmarks of it, of the same name: bring that file back."
+        )
+    return load_template(template), record
+
+
+def template_record(template: str, gone: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """The shipped template's name, or the sha256 of the user's file and of its landmarks; names may change.
+
+    Args:
+        template: as the user typed it.
+        gone: the record to give when that file is not there.
+    """
     if template == OPEN:
         return {"name": OPEN}
     path = Path(template)
+    if gone is not None and not path.is_file():
+        return gone
     landmarks = landmark_file(path)
     own = {"landmarks_sha256": content_hash(landmarks)} if landmarks.is_file() else {}
     return {"sha256": content_hash(path), **own}

@@ -5,25 +5,24 @@ The page itself, `viewer.html`, is bundled by `tools/viewer`. Nothing here needs
 
 import base64
 import json
-import struct
 import warnings
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from headartist.errors import HeadArtistError
-from headartist.files import write_text
+from headartist.files import replacing
 from headartist.folder import HeadFolder
+from headartist.viewable import read_document
 
 _PAGE = files("headartist") / "viewer.html"
 _PLACE = "<!-- heads -->"
-_JSON_CHUNK = 0x4E4F534A
-_MISMADE = "write it again as binary glTF 2.0 with everything inside."
+LARGEST_PAGE = 500_000_000  # letters; browsers hold no text of 2**29
+SUFFIXES = (".glb", ".vrm")  # a VRM is a GLB
 
 
 @dataclass(frozen=True)
@@ -53,27 +52,43 @@ def read_head(path: Path | str) -> ViewedHead:
     """The head of a Head folder, or of a GLB file, with what its file and its folder say of its origin.
 
     Raises:
-        HeadArtistError: when there is none, or its file is damaged or refers to other files.
+        HeadArtistError: when there is none, or its file is too large, damaged or more than a page can show.
     """
     path = Path(path)
-    if path.is_dir():
-        return _read_folder(HeadFolder(path))
-    if not path.is_file() or path.suffix.lower() != ".glb":
+    file = _file(path)
+    _check_size([file])
+    glb = file.read_bytes()
+    provenance = HeadFolder(path).read_provenance() if path.is_dir() else {}
+    name = path.absolute().name or "head" if path.is_dir() else path.stem
+    return ViewedHead(glb, name, **_origin(read_document(str(file), glb), provenance))
+
+
+def _file(path: Path) -> Path:
+    """The GLB of a Head folder, or the file itself; what is no regular file might never end."""
+    if not path.is_dir():
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            return path
         raise HeadArtistError(
             f"{path} is neither a Head folder nor a .glb file: give the --out of `headartist generate`, or a GLB."
         )
-    glb = path.read_bytes()
-    return ViewedHead(glb, path.stem, **_origin(path, glb, {}))
-
-
-def _read_folder(folder: HeadFolder) -> ViewedHead:
+    folder = HeadFolder(path)
+    for part in (folder.config, folder.provenance, folder.glb):
+        if part.exists() and not part.is_file():
+            raise HeadArtistError(f"{part} is not a regular file: move it away.")
     if not folder.glb.is_file():
         folder.read_config()  # says so where this is no Head folder at all
+        raise HeadArtistError(f"{path} has no {folder.glb.name}: run `headartist export {path}` once it is made.")
+    return folder.glb
+
+
+def _check_size(files: Sequence[Path]) -> None:
+    letters = sum(file.stat().st_size for file in files) * 4 // 3
+    if letters > LARGEST_PAGE:
+        names, most = " and ".join(map(str, files)), LARGEST_PAGE / 1e6
         raise HeadArtistError(
-            f"{folder.path} has no {folder.glb.name}: run `headartist export {folder.path}` once it is made."
+            f"{names} would make a page of {letters / 1e6:,.0f} MB, and browsers open {most:,.0f} MB: view fewer heads "
+            "at once, or save them smaller (`headartist export --variant game`)."
         )
-    glb = folder.glb.read_bytes()
-    return ViewedHead(glb, folder.path.absolute().name or "head", **_origin(folder.glb, glb, folder.read_provenance()))
 
 
 def view(sources: Sequence[Path], *, out: Path | None = None, show: bool = False) -> Path:
@@ -85,8 +100,9 @@ def view(sources: Sequence[Path], *, out: Path | None = None, show: bool = False
         show: whether to open the page in the browser.
 
     Raises:
-        HeadArtistError: when a head cannot be read or the page not be written there.
+        HeadArtistError: when a head cannot be read, the page not be written there, or no browser could open it.
     """
+    _check_size([_file(Path(source)) for source in sources])
     heads = [read_head(source) for source in sources]
     if out is None and sources:
         first = Path(sources[0])
@@ -113,19 +129,25 @@ def write_viewer(path: Path | str, heads: Sequence[ViewedHead]) -> None:
         raise HeadArtistError("A viewer of 0 heads has nothing to show: give at least one Head folder or .glb file.")
     if path.is_dir():
         raise HeadArtistError(f"{path} is a folder: name a file in it, such as {path / 'viewer.html'}.")
-    write_text(path, page(heads))
+    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
+        file.writelines(_pieces(heads))
 
 
 def page(heads: Sequence[ViewedHead]) -> str:
     """The page as text: `viewer.html` with the heads as blocks of data that no browser runs."""
-    about = [_about(head) for head in heads]
-    blocks = [_data_block("heads", "application/json", _inert(about))]
-    for k, head in enumerate(heads):
-        text = base64.b64encode(head.glb).decode("ascii")
-        blocks.append(_data_block(f"head-{k}", "application/octet-stream;base64", text))
+    return "".join(_pieces(heads))
+
+
+def _pieces(heads: Sequence[ViewedHead]) -> Iterator[str]:
+    """The page head by head, so that one at a time is in memory twice."""
     before, place, after = _template().partition(_PLACE)
     assert place, "viewer.html has no place for heads"
-    return before + "\n".join(blocks) + after
+    yield before
+    yield _data_block("heads", "application/json", _inert([_about(head) for head in heads]))
+    for k, head in enumerate(heads):
+        text = base64.b64encode(head.glb).decode("ascii")
+        yield "\n" + _data_block(f"head-{k}", "application/octet-stream;base64", text)
+    yield after
 
 
 def _about(head: ViewedHead) -> dict[str, str | None]:
@@ -149,9 +171,8 @@ def _inert(value: object) -> str:
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
-def _origin(path: Path, glb: bytes, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What a GLB's `asset` and a folder's provenance say; the GLB first, since it may have come from elsewhere."""
-    document = _document(path, glb)
     asset = document["asset"]
     extras = asset.get("extras")
     record: dict[str, Any] = {**provenance, **(extras if isinstance(extras, dict) else {})}
@@ -169,25 +190,3 @@ def _origin(path: Path, glb: bytes, provenance: Mapping[str, Any]) -> dict[str, 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _document(path: Path, glb: bytes) -> dict[str, Any]:
-    """The JSON chunk of a GLB (glTF 2.0, section 4.4), when a page can show it by itself.
-
-    Raises:
-        HeadArtistError: when it is damaged, no GLB at all, or refers to other files.
-    """
-    try:
-        magic, version, length, chunk, kind = struct.unpack_from("<4sIIII", glb)
-        document = json.loads(glb[20 : 20 + chunk])
-        whole = (magic, version, kind) == (b"glTF", 2, _JSON_CHUNK) and length == len(glb)
-        whole = whole and isinstance(document["asset"], dict)
-        links = [part.get("uri", "data:") for parts in ("buffers", "images") for part in document.get(parts, [])]
-        strangers = [unquote(link) for link in links if not link.startswith("data:")]
-    except (struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        raise HeadArtistError(f"{path} is damaged or not a GLB: {_MISMADE}")
-    if strangers:
-        raise HeadArtistError(f"{path} refers to another file, {strangers[0]!r}: {_MISMADE}")
-    return document

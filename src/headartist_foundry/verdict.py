@@ -15,9 +15,10 @@ from headartist.cameras import Cameras, look
 from headartist.checkpoint import Head, load_head
 from headartist.errors import HeadArtistError
 from headartist.files import write_text
-from headartist.heads.template import load_template
+from headartist.folder import HeadFolder
 from headartist.priors.prior import resized
 from headartist.priors.stable_diffusion import StableDiffusionPrior
+from headartist.provenance import template_at_rest
 from headartist.render.shading import Shading
 from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures
@@ -157,7 +158,8 @@ def drawn_heads(heads: Sequence[Head], azimuths: tuple[float, ...]) -> Tensor:
 def head_sites(head: Head, azimuths: tuple[float, ...]) -> Tensor:
     """Where the landmarks of the template that a head began with lie in the same views, n l 2 in [0, 1]."""
     config = head.config
-    template = load_template(config.template, identity=config.identity, expression=config.expression)
+    rest, _ = template_at_rest(config.template, HeadFolder(head.folder))
+    template = rest.as_asked(config.identity, config.expression)
     return _views(azimuths).project(template.site_positions(), 1)[0]
 
 

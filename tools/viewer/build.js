@@ -34,9 +34,10 @@ const parts = {
   LICENCE: readFileSync(here("node_modules/three/LICENSE"), "utf8").trim(),
   POLICY: [
     "default-src 'none'",
-    `script-src ${fingerprint(script)}`,
+    `script-src ${fingerprint(script)} 'wasm-unsafe-eval'`, // the decoder of meshoptimizer is WebAssembly
     `style-src ${fingerprint(style)}`,
     "img-src blob: data:",
+    "connect-src data:", // buffers that a GLB spells out in its JSON
     "base-uri 'none'",
     "form-action 'none'",
   ].join("; "),

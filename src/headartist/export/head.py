@@ -50,7 +50,8 @@ def export_head(
     """Write a head as `head.glb`, `head.obj` (with `.mtl` and pictures) and `head.ply`, and return the paths.
 
     With "usd" also `head.usd`. The surface is tidied and unwrapped and its texture baked once; PLY holds the closed
-    surface. What a simplified surface loses of the full one's relief goes into a normal map.
+    surface. What a simplified surface loses of the full one's relief goes into a normal map. Every mesh file has
+    pictures of its own, so writing one format, or one variant, changes nothing that another one shows.
 
     Args:
         avatar: the head.
@@ -125,7 +126,7 @@ def _textured(
         paths += write_obj(stem.with_suffix(".obj"), mesh, atlas, material)
     if "usd" in formats:
         paths += write_usd(stem.with_suffix(".usd"), mesh, atlas, material, rig=rig, extras=extras)
-    return list(dict.fromkeys(paths))  # OBJ and USD share their pictures
+    return paths
 
 
 def _material(mesh: Mesh, fine: Mesh | None, atlas: UvAtlas, colour: Colour, size: int, rig: Rig | None) -> Material:

@@ -1,5 +1,7 @@
 """What a head's surface is made of, as pictures in its atlas: colour, roughness, and the relief it lost."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headartist.export.pictures import save_png
+from headartist.export.pictures import png_bytes
 from headartist.export.rig_value import Rig
 from headartist.export.texture import painted
 from headartist.export.uv import UvAtlas
+from headartist.files import replacing
 
 ROUGHNESS = 0.8  # as dull as skin and hair: the learned colours hold their own soft shading already
 WET = {"lips": 0.5, "mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "lids": 0.5, "eyes": 0.15}
@@ -45,18 +48,25 @@ def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] |
     return painted(atlas, lambda face, _: of_part[rig.part[face], None].expand(-1, 3), size)[0]
 
 
-def save_pictures(path: Path, material: Material) -> dict[str, Path]:
-    """Write the pictures beside a mesh file: `NAME.png`, and `NAME.roughness.png` and `NAME.normal.png` if there.
+@contextmanager
+def replacing_pictures(stem: Path, material: Material) -> Iterator[dict[str, Path]]:
+    """Lend the paths of a mesh file's own pictures, and replace them all if nothing was raised.
 
-    Returns:
-        The path of each, by "colour", "roughness" and "normal".
+    They are `STEM.png`, and `STEM.roughness.png` and `STEM.normal.png` where the material has these; those of an
+    earlier material that has them and this one has not are removed. No two mesh files may share a stem: their atlases
+    may differ.
+
+    Yields:
+        The path of each picture, by "colour", "roughness" and "normal".
     """
-    pictures = {"colour": material.colour}
-    if material.roughness is not None:
-        pictures["roughness"] = material.roughness.expand(3, -1, -1)
-    if material.normal is not None:
-        pictures["normal"] = material.normal
-    paths = {kind: path.with_suffix(".png" if kind == "colour" else f".{kind}.png") for kind in pictures}
-    for kind, picture in pictures.items():
-        save_png(paths[kind], picture)
-    return paths
+    paths = {"colour": stem.with_name(f"{stem.name}.png")}
+    paths |= {kind: stem.with_name(f"{stem.name}.{kind}.png") for kind in ("roughness", "normal")}
+    roughness = None if material.roughness is None else material.roughness.expand(3, -1, -1)
+    pictures = {"colour": material.colour, "roughness": roughness, "normal": material.normal}
+    own = {kind: picture for kind, picture in pictures.items() if picture is not None}
+    with ExitStack() as drafts:
+        for kind, picture in own.items():
+            drafts.enter_context(replacing(paths[kind])).write_bytes(png_bytes(picture))
+        yield {kind: paths[kind] for kind in own}
+    for kind in paths.keys() - own.keys():
+        paths[kind].unlink(missing_ok=True)

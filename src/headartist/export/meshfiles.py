@@ -1,12 +1,13 @@
 """OBJ with its material and pictures, and PLY with vertex colours."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headartist.export.material import ROUGHNESS, Material, save_pictures
+from headartist.export.material import ROUGHNESS, Material, replacing_pictures
 from headartist.export.surface import unit_normals
 from headartist.export.texture import Colour
 from headartist.export.uv import UvAtlas
@@ -15,23 +16,21 @@ from headartist.geometry.mesh import Mesh
 
 
 def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) -> list[Path]:
-    """Write `NAME.obj` with `NAME.mtl` and its pictures beside it, and return the paths.
+    """Write `NAME.obj` with `NAME.mtl` and its pictures `NAME.png` and so on beside it, and return the paths.
 
     Positions stay welded: only texture coordinates are split along the seams, so the file can be sculpted on.
     Roughness and normal map are stated as the PBR extension of MTL has it (`Pr`, `map_Pr`, `norm`).
     """
     path = Path(path)
-    mtl, pictures = path.with_suffix(".mtl"), save_pictures(path, material)
-    # Blender looks for a normal map under map_Bump alone.
-    keys = {"colour": "map_Kd", "roughness": "map_Pr", "normal": "norm"}
-    lines = ["newmtl head", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", "Pm 0"]
-    lines += [] if "roughness" in pictures else [f"Pr {ROUGHNESS:g}"]
-    lines += [f"{keys[kind]} {picture.name}" for kind, picture in pictures.items()]
-    lines += [f"map_Bump -bm 1 {pictures['normal'].name}"] if "normal" in pictures else []
-    with replacing(mtl) as draft:
-        draft.write_text("\n".join(lines) + "\n")
+    mtl = path.with_suffix(".mtl")
     corner = torch.stack([mesh.faces, atlas.faces, mesh.faces], dim=-1).reshape(-1, 9) + 1
-    with replacing(path) as draft, draft.open("w") as file:
+    with (
+        replacing_pictures(path.with_suffix(""), material) as pictures,
+        replacing(mtl) as mtl_draft,
+        replacing(path) as draft,
+        draft.open("w") as file,
+    ):
+        mtl_draft.write_text(_mtl(pictures))
         file.write(f"mtllib {mtl.name}\no head\n")
         np.savetxt(file, _array(mesh.verts), "v %.6f %.6f %.6f")
         np.savetxt(file, _array(atlas.uv), "vt %.6f %.6f")
@@ -39,6 +38,16 @@ def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) 
         file.write("usemtl head\ns 1\n")
         np.savetxt(file, corner.cpu().numpy(), "f %d/%d/%d %d/%d/%d %d/%d/%d")
     return [path, mtl, *pictures.values()]
+
+
+def _mtl(pictures: Mapping[str, Path]) -> str:
+    # Blender looks for a normal map under map_Bump alone.
+    keys = {"colour": "map_Kd", "roughness": "map_Pr", "normal": "norm"}
+    lines = ["newmtl head", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", "Pm 0"]
+    lines += [] if "roughness" in pictures else [f"Pr {ROUGHNESS:g}"]
+    lines += [f"{keys[kind]} {picture.name}" for kind, picture in pictures.items()]
+    lines += [f"map_Bump -bm 1 {pictures['normal'].name}"] if "normal" in pictures else []
+    return "\n".join(lines) + "\n"
 
 
 @torch.no_grad()

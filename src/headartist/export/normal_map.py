@@ -27,8 +27,9 @@ def tangents(mesh: Mesh, atlas: UvAtlas) -> Float[Tensor, "u 4"]:
 
     As in MikkTSpace, a vertex takes the tangents of its triangles, laid into its own plane, weighted by their angles.
     """
-    normal = unit_normals(mesh)[atlas.source]
-    place, uv = mesh.verts[atlas.source][atlas.faces], atlas.uv[atlas.faces]
+    # In double precision: products of the sides of small triangles and of their texture coordinates are tiny.
+    normal = unit_normals(mesh)[atlas.source].double()
+    place, uv = mesh.verts[atlas.source][atlas.faces].double(), atlas.uv[atlas.faces].double()
     side, side_uv = place.roll(-1, dims=1) - place, uv.roll(-1, dims=1) - uv
     area = side_uv[:, 0, 0] * side_uv[:, 1, 1] - side_uv[:, 0, 1] * side_uv[:, 1, 0]
     along_u = side[:, 0] * side_uv[:, 1, 1, None] - side[:, 1] * side_uv[:, 0, 1, None]
@@ -40,7 +41,8 @@ def tangents(mesh: Mesh, atlas: UvAtlas) -> Float[Tensor, "u 4"]:
         angle = (ahead * behind).sum(dim=-1).clamp(-1, 1).acos()[:, None]
         sums = sums.index_add(0, vertex, angle * _in_plane(along_u, n))
         turn = turn.index_add(0, vertex, area)
-    return torch.cat([_or_any(sums, normal), torch.where(turn < 0, -1.0, 1.0)[:, None]], dim=1)
+    sign = torch.where(turn < 0, -1.0, 1.0)[:, None]
+    return torch.cat([_or_any(sums, normal), sign], dim=1).to(mesh.verts.dtype)
 
 
 def normal_map(
@@ -82,7 +84,7 @@ def normal_map(
 
 def _in_plane(vector: Float[Tensor, "n 3"], normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     """The unit vector of what a vector has at right angles to a unit normal."""
-    return normalize(vector - (vector * normal).sum(dim=-1, keepdim=True) * normal, dim=-1, eps=1e-12)
+    return normalize(vector - (vector * normal).sum(dim=-1, keepdim=True) * normal, dim=-1, eps=1e-30)
 
 
 def _or_any(vector: Float[Tensor, "n 3"], normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:

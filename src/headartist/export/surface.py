@@ -9,6 +9,8 @@ from torch import Tensor
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
 
+CANCELLED = 1e-5  # of the triangles' summed area: what is left of their normals below this is rounding
+
 
 def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
     """The mesh without faces of no area, without small separate pieces, and without unused vertices.
@@ -35,10 +37,25 @@ def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
 
 
 def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
-    """Vertex normals of length one everywhere: where a fold leaves none, it points up."""
-    normals = mesh.vertex_normals()
-    up = torch.tensor([0.0, 1.0, 0.0], dtype=normals.dtype, device=normals.device)
-    return torch.where(normals.norm(dim=-1, keepdim=True) > 0.5, normals, up)
+    """Vertex normals weighted by triangle area, of length one everywhere, however small the triangles are.
+
+    Where the triangles of a vertex cancel each other, as in a fold, it takes the normal of the largest of them; where
+    none has an area it points up.
+    """
+    area_normals = Mesh(mesh.verts.detach().double(), mesh.faces).area_normals
+    area, count = area_normals.norm(dim=-1), len(mesh.verts)
+    vertex, face = mesh.faces.long().T.reshape(-1), torch.arange(len(mesh.faces), device=area.device).repeat(3)
+    sums = area_normals.new_zeros(count, 3).index_add(0, vertex, area_normals[face])
+    total = area.new_zeros(count).index_add(0, vertex, area[face])
+    largest = area.new_zeros(count).scatter_reduce(0, vertex, area[face], "amax")
+    # The first of several: files must not change from run to run.
+    is_largest = (area[face] == largest[vertex]) & (area[face] > 0)
+    first = torch.full((count,), len(area), device=area.device)
+    first = first.scatter_reduce(0, vertex[is_largest], face[is_largest], "amin")
+    of_largest = torch.cat([area_normals, area_normals.new_tensor([[0.0, 1.0, 0.0]])])[first]
+    cancelled = sums.norm(dim=-1) <= CANCELLED * total
+    normals = torch.where(cancelled[:, None], of_largest, sums)
+    return (normals / normals.norm(dim=-1, keepdim=True)).to(mesh.verts.dtype)
 
 
 def _has_area(mesh: Mesh) -> torch.Tensor:

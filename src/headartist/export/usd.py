@@ -1,4 +1,4 @@
-"""USD: the head as one layer with its pictures beside it; shapes, joints and the demonstration by UsdSkel."""
+"""USD: the head as one layer with pictures of its own beside it; shapes, joints and the demonstration by UsdSkel."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headartist.errors import HeadArtistError
 from headartist.export.animation import DEMONSTRATION, FRAMES_PER_SECOND
-from headartist.export.material import ROUGHNESS, Material, save_pictures
+from headartist.export.material import ROUGHNESS, Material, replacing_pictures
 from headartist.export.rig_value import Rig
 from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
@@ -48,7 +48,7 @@ def write_usd(
     rig: Rig | None = None,
     extras: Mapping[str, object] | None = None,
 ) -> list[Path]:
-    """Write `NAME.usd` (binary) with its pictures beside it, and return the paths.
+    """Write `NAME.usd` (binary) with its pictures `NAME_usd.png` and so on beside it, and return the paths.
 
     Our world is USD's: right-handed, y up, v up. Positions stay welded; texture coordinates belong to corners.
 
@@ -67,18 +67,19 @@ def write_usd(
     from pxr import Usd, UsdGeom, UsdSkel
 
     path = Path(path)
-    pictures = save_pictures(path, material)
     stage = Usd.Stage.CreateInMemory()
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
     stage.GetRootLayer().customLayerData = {key: str(value) for key, value in (extras or {}).items()}
     root = (UsdGeom.Xform if rig is None else UsdSkel.Root).Define(stage, ROOT)
     stage.SetDefaultPrim(root.GetPrim())
     surface = _surface(stage, mesh, atlas)
-    _bind_material(stage, surface, pictures)
     if rig is not None:
         UsdGeom.SetStageMetersPerUnit(stage, rig.metres_per_unit)
         _bind_rig(stage, surface, rig)
-    with replacing(path) as draft:
+    # Names of its own, because the OBJ beside it may have another atlas.
+    pictures_stem = path.with_name(f"{path.stem}_usd")
+    with replacing_pictures(pictures_stem, material) as pictures, replacing(path) as draft:
+        _bind_material(stage, surface, pictures)
         stage.GetRootLayer().Export(str(draft))
     return [path, *pictures.values()]
 

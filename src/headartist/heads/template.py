@@ -101,6 +101,15 @@ class HeadTemplate:
             verts = verts + weight * self.expression_basis[self._expression_index(expression_name)]
         return replace(self, verts=verts, joints=joints)
 
+    def as_asked(self, identity: str, expression: str) -> "HeadTemplate":
+        """This head with an identity and an expression added that are given in words, as `load_template` takes them.
+
+        Raises:
+            HeadArtistError: when it has no such identity or expression.
+        """
+        person = parse_identity(identity, self.name)
+        return self.shaped(_coefficients(person, self), parse_expression(expression))
+
     def with_verts(self, verts: Float[Tensor, "v 3"]) -> "HeadTemplate":
         """The same head with other vertices; everything else, joints included, stays."""
         return replace(self, verts=verts)
@@ -129,7 +138,8 @@ def load_template(source: str | Path = OPEN, *, identity: str = "", expression: 
     """The shipped head "open", or the template in a user's file: FLAME's, or any mesh of a head.
 
     Args:
-        source: "open", a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb).
+        source: "open", a FLAME file (.pkl, .npz, .safetensors), a mesh (.obj, .ply, .glb), or the template.safetensors
+            that a Head folder keeps.
         identity: which person of the template, as in "seed:7" or "0=1.5,wide=-2"; empty for the average one.
         expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
 
@@ -137,10 +147,10 @@ def load_template(source: str | Path = OPEN, *, identity: str = "", expression: 
         HeadArtistError: when there is no such template, its file cannot be used, or it has no such identity or
             expression.
     """
-    person, weights = parse_identity(identity, str(source)), parse_expression(expression)
+    parse_identity(identity, str(source))  # mistakes are told before a file is read
+    parse_expression(expression)
     check_template(str(source))
-    rest = _rest(source)
-    return rest.shaped(_coefficients(person, rest), weights)
+    return _rest(source).as_asked(identity, expression)
 
 
 def _rest(source: str | Path) -> HeadTemplate:
@@ -150,6 +160,10 @@ def _rest(source: str | Path) -> HeadTemplate:
 
         return load_open_head()
     path = Path(source)
+    from headartist.heads.kept_template import is_kept, load_kept
+
+    if is_kept(path):
+        return load_kept(path)
     if path.suffix.lower() in FLAME_SUFFIXES:
         from headartist.heads.flame import load_flame
 

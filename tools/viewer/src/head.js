@@ -1,4 +1,4 @@
-// One head: its GLB decoded and read, how its surface is shown, its expression and its animation.
+// One head: its GLB decoded, how its surface is shown, its expression and its animation.
 
 import {
   AnimationMixer,
@@ -9,10 +9,9 @@ import {
   MeshNormalMaterial,
   MeshStandardMaterial,
   Scene,
-  TextureLoader,
   Vector3,
 } from "three";
-import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+import { Unshowable, readModel } from "./model.js";
 
 export const MODES = ["colour", "clay", "normals", "wires"];
 
@@ -26,32 +25,18 @@ export function decode(text) {
   return Uint8Array.from(atob(bare), (letter) => letter.charCodeAt(0));
 }
 
-/** Reads a GLB from memory; nothing is fetched, pictures become blobs. */
-async function parse(bytes) {
-  const loader = new GLTFLoader();
-  loader.register((parser) => {
-    // The usual ImageBitmapLoader fetches blobs, which a page without any connection may not; <img> may show them.
-    parser.textureLoader = new TextureLoader();
-    return { name: "headartist_pictures" };
-  });
-  const exact = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
-  return loader.parseAsync(exact ? bytes.buffer : bytes.slice().buffer, "");
-}
-
 /** A head in its own scene, centred, of radius 1 until `scale` says otherwise, ready to be drawn. */
 export class Head {
   /** @param about what the page knows of it: name, prompt, seed, ... @param bytes its GLB */
   static async load(about, bytes) {
-    return new Head(about, bytes, await parse(bytes));
+    return new Head(about, bytes, await readModel(bytes));
   }
 
-  constructor(about, bytes, gltf) {
+  constructor(about, bytes, { model, meshes, clip }) {
     this.about = about;
     this.bytes = bytes;
     this.scene = new Scene();
-    this.meshes = [];
-    gltf.scene.traverse((node) => node.isMesh && this.meshes.push(node));
-    if (!this.meshes.length) throw new Error("it holds no triangles");
+    this.meshes = meshes.map(({ mesh }) => mesh);
     this.triangles = 0;
     for (const mesh of this.meshes) {
       const { index, attributes } = mesh.geometry;
@@ -59,35 +44,42 @@ export class Head {
       if (!attributes.normal) mesh.geometry.computeVertexNormals();
       mesh.frustumCulled = false; // expressions and joints move it beyond its box
     }
-    this.#frame(gltf.scene);
+    this.#frame(model);
     this.#dress();
+    this.#bind(meshes);
 
-    this.names = [...new Set(this.meshes.flatMap((mesh) => Object.keys(mesh.morphTargetDictionary ?? {})))];
     this.goal = new Map();
-    this.clip = gltf.animations.find((clip) => clip.duration > 0);
-    if (this.clip) {
-      this.mixer = new AnimationMixer(gltf.scene);
-      this.action = this.mixer.clipAction(this.clip);
+    this.clip = clip;
+    if (clip) {
+      this.mixer = new AnimationMixer(model);
+      this.action = this.mixer.clipAction(clip);
     }
   }
 
   /** Centres the model, and keeps its size for the camera. */
   #frame(model) {
     model.updateMatrixWorld(true);
-    const box = new Box3();
-    const point = new Vector3();
-    for (const mesh of this.meshes) {
-      for (let k = 0; k < mesh.geometry.attributes.position.count; k++) {
-        box.expandByPoint(mesh.getVertexPosition(k, point).applyMatrix4(mesh.matrixWorld));
-      }
-    }
+    const box = new Box3().setFromObject(model, true);
     this.centre = box.getCenter(new Vector3());
     this.size = box.getSize(new Vector3()).divideScalar(2);
     this.radius = Math.max(this.size.length(), 1e-9);
+    if (!Number.isFinite(this.radius)) throw new Unshowable("its vertices lie at places that are no finite numbers");
     this.frame = new Group();
     this.frame.add(model);
     this.scene.add(this.frame);
     this.scale(1 / this.radius);
+  }
+
+  /** Ties each name to the weights it moves: the shapes of that name in all meshes. */
+  #bind(meshes) {
+    this.shapes = new Map();
+    for (const { mesh, names } of meshes) {
+      for (const [k, name] of names.entries()) {
+        if (!this.shapes.has(name)) this.shapes.set(name, []);
+        this.shapes.get(name).push({ weights: mesh.morphTargetInfluences, k });
+      }
+    }
+    this.names = [...this.shapes.keys()];
   }
 
   /** Draws the model at so many times its own size; `extent` then holds half its width, height and depth. */
@@ -101,6 +93,8 @@ export class Head {
   #dress() {
     this.dresses = this.meshes.map((mesh) => {
       const side = mesh.material.side;
+      // Nothing is around the head that metal could mirror: it would be black, and a glTF that says nothing is metal.
+      if (mesh.material.metalness) mesh.material.metalness = 0;
       const wires = mesh.clone();
       wires.material = new MeshBasicMaterial({ wireframe: true, transparent: true, opacity: 0.5, depthWrite: false });
       wires.morphTargetInfluences = mesh.morphTargetInfluences; // the same array, so both move as one
@@ -124,11 +118,8 @@ export class Head {
   }
 
   weight(name) {
-    for (const mesh of this.meshes) {
-      const k = mesh.morphTargetDictionary?.[name];
-      if (k !== undefined) return mesh.morphTargetInfluences[k];
-    }
-    return 0;
+    const [first] = this.shapes.get(name) ?? [];
+    return first ? first.weights[first.k] : 0;
   }
 
   /** Sets a weight at once. */
@@ -143,10 +134,7 @@ export class Head {
   }
 
   #put(name, value) {
-    for (const mesh of this.meshes) {
-      const k = mesh.morphTargetDictionary?.[name];
-      if (k !== undefined) mesh.morphTargetInfluences[k] = value;
-    }
+    for (const { weights, k } of this.shapes.get(name) ?? []) weights[k] = value;
   }
 
   get playing() {

@@ -1,6 +1,6 @@
 // The panel beside the heads: sliders of the expressions, light and backdrop, and where the heads come from.
 
-import { POSES, grouped, label, sideOf } from "./expressions.js";
+import { grouped, label, readyFaces, sideOf } from "./expressions.js";
 
 /** An element with properties and children; text is always text, never markup. */
 export function make(tag, properties = {}, ...children) {
@@ -38,7 +38,7 @@ export class FacePanel {
     this.sliders.clear();
     this.rows = [];
     this.root.querySelector("#poses").replaceChildren(
-      ...Object.keys(POSES).map((pose) =>
+      ...readyFaces(names).map((pose) =>
         make("button", { type: "button", textContent: pose, onclick: () => this.actions.pose(pose) }),
       ),
     );
@@ -56,7 +56,8 @@ export class FacePanel {
 
   #row({ stem, label: words, cells }) {
     const value = make("output", { className: "value" });
-    const line = make("div", { className: "row" }, make("span", { className: "name" }, words, value));
+    const name = make("span", { className: "name" }, make("span", { textContent: words, title: words }), value);
+    const line = make("div", { className: "row" }, name);
     for (const { name, side } of cells) line.append(this.#slider(name, side, value, cells));
     this.rows.push({ line, words: [stem, words, ...cells.map(({ name }) => name)].join(" ").toLowerCase() });
     return line;

@@ -1,6 +1,7 @@
 // The page: reads the heads that were written into it, and ties the stage, the panel and the keys together.
 
 import { MODES, Head, decode } from "./head.js";
+import { Unshowable } from "./model.js";
 import { View, listen } from "./orbit.js";
 import { FacePanel, fill, make, showAbout, tabs } from "./panel.js";
 import { partner, poseWeights } from "./expressions.js";
@@ -126,9 +127,9 @@ function showHead() {
   const { head, about } = cells[state.active];
   showAbout($("#facts"), head, about);
   const names = head?.names ?? [];
-  if (names.join() !== $("#face").dataset.names) {
+  if (JSON.stringify(names) !== $("#face").dataset.names) {
     face.show(names);
-    $("#face").dataset.names = names.join();
+    $("#face").dataset.names = JSON.stringify(names);
   }
   $("#transport").hidden = !head?.clip;
   layOut();
@@ -144,13 +145,19 @@ async function loadCell(cell, k) {
     cell.head = await Head.load(cell.about, bytes);
     status.remove();
   } catch (error) {
-    status.textContent = `This head cannot be shown: ${error.message}.`;
+    status.textContent = `This head cannot be shown: ${reason(error)}.`;
     status.classList.add("failed");
     return;
   }
   cell.head.show(state.mode, wireColours());
   level();
   if (k === state.active) showHead();
+}
+
+/** Why a head cannot be shown; what the program says by itself is for those who mend it. */
+function reason({ message, constructor }) {
+  const words = message.replace(/^THREE\.GLTFLoader: |\.$/g, "");
+  return constructor === Unshowable ? words : `its file is damaged, or holds what this page cannot read (${words})`;
 }
 
 /** Heads of about one size share one scale; files in metres beside files in inches are each drawn large. */
