@@ -141,16 +141,13 @@ def embed_texts(config: Config, prior: ScorePrior) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         prior.embed(tuple(dict.fromkeys(texts)))
-    cut: list[TextCutOff] = []
+    cut = [warning.message for warning in caught if isinstance(warning.message, TextCutOff)]
     for warning in caught:
-        message = warning.message
-        if not isinstance(message, TextCutOff):
-            warnings.warn_explicit(message, warning.category, warning.filename, warning.lineno)
-        elif not any(_lose_the_same(before, message) for before in cut):
-            cut.append(message)
+        if not isinstance(warning.message, TextCutOff):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if cut:
-        more = f", and the end of {len(cut) - 1} other texts of this run"
-        warnings.warn(cut[0] if len(cut) == 1 else PromptWarning(f"{cut[0]}{more}"), stacklevel=2)
+        alone = all(any(_lose_the_same(before, after) for before in cut[:k]) for k, after in enumerate(cut) if k)
+        warnings.warn(cut[0] if alone else PromptWarning(f"{cut[0]}, and so are other texts"), stacklevel=2)
 
 
 def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:

@@ -187,6 +187,7 @@ def _optimise(
 
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished, load_head
+    from headartist.conditions import embed_texts
     from headartist.heads.template import load_template
     from headartist.provenance import continued, provenance
     from headartist.refinement import lpips_network, perceptive
@@ -205,7 +206,9 @@ def _optimise(
     if "lpips" in compared:
         lpips_network(device)
     heard = replace(config, prompt=read(config.prompt).text) if _listens_to_few_words(config, prior) else config
-    judge = _load_prior(heard, device) if prior is None else prior
+    judge = prior or _load_prior(heard, device)
+    if prior is not None:
+        embed_texts(heard, prior)
     if "prior" in compared:
         perceptive(judge)
     generator = torch.Generator().manual_seed(config.seed)

@@ -16,9 +16,11 @@ DENIES_ONE = frozenset(("no", "not", "never"))
 DENIES_ALL = frozenset(("without", "neither", "lacking", "lacks", "remove", "lose", "shave"))
 DENIES = DENIES_ONE | DENIES_ALL
 _LINKS = HAS | WEARS | JOINS | DENIES | {"who", "that", "which", "is", "are"}
-DETERMINERS = frozenset("a an the any some his her its their this that".split())
-_PREPOSITIONS = frozenset("on at of from over under around above to like than".split())
-HAIR = frozenset("hair haircut afro mohawk dreadlocks dreads bob braid ponytail bun knot".split())
+DETERMINERS = frozenset(["a", "an", "the", "any", "some", "his", "her", "its", "their", "this", "that"])
+_PREPOSITIONS = frozenset(["on", "at", "of", "from", "over", "under", "around", "above", "to", "like", "than"])
+HAIR = frozenset(
+    ["hair", "haircut", "afro", "mohawk", "dreadlocks", "dreads", "bob", "braid", "ponytail", "bun", "knot"]
+)
 FACIAL_HAIR = frozenset(("beard", "goatee", "moustache", "mustache", "stubble"))
 HATS = frozenset(("hat", "fedora", "cap", "beanie", "helmet"))
 GLASSES = frozenset(("glasses", "spectacles", "eyeglasses", "sunglasses"))

@@ -166,5 +166,7 @@ def check_prompt(prompt: str) -> str:
                 f"The prompt {prompt[:60]!r} has a character in it that is no text, {letter!r}: leave it out."
             )
     if all(kind[0] in "CZ" for kind in kinds):
-        raise HeadArtistError('The prompt is empty: say whose head, as in "a DSLR portrait of an old man with a beard".')
+        raise HeadArtistError(
+            'The prompt is empty: say whose head, as in "a DSLR portrait of an old man with a beard".'
+        )
     return prompt

@@ -57,7 +57,7 @@ _PHRASES: Mapping[str, str] = MappingProxyType(
     {
         r"clean shaven": "clean-shaven",
         r"facial hair|hair on (?:his|her|the|their) (?:face|chin)": "facial-hair",
-        r"(?:is|does|has|do|are)(?:n['’]t| not)|no longer": "not",
+        r"(?:is|does|has|do|are)(?:n['\u2019]t| not)|no longer": "not",
         r"(?:take|shave|pull)((?: (?!and\b)\w+){1,4}) off": r"remove\1",
         r"(?:take|shave|pull) off|get rid of": "remove",
         r"(?:and )?(?:add|put on|give (?:him|her|them|it))": "with",
@@ -137,7 +137,9 @@ def _spelled_out(parts: list[Part], replaced: dict[str, str]) -> list[Part]:
         left = replace(part, words=tuple(word for word in part.words if word not in had))
         if owed:  # "a bearded, old man"
             left = replace(left, links=())
-        elif told and told[-1] not in parts and left.links == ("with",):  # "a bearded man with a hat": one "with" for both
+        elif (
+            told and told[-1] not in parts and left.links == ("with",)
+        ):  # "a bearded man with a hat": one "with" for both
             left = replace(left, links=("and",))
         owed += had.values()
         told += [left] if left.words else []

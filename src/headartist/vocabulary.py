@@ -14,8 +14,46 @@ from types import MappingProxyType
 
 WORDS = Path(__file__).parent / "priors" / "embedded" / "words.txt"
 PLAIN = frozenset(
-    "a an the of with and in on at as to by from for or who that is has have his her its their this very some one "
-    "while both also like picture image photograph headshot closeup close".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "with",
+        "and",
+        "in",
+        "on",
+        "at",
+        "as",
+        "to",
+        "by",
+        "from",
+        "for",
+        "or",
+        "who",
+        "that",
+        "is",
+        "has",
+        "have",
+        "his",
+        "her",
+        "its",
+        "their",
+        "this",
+        "very",
+        "some",
+        "one",
+        "while",
+        "both",
+        "also",
+        "like",
+        "picture",
+        "image",
+        "photograph",
+        "headshot",
+        "closeup",
+        "close",
+    ]
 )
 """Words that carry a sentence and name nothing: they are let pass."""
 HINTS: Mapping[str, str] = MappingProxyType(
@@ -42,8 +80,8 @@ HINTS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("metal", "copper"), "bronze"),
         **dict.fromkeys(("undead", "ghoul"), "zombie"),
         **dict.fromkeys(("martian", "monster"), "alien"),
-        **dict.fromkeys(("wizard's", "witch"), "wizard hat"),
-        **dict.fromkeys(("hood", "turban", "crown", "bonnet"), "hat"),
+        **dict.fromkeys(("witch", "magician"), "wizard hat"),
+        **dict.fromkeys(("hood", "turban", "bonnet"), "hat"),
     }
 )
 """What comes near to a word that has no exact synonym among those the prior knows."""
@@ -64,9 +102,9 @@ def unknown_words(text: str) -> tuple[str, ...]:
     """
     composed = unicodedata.normalize("NFC", text)
     found: dict[str, str] = {}
-    for word in re.findall(r"[^\s!-/:-@\[-`{-~‘’“”«»–—…、。，！？]+", composed):
+    for word in re.findall(r"[^\s!-/:-@\[-`{-~\u2010-\u205e\u3001-\u303f\uff01-\uff0f\uff1a-\uff20«»]+", composed):
         small = word.lower()
-        if small not in known_words() | PLAIN and not (word.isascii() and len(word) == 1):
+        if small not in known_words() and small not in PLAIN and not (word.isascii() and len(word) == 1):
             found.setdefault(small, word)
     return tuple(found.values())
 
