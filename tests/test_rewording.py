@@ -1,6 +1,7 @@
 """What the shipped prior is told of a prompt, and what the user is told of that."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from headartist import parts, rewording, vocabulary
 from headartist.parts import DENIES, THINGS, parse, render
 from headartist.rewording import SYNONYMS, read
-from headartist.vocabulary import HINTS, PLAIN, WORDS, known_words, nearest, unknown_words
+from headartist.vocabulary import HINTS, WORDS, known_words, nearest, unknown_words
 from headartist_foundry import captions
 from headartist_foundry.traits import sample_traits
 
@@ -34,7 +35,7 @@ TELL += "hair, beard, glasses, hat, paint, expression or material"
         ("a woman, not smiling", "a woman"),
         ("a woman, NOT smiling. No hat!", "a woman"),
         ("a woman not wearing glasses or a hat, angry", "a woman, angry"),
-        ("a man who isn’t wearing a hat", "a man"),
+        ("a man who isn\u2019t wearing a hat", "a man"),
         ("a man that has no beard or moustache", "a man"),
         ("a man with neither beard nor glasses", "a man"),
         ("a man without any visible facial hair at all", "a man"),
@@ -139,7 +140,8 @@ def test_what_is_not_known_is_told_with_what_comes_nearest():
         + TELL
     )
     assert read("a grandmother with an orange wig").warning == (
-        f"the embedded prior does not know 'grandmother' (it knows 'old woman'), 'orange' (it knows 'ginger'), 'wig'; {TELL}"
+        "the embedded prior does not know 'grandmother' (it knows 'old woman'), 'orange' (it knows 'ginger'), 'wig'; "
+        + TELL
     )
     assert read("a smily man").warning == "the embedded prior does not know 'smily' (it knows 'smile')"
     assert read("a man with a beard").warning == ""
@@ -194,42 +196,9 @@ def test_a_caption_of_the_foundry_is_told_letter_by_letter():
         assert (read(prompt).text, read(prompt).warning) == (prompt, "")
 
 
-SOME_WORDS = st.sampled_from(
-    [
-        "a",
-        "an",
-        "old",
-        "man",
-        "woman",
-        "with",
-        "without",
-        "no",
-        "not",
-        "wearing",
-        "hat",
-        "beard",
-        "bearded",
-        "glasses",
-        "hair",
-        "bald",
-        "and",
-        "or",
-        "but",
-        ",",
-        "neither",
-        "nor",
-        "clean-shaven",
-        "hatless",
-        "smiling",
-        "guy",
-        "Gogh",
-        "in",
-        "the",
-        "who",
-        "is",
-        "漢",
-    ]
-)
+SOME = "a an old man woman with without no not wearing hat beard bearded glasses hair bald and or but , neither nor "
+SOME += "clean-shaven hatless smiling guy Gogh in the who is 漢"
+SOME_WORDS = st.sampled_from(re.split(" ", SOME))
 
 
 @given(st.lists(SOME_WORDS, max_size=12).map(" ".join))
@@ -288,5 +257,4 @@ def test_tables_made_by_hand_lead_to_known_words_from_others():
     assert {word: put for word, put in SYNONYMS.items() if read(f"a {put}").replaced} == {}
     assert known_words() >= THINGS
     assert known_words() >= parts.PERSONS | parts.HATS | parts.GLASSES | parts.FACIAL_HAIR | parts.HAIR
-    assert not {word for word in PLAIN if len(word) > 12}
     assert set(rewording.SYNONYMS).isdisjoint(HINTS)

@@ -155,8 +155,8 @@ def check_prompt(prompt: str) -> str:
     """
     if len(prompt) > LONGEST_PROMPT:
         raise HeadArtistError(
-            f"The prompt has {len(prompt):,} characters: say it in {LONGEST_PROMPT:,}, of which a prior reads the first "
-            "few dozen words."
+            f"The prompt has {len(prompt):,} characters: say it in {LONGEST_PROMPT:,}, of which a prior reads the "
+            "first few dozen words."
         )
     prompt = " ".join(prompt.split())
     kinds = [unicodedata.category(letter) for letter in prompt]

@@ -14,46 +14,11 @@ from types import MappingProxyType
 
 WORDS = Path(__file__).parent / "priors" / "embedded" / "words.txt"
 PLAIN = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "with",
-        "and",
-        "in",
-        "on",
-        "at",
-        "as",
-        "to",
-        "by",
-        "from",
-        "for",
-        "or",
-        "who",
-        "that",
-        "is",
-        "has",
-        "have",
-        "his",
-        "her",
-        "its",
-        "their",
-        "this",
-        "very",
-        "some",
-        "one",
-        "while",
-        "both",
-        "also",
-        "like",
-        "picture",
-        "image",
-        "photograph",
-        "headshot",
-        "closeup",
-        "close",
-    ]
+    re.findall(
+        r"\w+",
+        "a an the of with and in on at as to by from for or who that is has have his her its their this very some one "
+        "while both also like picture image photograph headshot closeup close",
+    )
 )
 """Words that carry a sentence and name nothing: they are let pass."""
 HINTS: Mapping[str, str] = MappingProxyType(
