@@ -52,7 +52,7 @@ class Generate:
     """
 
     prompt: Prompt
-    """whose head, as in "a DSLR portrait of Vincent van Gogh" """
+    """whose head, as in "a DSLR portrait of an old man with a beard"; the embedded prior knows no names"""
     preset: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint="(default: embedded)")] = None
     """settings to start from; `headartist presets` lists them"""
     config: Place = None

@@ -18,7 +18,7 @@ from headartist.heads.template import HeadTemplate
 from headartist.loss_config import Loss, Refine, Sds, Ssd
 from headartist.priors.prior import Conditions, OtherViews, ScorePrior
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import VIEW_WORDS, negative_text, plain_text, view_mix, view_text, view_word
+from headartist.prompts import VIEW_WORDS, PromptWarning, negative_text, plain_text, view_mix, view_text, view_word
 from headartist.render.frame import Frame
 
 
@@ -130,7 +130,7 @@ def _asks_for_plain(loss: Loss) -> bool:
 def embed_texts(config: Config, prior: ScorePrior) -> None:
     """Let the prior embed every text that can occur in a run, so that its text encoder is not needed again.
 
-    A prompt that is too long is so in every text: of those that are cut off, one is named for each end that is lost.
+    A prompt that is too long is so in every text: one warning names what is lost of all that are cut off.
     """
     texts: list[str] = []
     for stage in config.stages:
@@ -141,13 +141,13 @@ def embed_texts(config: Config, prior: ScorePrior) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         prior.embed(tuple(dict.fromkeys(texts)))
-    cut: list[TextCutOff] = []
+    cut = [warning.message for warning in caught if isinstance(warning.message, TextCutOff)]
     for warning in caught:
-        if isinstance(warning.message, TextCutOff):
-            cut.append(warning.message)
-            if any(_lose_the_same(before, warning.message) for before in cut[:-1]):
-                continue
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if not isinstance(warning.message, TextCutOff):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if cut:
+        alone = all(any(_lose_the_same(before, after) for before in cut[:k]) for k, after in enumerate(cut) if k)
+        warnings.warn(cut[0] if alone else PromptWarning(f"{cut[0]}, and so are other texts"), stacklevel=2)
 
 
 def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:

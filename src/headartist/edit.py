@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from headartist.config import Config, Part, Rates, Regularisers, Stage
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
-from headartist.folder import HeadFolder, check_folder, slug
+from headartist.folder import MARK, HeadFolder, check_folder, mark, shortened, slug
 from headartist.generate import carry_out
 from headartist.loss_config import Refine
 from headartist.presets import preset
@@ -109,7 +109,7 @@ def edit_config(
         raise HeadArtistError(f"Nothing of {parent.path} would change: let the edit move its geometry or its texture.")
     return replace(
         chosen,
-        prompt=edited_prompt(origin.prompt, check_prompt(instruction)),
+        prompt=check_prompt(edited_prompt(origin.prompt, check_prompt(instruction))),
         stages=stages,
         template=origin.template,
         identity=origin.identity,
@@ -122,12 +122,18 @@ def edit_config(
 def default_path(parent: Path, config: Config) -> Path:
     """Beside the parent, by its name and what is new in the text: `heads/a-clown-0-with-a-beard-0`.
 
-    After many edits the beginning of the parent's name stands for it: a file system allows 255 bytes.
+    After many edits the beginning of the parent's name stands for it, with a mark of the whole of it: a file system
+    allows 255 bytes.
     """
+    if parent.name in ("", ".."):  # "." and ".." are no names to go on from
+        parent = parent.resolve()
     told = config.prompt.removeprefix(HeadFolder(parent).read_config().prompt)
     new = f"-{slug(told)}-{config.seed}"
-    room = max(LONGEST_NAME - len(new.encode()), 0)
-    return parent.parent / (parent.name.encode()[:room].decode(errors="ignore") + new)
+    room = LONGEST_NAME - len(new.encode())
+    name = parent.name
+    if len(name.encode()) > room:
+        name = f"{shortened(name, room, room - MARK - 1)}-{mark(name)}"
+    return parent.parent / (name + new)
 
 
 def _origin(parent: HeadFolder) -> Config:

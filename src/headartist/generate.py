@@ -3,6 +3,7 @@
 Everything a user can get wrong without torch is found before torch is imported, in a fraction of a second.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
 from headartist.loss_config import Refine
 from headartist.presets import preset
-from headartist.prompts import check_prompt
+from headartist.prompts import PromptWarning, check_prompt
+from headartist.rewording import read
 from headartist.start import OPEN, check_template
 
 if TYPE_CHECKING:  # torch comes with these
@@ -85,6 +87,8 @@ def carry_out(
         check_template(config.template)
     if prior is None:
         check_prior(config)
+    if _listens_to_few_words(config, prior) and (told := read(config.prompt).warning):
+        warnings.warn(PromptWarning(told), stacklevel=2)
     if config.exports.video_views:
         from headartist.export.video import find_ffmpeg
 
@@ -101,6 +105,11 @@ def carry_out(
     head = load_head(folder.path)
     write_files(head, config.exports, progress=progress)
     return head
+
+
+def _listens_to_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
+    """Whether the judge is the embedded prior, by the config or as an object."""
+    return (config.prior.model if prior is None else getattr(prior, "name", "")) == "embedded"
 
 
 def check_prior(config: Config) -> None:
@@ -181,6 +190,7 @@ def _optimise(
 
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished, load_head
+    from headartist.conditions import embed_texts
     from headartist.heads.kept_template import keep_template
     from headartist.provenance import continued, provenance, template_at_rest, template_record
     from headartist.refinement import lpips_network, perceptive
@@ -199,13 +209,16 @@ def _optimise(
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)
-    judge = _load_prior(config, device) if prior is None else prior
+    heard = replace(config, prompt=read(config.prompt).text) if _listens_to_few_words(config, prior) else config
+    judge = prior or _load_prior(heard, device)
+    if prior is not None:
+        embed_texts(heard, prior)
     if "prior" in compared:
         perceptive(judge)
     generator = torch.Generator().manual_seed(config.seed)
     # An edit has its parent's template; else the file that is named must still be the one that the head began with.
     own = begun_with if parent is not None else template_record(config.template, gone=begun_with)
-    record = provenance(config, own, device, prior)
+    record = provenance(config, own, device, prior) | ({} if heard == config else {"heard": heard.prompt})
     if origin is None:
         avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
     else:
@@ -217,7 +230,7 @@ def _optimise(
     folder.write_provenance(record)
     if config.template != OPEN and not folder.template.exists():
         keep_template(folder.template, rest)
-    done = train(Scene(config, avatar, template, judge, device), folder, generator, progress=progress)
+    done = train(Scene(heard, avatar, template, judge, device), folder, generator, progress=progress)
     folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
 
 

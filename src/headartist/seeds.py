@@ -1,5 +1,6 @@
 """Diversity: one prompt, several seeds, one sheet of all their heads."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
 from headartist.generate import generate
 from headartist.presets import preset
-from headartist.prompts import check_prompt
+from headartist.prompts import PromptWarning, check_prompt
 
 if TYPE_CHECKING:  # torch comes with it
     import headartist.priors.prior
@@ -54,15 +55,20 @@ def generate_seeds(
     folders = [
         check_folder(Path(out) / default_path(run.prompt, run.seed).name, run, overwrite=overwrite) for run in runs
     ]
+    warned = False
     for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
         if overwrite or not _is_complete(folder, run.exports):
             before = _written(folder)
             try:
-                generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+                with warnings.catch_warnings():
+                    if warned:  # one prompt: what is wrong with it has been said
+                        warnings.simplefilter("ignore", PromptWarning)
+                    generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
             except KeyboardInterrupt:
                 if overwrite and (done or _written(folder) != before):
                     _clear(folders[done + 1 :], runs[done + 1 :])
                 raise
+            warned = True
 
     sheet = Path(out) / f"{slug(config.prompt)}-seeds.png"
     _draw_sheet(folders, sheet)

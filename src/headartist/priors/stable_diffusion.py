@@ -15,9 +15,12 @@ from headartist.priors.hub import locate
 from headartist.priors.layout import weights_variant
 from headartist.priors.prior import Conditions, Noise, resized
 from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
+from headartist.prompts import PromptWarning
+
+_SHOWN = 30  # characters of either end of a text that was cut off
 
 
-class TextCutOff(UserWarning):
+class TextCutOff(PromptWarning):
     """A text is longer than the prior reads.
 
     Attributes:
@@ -26,7 +29,8 @@ class TextCutOff(UserWarning):
     """
 
     def __init__(self, text: str, lost: str, *, tokens: int, read: int) -> None:
-        super().__init__(f"of {tokens} tokens of text the prior reads {read}: {lost!r} is cut off")
+        shown = lost if len(lost) <= 2 * _SHOWN else f"{lost[:_SHOWN].rstrip()} … {lost[-_SHOWN:].lstrip()}"
+        super().__init__(f"of {tokens} tokens of text the prior reads {read}: {shown!r} is cut off")
         self.text, self.lost = text, lost
 
 
@@ -51,7 +55,10 @@ class StableDiffusionPrior:
         picture_size: pixels of the square pictures it was trained on.
         landmark_size: pixels of the square landmark map it wants; 0 for a prior without a ControlNet.
         latent_shape: channels, height and width of its latent.
+        name: what `load_prior` found it under; empty where it was put together otherwise.
     """
+
+    name = ""
 
     def __init__(
         self,
@@ -203,7 +210,8 @@ class StableDiffusionPrior:
         limit = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
         tokens = self._tokenizer(text, verbose=False)["input_ids"]
         if len(tokens) > limit:
-            lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip()
+            # A token may be a part of a character, which cannot be shown.
+            lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip("\ufffd ")
             warnings.warn(TextCutOff(text, lost, tokens=len(tokens) - 2, read=limit - 2), stacklevel=3)
         padded = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True, verbose=False)
         return self._text_encoder(torch.tensor([padded["input_ids"]], device=self.device))[0][0].float()
@@ -231,10 +239,13 @@ def load_prior(
     """
     if dtype is None:
         dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
-    folders = locate(resolve(source, controlnet), half=dtype == torch.float16, offline=offline)
+    found = resolve(source, controlnet)
+    folders = locate(found, half=dtype == torch.float16, offline=offline)
     parts = _load_parts(folders, dtype)
     _check_fit(parts["unet"], parts["controlnet"], folders)
-    return StableDiffusionPrior(**parts, device=device, dtype=dtype)
+    prior = StableDiffusionPrior(**parts, device=device, dtype=dtype)
+    prior.name = found.name
+    return prior
 
 
 def _frozen(module: Any, device: torch.device, dtype: torch.dtype) -> Any:
