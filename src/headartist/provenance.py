@@ -15,7 +15,7 @@ from headartist.files import content_hash
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
-from headartist.start import OPEN, landmark_file
+from headartist.start import OPEN, landmark_file, split_template
 from headartist.version import package_version
 
 
@@ -82,10 +82,10 @@ def template_record(template: str) -> dict[str, str]:
     """The shipped template's name, or the sha256 of the user's file and of its landmarks; names may change."""
     if template == OPEN:
         return {"name": OPEN}
-    path = Path(template)
+    path, group = split_template(template)
     landmarks = landmark_file(path)
     own = {"landmarks_sha256": content_hash(landmarks)} if landmarks.is_file() else {}
-    return {"sha256": content_hash(path), **own}
+    return {"sha256": content_hash(path), **own, **({"group": group} if group else {})}
 
 
 def prior_record(config: Config) -> dict[str, Any]:
