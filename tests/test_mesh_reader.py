@@ -37,7 +37,9 @@ def write(folder: Path, content: str | bytes, name: str = "head.obj") -> Path:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_polygons_become_fans_and_numbers_may_count_backwards(tmp_path, end):
-    text = "v 0 0 0 1 0.5 0.5 0.5\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 \\\n 3 4\nf -4//1 -3//1 -2//1\nl 1 2\np 1\n# f 9 9 9\n"
+    text = (
+        "v 0 0 0 1 0.5 0.5 0.5\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 \\\n 3 4\nf -4//1 -3//1 -2//1\nl 1 2\np 1\n# f 9 9 9\n"
+    )
     mesh = read_mesh(write(tmp_path, text.replace("\n", end)))
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2]]
     assert mesh.verts.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
@@ -69,7 +71,9 @@ def test_a_face_of_very_many_corners_takes_a_moment(tmp_path):
     assert time.process_time() - began < 5
 
 
-@pytest.mark.parametrize("line", ["v 0 0", "v a b c", "f 1 2", "f 1 2 5", "f 0 1 2", "f -5 1 2", "f 1/1 2/1 3/1", "f a b c"])
+@pytest.mark.parametrize(
+    "line", ["v 0 0", "v a b c", "f 1 2", "f 1 2 5", "f 0 1 2", "f -5 1 2", "f 1/1 2/1 3/1", "f a b c"]
+)
 def test_a_line_that_makes_no_sense_is_named(tmp_path, line):
     with pytest.raises(HeadArtistError, match=rf"cannot be read as a mesh \(line 5 is '{line}'\): save it again\."):
         read_mesh(write(tmp_path, f"{TETRAHEDRON}{line}\nf 1 2 3\n"))
@@ -107,7 +111,12 @@ def strips_of(faces: np.ndarray) -> list[int]:
 
 
 def test_a_strip_turns_every_second_triangle():
-    assert strip_triangles(np.array([4, 5, 6, 7, -1, 0, 1, 2, 3])).tolist() == [[4, 5, 6], [6, 5, 7], [0, 1, 2], [2, 1, 3]]
+    assert strip_triangles(np.array([4, 5, 6, 7, -1, 0, 1, 2, 3])).tolist() == [
+        [4, 5, 6],
+        [6, 5, 7],
+        [0, 1, 2],
+        [2, 1, 3],
+    ]
     assert strip_triangles(np.array([-1, -1, 0, 1])).tolist() == []
 
 
@@ -272,7 +281,10 @@ def _with(path: str, value: Any) -> Tree:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        (_draco() | _packed("KHR_draco_mesh_compression"), "needs KHR_draco_mesh_compression.*: export it without Draco"),
+        (
+            _draco() | _packed("KHR_draco_mesh_compression"),
+            "needs KHR_draco_mesh_compression.*: export it without Draco",
+        ),
         (_draco(), "needs KHR_draco_mesh_compression.*: export it without Draco"),
         (gltf_tree()[0] | _packed("EXT_meshopt_compression"), "EXT_meshopt_compression.*: export it without meshopt"),
         (_with("bufferViews.0.extensions", {"EXT_meshopt_compression": {}}), "EXT_meshopt_compression"),
@@ -315,9 +327,10 @@ def test_claims_cost_no_memory(tmp_path):
         write(tmp_path, as_glb(_with("accessors.0.count", 10**10), gltf_tree()[1]), "a.glb"),
         write(tmp_path, as_glb(_draco(), gltf_tree()[1]), "b.glb"),
         write(tmp_path, "ply\nformat ascii 1.0\nelement vertex 900000000\nproperty float x\nend_header\n", "c.ply"),
-        write(tmp_path, b"\0" * 80 + struct.pack("<I", 2**32 - 1), "d.stl"),
     ]
+    false_count = write(tmp_path, b"\0" * 80 + struct.pack("<I", 2**32 - 1), "d.stl")
     tracemalloc.start()
+    assert len(read_mesh(false_count).faces) == 0
     for path in paths:
         with pytest.raises(HeadArtistError):
             read_mesh(path)
@@ -332,12 +345,13 @@ def test_claims_cost_no_memory(tmp_path):
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".glb", ".gltf", ".vrm"])
 @pytest.mark.parametrize("content", [b"garbage", b"ply\nformat ascii 1.0\nend_header\n", b"glTF\x02\x00\x00\x00"])
 def test_garbage_is_refused_in_one_sentence_or_empty(tmp_path, suffix, content):
-    path = write(tmp_path, content, f"head{suffix}")
+    path, told = write(tmp_path, content, f"head{suffix}"), ""
     try:
         assert len(read_mesh(path).faces) == 0
     except HeadArtistError as refused:
-        assert f"head{suffix} cannot be read as a mesh (" in str(refused)
-        assert "\n" not in str(refused)
+        told = str(refused)
+    assert told == "" or f"head{suffix} cannot be read as a mesh (" in told
+    assert "\n" not in told
 
 
 def test_pipes_and_devices_are_never_opened(tmp_path):

@@ -149,7 +149,9 @@ def _require_same_template(parent: HeadFolder, template: str) -> None:
     """Allow a template's file to have moved, and refuse another one: the parent's landmarks are where its own are."""
     from headartist.provenance import template_record  # here, because torch comes with it
 
-    if not split_template(template)[0].is_file() or template_record(template) != parent.read_provenance().get("template"):
+    if not split_template(template)[0].is_file() or template_record(template) != parent.read_provenance().get(
+        "template"
+    ):
         raise HeadArtistError(
             f"An edit of {parent.path} keeps its template: leave out what sets template, or give the same file where "
             "it is now."

@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-
 STANDING = 0.6  # cosine to straight down from which a hole is the one that a bust stands on
 
 

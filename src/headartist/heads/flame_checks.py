@@ -80,7 +80,9 @@ def _directions(arrays: Mapping[str, np.ndarray]) -> str:
     farthest = float(np.abs(arrays["shapedirs"]).max(initial=0))
     if farthest <= FARTHEST:
         return ""
-    return f"shapedirs moves a vertex by {farthest:.3g} m for one standard deviation, where at most {FARTHEST:g} m is one"
+    return (
+        f"shapedirs moves a vertex by {farthest:.3g} m for one standard deviation, where at most {FARTHEST:g} m is one"
+    )
 
 
 def _joints(arrays: Mapping[str, np.ndarray]) -> str:
@@ -98,7 +100,9 @@ def _weights(arrays: Mapping[str, np.ndarray]) -> str:
     sums = weights.sum(axis=1)
     if np.abs(sums - 1).max() < SUM and weights.min() > -SUM:
         return ""
-    return f"the rows of weights sum to {_range(sums)}, the least of them is {weights.min():.3g}: they are no shares of 1"
+    return (
+        f"the rows of weights sum to {_range(sums)}, the least of them is {weights.min():.3g}: they are no shares of 1"
+    )
 
 
 def _range(values: np.ndarray) -> str:

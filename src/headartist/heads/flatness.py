@@ -19,5 +19,5 @@ def flatness(points: Float[np.ndarray, "n 3"]) -> str:
         return "on one line"
     if extents[2] >= FLAT:
         return ""
-    same = [f" ({axis} = {low[k]:.4g})" for k, axis in enumerate("xyz") if high[k] - low[k] < FLAT * size]
+    same = [f" ({axis} = {low[k] + 0.0:.4g})" for k, axis in enumerate("xyz") if high[k] - low[k] < FLAT * size]
     return f"in one plane{''.join(same)}"

@@ -1,9 +1,9 @@
 """A head template from a mesh file of any unit, any axes and any make.
 
-It is mended (`mesh_repair.py`), and moved, turned and scaled to where the open head lies closest (`placing.py`); its true
-size is not known, and taken for an average one. Where the whole is no head, one of its objects or groups may be. With a
-landmark file beside it, the landmarks place it instead, whichever way it lay. Such a template has no identities and no
-expressions, and one joint.
+It is mended (`mesh_repair.py`), and moved, turned and scaled to where the open head lies closest (`placing.py`); its
+true size is not known, and taken for an average one. Where the whole is no head, one of its objects or groups may be.
+With a landmark file beside it, the landmarks place it instead, whichever way it lay. Such a template has no identities
+and no expressions, and one joint.
 """
 
 import warnings
@@ -26,7 +26,7 @@ from headartist.heads.mesh_reader import read_mesh
 from headartist.heads.mesh_repair import Repair, repair, welded
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import Similarity
-from headartist.heads.placing import LEAST_RELIEF, LIKE_A_HEAD, Place, Placing, badness
+from headartist.heads.placing import LIKE_A_HEAD, Place, Placing
 from headartist.heads.raw_mesh import RawMesh
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
 from headartist.heads.template import HeadTemplate
@@ -36,10 +36,13 @@ HALF_WIDTH = 1.08  # world units; of the box beyond which, as below a bust, noth
 LEAST_LANDMARKS = 4
 MOST_LOOSE = 0.3  # share of the triangles' sides that have no neighbour
 MOST_OPEN = 0.25  # of the surface, in holes other than the neck's
-SCAFFOLDING = ("helper", "joint")  # what the names of groups begin with that are no part of a body, in MakeHuman's files
+SCAFFOLDING = (
+    "helper",
+    "joint",
+)  # what the names of groups begin with that are no part of a body, in MakeHuman's files
 MOST_PARTS = 8  # the largest objects and groups, which are tried
 MANY_HIDDEN = 0.1  # of the triangles: eyeballs behind closed lids are not worth a word
-TURNED_PARTS = 2  # of these, the ones that are tried from all sides
+TURNED_PARTS = 3  # of these, the ones that are tried from all sides
 _VERSION = 2  # of the arithmetic here, of the mending and of the placing: a new number makes all remembered stale
 
 
@@ -115,8 +118,8 @@ def _check_whole(path: Path, mesh: Mesh) -> None:
     loose = len(mesh.boundary_sides) / (3 * len(mesh.faces))
     if loose > MOST_LOOSE:
         raise HeadArtistError(
-            f"{path} is no closed surface: {loose:.0%} of its triangles' sides have no neighbour; merge its vertices by "
-            "distance, and save it again."
+            f"{path} is no closed surface: {loose:.0%} of its triangles' sides have no neighbour; merge its vertices "
+            "by distance, and save it again."
         )
 
 
@@ -124,23 +127,21 @@ def _check_closed(path: Path, mesh: Mesh) -> None:
     share = open_share(mesh)
     if share > MOST_OPEN:
         raise HeadArtistError(
-            f"{path} is too open: its holes, the neck's aside, are as large as {share:.0%} of its surface, where at most "
-            f"{MOST_OPEN:.0%} can be closed; give the whole head, or close it."
+            f"{path} is too open: its holes, the neck's aside, are as large as {share:.0%} of its surface, where at "
+            f"most {MOST_OPEN:.0%} can be closed; give the whole head, or close it."
         )
 
 
 def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
     millimetres = 1e3 * load_open_head().metres_per_unit
-    off, limit = best.residual * millimetres, LIKE_A_HEAD * millimetres
-    how = (
-        f"a face of the open head comes within {off:.1f} mm on average, where {limit:.1f} mm is close enough"
-        if best.residual >= LIKE_A_HEAD
-        else f"{max(best.relief, 0):.0%} of a face's relief is there, where {LEAST_RELIEF:.0%} is enough"
-    )
-    several = f" name the part of it that is one, as {path.name}{GROUP}{next(iter(_names(raw)))}, or" if any(raw.names) else ""
+    names = list(_names(raw))[:1]
+    several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else ""
+    off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
     return HeadArtistError(
-        f"{path} does not look like a head from any side ({how}): give the mesh of one,{several} say where some of its "
-        f"landmarks are, in {landmark_file(path).name}."
+        f"{path} does not look like a head from any side: the closest face lies {best.residual * millimetres:.1f} mm "
+        f"off, and {relief:.0%} of its relief is there, which makes {off:.0f} mm where {LIKE_A_HEAD * millimetres:.0f} "
+        f"mm is the limit; give the mesh of a head,{several} say where some of its landmarks are, in "
+        f"{landmark_file(path).name}."
     )
 
 
@@ -151,9 +152,11 @@ def _from_landmarks(raw: RawMesh, chosen: Bool[Tensor, "f"], known: KnownLandmar
     """The head as its landmarks place it; None without enough of them."""
     if known is None or len(known.indices) < LEAST_LANDMARKS:
         return None
-    verts, goals = torch.from_numpy(raw.verts), load_open_head().site_positions()[known.indices].double()
-    place = Similarity(*similarity(known.sites.positions(verts, torch.from_numpy(raw.faces)), goals))
-    return _Found(_mended(raw, chosen), Place(place, 0.0, 1.0, torch.eye(3, dtype=torch.float64)), "")
+    verts, faces = torch.from_numpy(raw.verts), torch.from_numpy(raw.faces)
+    goals = load_open_head().site_positions()[known.indices].double()
+    place = Similarity(*similarity(known.sites.positions(verts, faces), goals))
+    near = (place(verts).abs().amax(dim=1) < HALF_WIDTH)[faces].all(dim=1)  # what is small is judged by the head's size
+    return _Found(_mended(raw, chosen & near), Place(place, 0.0, 1.0, torch.eye(3, dtype=torch.float64)), "")
 
 
 def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -> _Found:
@@ -179,7 +182,8 @@ def _parts(raw: RawMesh, group: str) -> list[str]:
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     own = {name: _of(raw, name).numpy() for name in _names(raw) if not _is_scaffolding(name)}
     large = {name: area[here].sum() for name, here in own.items() if here.sum() >= LEAST_FACES and not here.all()}
-    return sorted(large, key=lambda name: -large[name])[:MOST_PARTS]
+    once = {own[name].tobytes(): name for name in reversed(large)}  # a node and its mesh are the same triangles
+    return sorted(once.values(), key=lambda name: -large[name])[:MOST_PARTS]
 
 
 def _is_scaffolding(name: str) -> bool:
@@ -190,7 +194,7 @@ def _best(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], parts: list[str])
     """The first that is a head, or else what comes closest: all of it, then its parts, as they lie and turned."""
     best: _Found | None = None
     for found in _tried(path, raw, chosen, parts):
-        if best is None or badness(found.place) < badness(best.place):
+        if best is None or found.place.off < best.place.off:
             best = found
         if found.place.is_head:
             return found

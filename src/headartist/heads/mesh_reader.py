@@ -47,7 +47,7 @@ def _with_trimesh(path: Path, data: bytes) -> RawMesh:
 
     try:
         kind = path.suffix.lower().removeprefix(".")
-        mesh = trimesh.load(io.BytesIO(data), file_type=kind, force="mesh", process=False, skip_materials=True)
+        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=kind, process=False, skip_materials=True)
         uv = getattr(getattr(mesh, "visual", None), "uv", None)
         legal = uv is not None and np.shape(uv) == (len(mesh.vertices), 2)
         return plain(mesh.vertices, mesh.faces, np.asarray(uv, np.float64) if legal else None)

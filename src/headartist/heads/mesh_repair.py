@@ -23,7 +23,9 @@ CELLS = 64  # of the mesh's size, within which triangles that face one way are s
 SAMPLES = 1_500  # triangles that look for the sky, at most
 LEAST_SAMPLES = 64  # of each component: of an eyeball, little shows between the lids
 MOST_COMPONENTS = 50  # that are looked at; the smallest of more stay as they are
-HOLLOW = 0.3  # share of the area that sees no sky: more than mouth, nose and eyelids have, 0.14 to 0.22 in the open head
+HOLLOW = (
+    0.3  # share of the area that sees no sky: more than mouth, nose and eyelids have, 0.14 to 0.22 in the open head
+)
 
 
 @dataclass(frozen=True)

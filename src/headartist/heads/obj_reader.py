@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class _Reader:
         uv = [_index(corner[1], len(self._uv) // 2) if len(corner) > 1 and corner[1] else -1 for corner in corners]
         for all_corners, faces in ((places, self._faces), (uv, self._uv_faces)):
             first = all_corners[0]
-            for second, third in zip(all_corners[1:-1], all_corners[2:], strict=True):
+            for second, third in pairwise(all_corners[1:]):
                 faces.extend((first, second, third))
         self._label.extend([self._number] * (len(places) - 2))
 

@@ -92,12 +92,14 @@ class OpenHeadFit:
     """Fits of the open head to one target, from as many starts as wanted."""
 
     def __init__(self, open_head: HeadTemplate, target: Mesh, every: int = 1):
-        """Prepare for a target, triangles in any unit; only one in `every` points is sought."""
+        """Prepare for a target, triangles in any unit; with one in `every` points, for the average head alone."""
         points = outer_skin(open_head)
         self._points = points[open_head.verts[points, 1] > LOWEST][::every]
         sites = open_head.site_positions()
         self._face = torch.cdist(open_head.verts[self._points], sites).amin(dim=1) < FACE
-        self._head = open_head
+        self._head, self._skin = open_head, open_head.faces_of("skin")
+        average = Mesh(open_head.verts.double(), self._skin)
+        self._average = average.verts[self._points], average.vertex_normals()[self._points]
         self._basis = open_head.shape_basis[:, self._points].double()
         self._target = Mesh(target.verts.double(), target.faces)
         self._normals = self._target.vertex_normals()
@@ -133,19 +135,25 @@ class OpenHeadFit:
     def _gaps(
         self, place: Similarity, coefficients: Float[Tensor, "k"], reach: float
     ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"], Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
-        """From each point to the closest of the target in the open head's units, its trust, the normals there and here."""
-        verts = self._head.verts.double()
-        verts[self._points] += torch.einsum("k,knc->nc", coefficients, self._basis)
-        moved = Mesh(place(verts), self._head.faces_of("skin"))
-        here, own = moved.verts[self._points], moved.vertex_normals()[self._points]
+        """From each point to the target's closest in the open head's units, its trust, the normals there and here."""
+        person, own = self._person(coefficients)
+        scale = torch.linalg.det(place.linear) ** (1 / 3)
+        here, own = place(person), own @ (place.linear / scale).T
         hit = self._closest(here)
         faces = self._target.faces
         normal = normalize(hit.of(self._normals, faces), dim=1)
-        scale = torch.linalg.det(place.linear) ** (1 / 3)
         gap = (hit.of(self._target.verts, faces) - here) / scale
         trust = (1 - (gap.norm(dim=1) / reach).square()).clamp(min=0).square()
         inner = hit.of(self._rim, faces)[:, 0] < 1
         return gap, trust * ((own * normal).sum(dim=1) > LEAST_COSINE) * inner, normal, own
+
+    def _person(self, coefficients: Float[Tensor, "k"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+        """The points of a person of the open head, and their normals."""
+        if not coefficients.any():
+            return self._average
+        verts = self._head.verts.double()
+        verts[self._points] += torch.einsum("k,knc->nc", coefficients, self._basis)
+        return verts[self._points], Mesh(verts, self._skin).vertex_normals()[self._points]
 
     def _step(
         self, place: Similarity, coefficients: Float[Tensor, "k"], reach: float, *, free_identity: bool

@@ -111,6 +111,7 @@ class Arrays:
             raise Refused("a chumpy Select has a shape that its entries do not fill")
         return source[chosen].reshape(shape)
 
+
 def _array(raw: Any, dtype: Any, shape: tuple[Any, ...], order: Any) -> np.ndarray:
     kind = _dtype(dtype)
     raw = _bytes(raw)

@@ -80,7 +80,7 @@ def read_header(data: bytes) -> Header:
     if order is None:
         raise Unreadable("its header names no format")
     for element in elements:
-        if element.count > len(data) or not element.properties and element.count:
+        if element.count > len(data) or (not element.properties and element.count):
             raise Unreadable(f"its header claims {element.count:,} rows of {element.name[:40]}, more than it holds")
     start = data.find(b"\n", end) + 1
     return Header(tuple(elements), order, start if start else len(data))
