@@ -24,7 +24,7 @@ HOME = {
     "pxr": {"headartist/export/usd.py"},
     "tokenizers": {"headartist_foundry/tokens.py"},
     "transformers": {"headartist/priors/stable_diffusion.py", "headartist_foundry/models.py"},
-    "trimesh": {"headartist/heads/mesh_file.py"},
+    "trimesh": {"headartist/heads/mesh_reader.py"},
     "tyro": {"headartist/cli.py", "headartist_foundry/__main__.py"},
     "xatlas": {"headartist/export/uv.py"},
 }

@@ -76,7 +76,8 @@ class Generate:
     negative: Word = None
     """negative text of the stages that draw colour"""
     template: Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_UNSET)] = None
-    """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb)"""
+    """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .stl, .glb, .gltf,
+    .vrm), FILE#NAME for one of its objects or groups"""
     identity: Word = None
     """which person of the template: seed:7, or shape directions in standard deviations, 0=1.5,3=-2; those of the open
     head called size, heavy, wide, crown and chin by name too, wide=-1.5"""

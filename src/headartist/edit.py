@@ -18,6 +18,7 @@ from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import check_prompt, edited_prompt
 from headartist.schedules import Constant, stretched
+from headartist.start import split_template
 
 if TYPE_CHECKING:  # torch comes with these
     import headartist.checkpoint
@@ -58,7 +59,7 @@ def edit(
     if config.avatar != origin.avatar:
         raise HeadArtistError(f"An edit of {parent.path} keeps its representation: leave out what sets avatar.")
     if config.template != origin.template:
-        _require_same_template(parent, Path(config.template))
+        _require_same_template(parent, config.template)
     if config.parent != content_hash(parent.weights):
         raise HeadArtistError(f"These settings are not for an edit of {parent.path} as it is now: make them again.")
     path = Path(out) if out is not None else default_path(parent.path, config)
@@ -150,11 +151,13 @@ def _origin(parent: HeadFolder) -> Config:
     return origin
 
 
-def _require_same_template(parent: HeadFolder, path: Path) -> None:
+def _require_same_template(parent: HeadFolder, template: str) -> None:
     """Allow a template's file to have moved, and refuse another one: the parent's landmarks are where its own are."""
     from headartist.provenance import template_record  # here, because torch comes with it
 
-    if not path.is_file() or template_record(str(path)) != parent.read_provenance().get("template"):
+    if not split_template(template)[0].is_file() or template_record(template) != parent.read_provenance().get(
+        "template"
+    ):
         raise HeadArtistError(
             f"An edit of {parent.path} keeps its template: leave out what sets template, or give the same file where "
             "it is now."

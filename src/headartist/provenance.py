@@ -18,7 +18,7 @@ from headartist.heads.template import HeadTemplate, load_template
 from headartist.priors.hub import locate
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
-from headartist.start import OPEN, landmark_file
+from headartist.start import OPEN, landmark_file, split_template
 from headartist.version import package_version
 
 
@@ -103,7 +103,7 @@ def template_at_rest(template: str, home: HeadFolder | None) -> tuple[HeadTempla
     before = home.read_provenance().get("template") or {}
     if home.template.exists():
         return load_kept(home.template), before
-    if not Path(template).is_file():
+    if not split_template(template)[0].is_file():
         raise HeadArtistError(
             f"{home.path} keeps no template of its own, and {template!r}, which it was made from, is not there: bring "
             "that file back, or run headartist in the folder that this path counts from."
@@ -125,12 +125,12 @@ def template_record(template: str, gone: Mapping[str, str] | None = None) -> Map
     """
     if template == OPEN:
         return {"name": OPEN}
-    path = Path(template)
+    path, group = split_template(template)
     if gone is not None and not path.is_file():
         return gone
     landmarks = landmark_file(path)
     own = {"landmarks_sha256": content_hash(landmarks)} if landmarks.is_file() else {}
-    return {"sha256": content_hash(path), **own}
+    return {"sha256": content_hash(path), **own, **({"group": group} if group else {})}
 
 
 def prior_record(config: Config) -> dict[str, Any]:
