@@ -1,4 +1,4 @@
-"""Bounds: what a setting may be, said beside its type and checked wherever a config is made. Nothing here needs torch."""
+"""Bounds: what a setting may be, said beside its type and checked where a config is made. Nothing here needs torch."""
 
 import re
 import types
@@ -89,7 +89,8 @@ def require_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
         HeadArtistError: in that case; it calls the value `name`.
     """
     if not (isinstance(value, str) and value in choices):
-        raise HeadArtistError(f"{name} cannot be {shown(value)}: {did_you_mean(value if isinstance(value, str) else shown(value), choices)}")
+        hint = did_you_mean(value if isinstance(value, str) else shown(value), choices)
+        raise HeadArtistError(f"{name} cannot be {shown(value)}: {hint}")
 
 
 def _require_tuple(kinds: tuple[Any, ...], value: Any, name: str) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -171,7 +171,7 @@ def is_finished(folder: HeadFolder, config: Config) -> bool:
     if not folder.checkpoint.exists():
         return False
     with _opened(folder.checkpoint) as file:  # the header alone: weights may be large
-        return _progress(folder.checkpoint, file.metadata(), config).stage == len(config.stages)
+        return _progress(folder.checkpoint, file.metadata() or {}, config).stage == len(config.stages)
 
 
 def _as_metadata(progress: Progress) -> dict[str, str]:
@@ -197,18 +197,19 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
-def _progress(path: Path, metadata: Mapping[str, str] | None, config: Config | None = None) -> Progress:
+def _progress(path: Path, metadata: Mapping[str, str], config: Config | None = None) -> Progress:
     """How far a checkpoint has come, by its file's metadata; within the stages of the config that it is of.
 
     Raises:
         HeadArtistError: when that is not said, or cannot be.
     """
     try:
-        progress = Progress(**parse_json((metadata or {})["progress"], "its progress"))
-    except (KeyError, TypeError, HeadArtistError) as error:
+        said = parse_json(metadata["progress"], "its progress")
+        progress = Progress(**{item.name: said.pop(item.name) for item in fields(Progress)}, **said)
+    except (KeyError, TypeError, AttributeError, HeadArtistError) as error:
         raise _damaged(path, "it does not say how far it has come") from error
     if config is None:
         return progress

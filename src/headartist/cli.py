@@ -334,9 +334,9 @@ def _starting_config(command: Generate) -> Config:
 
 
 def _read_config(path: Path) -> Config:
-    if path.is_dir():
-        return HeadFolder(path).read_config()
     try:
+        if path.is_dir():
+            return HeadFolder(path).read_config()
         return from_json(read_text(path), source=str(path))
     except OSError:
         raise HeadArtistError(f"--config {path} cannot be read: give a JSON file or a Head folder.") from None

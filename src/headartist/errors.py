@@ -4,7 +4,7 @@ import difflib
 import reprlib
 from collections.abc import Iterable
 
-LONGEST = 290
+LONGEST = 280
 """Characters of a sentence: who reads it is at a terminal."""
 
 _brief = reprlib.Repr()

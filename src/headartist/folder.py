@@ -19,7 +19,12 @@ from headartist.files import drafts, replacing, write_text
 from headartist.json_files import parse_json, read_text
 
 DIFFERENCES_SHOWN = 3
-_PARTS = {"template": {}, "prior": {"sha256": {}}, "parent": {}, "likeness": {}}  # mappings within `provenance.json`
+_PARTS: Mapping[str, Any] = {
+    "template": {},
+    "prior": {"sha256": {}},
+    "parent": {},
+    "likeness": {},
+}  # mappings within `provenance.json`
 LONGEST_LINE = 1 << 16
 """Bytes of a line of `metrics.jsonl`; ours have some hundreds."""
 
@@ -135,11 +140,10 @@ class HeadFolder:
             return
         if not self.metrics.is_file():
             raise HeadArtistError(f"{self.metrics} is no regular file: remove it.")
-        with replacing(self.metrics) as draft:
-            with self.metrics.open("rb") as lines, draft.open("wb") as kept:
-                for line in iter(lambda: lines.readline(LONGEST_LINE), b""):
-                    if line.endswith(b"\n") and _keeps(keep, line):
-                        kept.write(line)
+        with replacing(self.metrics) as draft, self.metrics.open("rb") as lines, draft.open("wb") as kept:
+            for line in iter(lambda: lines.readline(LONGEST_LINE), b""):
+                if line.endswith(b"\n") and _keeps(keep, line):
+                    kept.write(line)
 
 
 def _keeps(keep: Callable[[dict[str, Any]], bool], line: bytes) -> bool:

@@ -19,6 +19,8 @@ def read_text(path: Path) -> str:
         HeadArtistError: when it is no regular file, is too large or not UTF-8.
         OSError: when it cannot be opened.
     """
+    if "\0" in str(path):
+        raise HeadArtistError(f"{shown(str(path))} is no path: leave out its zero bytes.")
     with open(path, "rb", opener=_open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise HeadArtistError(f"{path} is no regular file: give one that holds text.")

@@ -16,6 +16,7 @@ from headartist.config import Config, Exports, Stage
 from headartist.errors import HeadArtistError
 from headartist.tet_config import FieldConfig, TetConfig
 
+SAFE = 0.75  # of the memory is what a smaller value is looked for in: others use it too
 PROCESS = 1 << 30  # libraries, template and the embedded prior
 GRID_VERTEX = 70  # of the tetrahedral grid: place, distances, marks
 LOADED_ENTRY = 24  # of a hash table: two features, in the file, as read, and in the avatar
@@ -23,9 +24,9 @@ LEARNING_ENTRY = 64  # two features, their gradients and moments, and the copies
 FILE_COPIES = 4  # of an avatar in a checkpoint: itself, two moments, and room for names
 PIXEL = 200  # drawn with gradient
 COVERED = 1 / 3  # of a picture's pixels show the head
-VIEW = 0  # judged by the embedded prior
-TEXEL = 0
-FRAME_PIXEL = 0
+VIEW = 40_000_000  # judged by the embedded prior
+TEXEL = 130  # of a texture, with its fill
+FRAME_PIXEL = 100  # of a video, drawn without gradient
 _HEADER = 1 << 20  # names and shapes within a weights file
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -75,7 +76,7 @@ def require_memory(needs: Iterable[Need], memory: int | None = None) -> None:
     if not there or total <= there:
         return
     worst = max(needs, key=lambda need: need.bytes)
-    fits = worst.largest(there - (total - worst.bytes))
+    fits = worst.largest(round(SAFE * there) - (total - worst.bytes))
     way = f"use {fits:,} or less" if fits else "use a smaller one, and less of the others"
     raise HeadArtistError(
         f"{worst.setting}={worst.value} needs about {size_words(total)} of memory and this machine has "
@@ -86,7 +87,10 @@ def require_memory(needs: Iterable[Need], memory: int | None = None) -> None:
 def training_needs(config: Config) -> list[Need]:
     """What a run takes on the CPU: the avatar, and the costliest of its stages."""
     stages = [_stage_needs(stage, config.avatar.colour) for stage in config.stages if stage.steps]
-    return [*avatar_needs(config.avatar, LEARNING_ENTRY), *max(stages, key=lambda needs: sum(n.bytes for n in needs), default=[])]
+    return [
+        *avatar_needs(config.avatar, LEARNING_ENTRY),
+        *max(stages, key=lambda needs: sum(n.bytes for n in needs), default=[]),
+    ]
 
 
 def avatar_needs(avatar: TetConfig, entry: int = LOADED_ENTRY) -> list[Need]:
@@ -146,10 +150,10 @@ def _stage_needs(stage: Stage, colour: FieldConfig) -> list[Need]:
 
 def size_words(size: int) -> str:
     """Bytes as people say them: "24 GB", "1.2 TB"."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9)):
+    for unit, factor in (("TB", 1 << 40), ("GB", 1 << 30)):
         if size >= factor:
             return f"{size / factor:.2g} {unit}" if size < 100 * factor else f"{size / factor:,.0f} {unit}"
-    return f"{size / 1e6:.0f} MB"
+    return f"{size / (1 << 20):.0f} MB"
 
 
 def machine_memory() -> int:
