@@ -319,7 +319,7 @@ MISTAKES = {
         "Expression 'jawOpen' is not understood at 'jawOpen': write names with weights, each once, as in "
         "jawOpen=0.6,mouthSmileLeft=0.5."
     ),
-    "edit head older --texture-steps -1": "Stage edit_texture: steps must not be negative (got -1).",
+    "edit head older --texture-steps -1": "Stage edit_texture: steps must lie within 0 and 1,000,000 (got -1).",
     "edit coloured older": "These settings have no stage that shapes: use --keep-geometry or another --preset.",
     "generate clown --config edited": (
         "These settings belong to an edit, which begins with another head: use `headartist edit`."

@@ -79,7 +79,7 @@ def test_what_cannot_be_made_is_told_before_the_first_head(tmp_path: Path, confi
     assert list(tmp_path.iterdir()) == [taken.path]
     with pytest.raises(HeadArtistError) as caught:
         generate_seeds(PROMPT, config, 0, out=tmp_path, progress=False)
-    assert str(caught.value) == "The number of seeds must be at least 1 (got 0)."
+    assert str(caught.value) == "The number of seeds must lie within 1 and 1,000 (got 0)."
 
 
 def interrupted(where: str, monkeypatch: pytest.MonkeyPatch, **call: object) -> None:

@@ -19,9 +19,10 @@ import tyro
 from headartist.config import Config, Exports, Format, Iris, Variant
 from headartist.config_text import from_json, override, to_json
 from headartist.edit import edit, edit_config
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, one_line
 from headartist.folder import HeadFolder
 from headartist.generate import generate, write_meshes, write_video
+from headartist.json_files import read_text
 from headartist.presets import PRESETS, preset
 from headartist.seeds import generate_seeds
 from headartist.viewer import view
@@ -229,7 +230,7 @@ def run(arguments: Sequence[str]) -> int:
             return MISTAKE
         except OSError as error:  # a full disk, a lost permission: the system's words say enough
             words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            print(f"headartist: {words}", file=sys.stderr)
+            print(f"headartist: {one_line(words)}", file=sys.stderr)
             return MISTAKE
         except KeyboardInterrupt:
             print("headartist: interrupted", file=sys.stderr)
@@ -327,18 +328,18 @@ def _edit_config(command: Edit) -> Config:
 
 def _starting_config(command: Generate) -> Config:
     if command.config is None:
-        return preset(command.preset or "embedded")
+        return preset("embedded" if command.preset is None else command.preset)
     if command.preset is not None:
         raise HeadArtistError(f"--preset {command.preset} and --config {command.config} exclude each other: give one.")
     return _read_config(command.config)
 
 
 def _read_config(path: Path) -> Config:
-    if path.is_dir():
-        return HeadFolder(path).read_config()
     try:
-        return from_json(path.read_text(encoding="utf-8"), source=str(path))
-    except (OSError, UnicodeDecodeError):
+        if path.is_dir():
+            return HeadFolder(path).read_config()
+        return from_json(read_text(path), source=str(path))
+    except OSError:
         raise HeadArtistError(f"--config {path} cannot be read: give a JSON file or a Head folder.") from None
 
 

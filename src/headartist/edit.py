@@ -14,6 +14,7 @@ from headartist.errors import HeadArtistError
 from headartist.files import content_hash
 from headartist.folder import MARK, HeadFolder, check_folder, mark, shortened, slug
 from headartist.generate import carry_out
+from headartist.limits import require_size
 from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import check_prompt, edited_prompt
@@ -140,10 +141,11 @@ def default_path(parent: Path, config: Config) -> Path:
 def _origin(parent: HeadFolder) -> Config:
     """The config of a head that can be edited."""
     origin = parent.read_config()
-    if not parent.weights.exists():
+    if not parent.weights.is_file():
         raise HeadArtistError(
             f"{parent.path} is not finished: run the command that began it again, and edit the head when it is done."
         )
+    require_size(parent.weights, origin.avatar)
     if not origin.parent and not any("colour" in stage.trains and stage.steps for stage in origin.stages):
         raise HeadArtistError(
             f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."

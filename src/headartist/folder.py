@@ -9,20 +9,29 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headartist.config import Config
 from headartist.config_text import differences, from_json, to_json
-from headartist.errors import HeadArtistError
-from headartist.files import drafts, write_text
+from headartist.errors import HeadArtistError, shown
+from headartist.files import drafts, replacing, write_text
+from headartist.json_files import parse_json, read_text
 
 DIFFERENCES_SHOWN = 3
 SLUG_LETTERS, SLUG_BYTES = 60, 120
 """The longest part that a text has in a file's name; file systems allow a name 255 bytes, suffixes included."""
 MARK = 8  # hexadecimal digits that tell apart what is cut alike
+_PARTS: Mapping[str, Any] = {
+    "template": {},
+    "prior": {"sha256": {}},
+    "parent": {},
+    "likeness": {},
+}  # mappings within `provenance.json`
+LONGEST_LINE = 1 << 16
+"""Bytes of a line of `metrics.jsonl`; ours have some hundreds."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,10 @@ class HeadFolder:
     """One Head folder by its path; every command takes it, and never a path within."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        if "\0" in str(self.path):
+            raise HeadArtistError(f"{shown(str(self.path))} is no path: leave out its zero bytes.")
 
     @property
     def config(self) -> Path:
@@ -93,13 +106,13 @@ class HeadFolder:
             HeadArtistError: when this is not a Head folder, or its config is damaged.
         """
         try:
-            text = self.config.read_text(encoding="utf-8")
+            text = read_text(self.config)
+        except PermissionError:
+            raise HeadArtistError(f"{self.config} cannot be read: change its permissions.") from None
         except OSError:
             raise HeadArtistError(
                 f"{self.path} is not a Head folder (it has no config.json): give the --out of `headartist generate`."
             ) from None
-        except UnicodeDecodeError:
-            raise HeadArtistError(f"{self.config} is not UTF-8 text: mend or replace it.") from None
         return from_json(text, source=str(self.config))
 
     def write_config(self, config: Config) -> None:
@@ -115,10 +128,10 @@ class HeadFolder:
         if not self.provenance.exists():
             return {}
         try:
-            record = json.loads(self.provenance.read_text(encoding="utf-8"))
-        except ValueError:  # not JSON, or not text
+            record = parse_json(read_text(self.provenance), str(self.provenance))
+        except (HeadArtistError, OSError):  # not JSON, or not text
             record = None
-        if not isinstance(record, dict):
+        if not _has_form(record, _PARTS):
             raise HeadArtistError(f"{self.provenance} is damaged: remove it, or bring it back.")
         return record
 
@@ -132,11 +145,31 @@ class HeadFolder:
             lines.write(json.dumps(row) + "\n")
 
     def trim_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop the lines that `keep` refuses, and a last line that was cut short by a kill."""
-        if self.metrics.exists():
-            # What follows the last line break is a line that a kill cut short.
-            whole = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
-            write_text(self.metrics, "".join(line + "\n" for line in whole if keep(json.loads(line))))
+        """Drop the lines that `keep` refuses, and damaged ones, such as a last line that a kill cut short."""
+        if not self.metrics.exists():
+            return
+        if not self.metrics.is_file():
+            raise HeadArtistError(f"{self.metrics} is no regular file: remove it.")
+        with replacing(self.metrics) as draft, self.metrics.open("rb") as lines, draft.open("wb") as kept:
+            for line in iter(lambda: lines.readline(LONGEST_LINE), b""):
+                if line.endswith(b"\n") and _keeps(keep, line):
+                    kept.write(line)
+
+
+def _keeps(keep: Callable[[dict[str, Any]], bool], line: bytes) -> bool:
+    """Whether `keep` wants a line; not one that is no JSON object, or lacks what `keep` looks at."""
+    try:
+        return keep(json.loads(line))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def _has_form(record: Any, parts: Mapping[str, Any]) -> bool:
+    """Whether it maps names to plain values, and those in `parts` to mappings of their own forms."""
+    return isinstance(record, dict) and all(
+        _has_form(value, parts[name]) if name in parts else not isinstance(value, dict | list)
+        for name, value in record.items()
+    )
 
 
 def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> HeadFolder:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from headartist.config import Config, Exports
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
+from headartist.limits import avatar_needs, export_needs, require_memory, training_needs
 from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import PromptWarning, check_prompt
@@ -85,6 +86,7 @@ def carry_out(
     keeper = parent or (None if overwrite else folder)
     if keeper is None or not keeper.template.exists():
         check_template(config.template)
+    check_memory(config)
     if prior is None:
         check_prior(config)
     if _listens_to_few_words(config, prior) and (told := read(config.prompt).warning):
@@ -110,6 +112,25 @@ def carry_out(
 def _listens_to_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
     """Whether the judge is the embedded prior, by the config or as an object."""
     return (config.prior.model if prior is None else getattr(prior, "name", "")) == "embedded"
+
+
+def check_memory(config: Config) -> None:
+    """Find out early that a run would need more memory than there is; a GPU's own is not looked at.
+
+    Raises:
+        HeadArtistError: in that case.
+    """
+    require_memory([*avatar_needs(config.avatar), *export_needs(config.exports)])
+    try:
+        require_memory(training_needs(config))
+    except HeadArtistError:
+        if config.run.device == "auto":
+            import torch
+
+            if torch.cuda.is_available():
+                return
+        if not config.run.device.startswith("cuda"):
+            raise
 
 
 def check_prior(config: Config) -> None:
@@ -142,6 +163,7 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
     """Write the head's meshes in the formats of `exports`; returns the paths."""
     from headartist.export import export_head
 
+    require_memory([*avatar_needs(head.config.avatar), *export_needs(replace(exports, video_views=0))])
     origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
     return export_head(
         head.avatar,
@@ -170,6 +192,7 @@ def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progres
     """Film the head on a turntable; returns the path."""
     from headartist.export import turntable_video
 
+    require_memory([*avatar_needs(head.config.avatar), *export_needs(exports)])
     path = HeadFolder(head.folder).video
     settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
     turntable_video(head.avatar, path, **settings, progress=progress)

@@ -38,7 +38,7 @@ def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progr
         KeyboardInterrupt: at the end of a step, after saving, when the user asked to stop.
     """
     config = scene.config
-    checkpoint = load_checkpoint(folder)
+    checkpoint = load_checkpoint(folder, config)
     done = checkpoint.progress if checkpoint else Progress()
     if checkpoint:
         checkpoint.restore(scene.avatar, generator)
