@@ -42,9 +42,9 @@ class LoopbackHub:
         self.url = self.storage = ""
 
     def downloads(self) -> set[str]:
-        """The files that were asked for with GET."""
-        return {path.split("/main/" if "/main/" in path else f"/{COMMIT}/")[-1] for verb, path in self.asked
-                if verb == "GET" and "/resolve/" in path}
+        """The files whose content was asked for."""
+        places = (path.partition(mark)[2] for verb, path in self.asked if verb == "GET" for mark in ("/-/", f"/{COMMIT}/"))
+        return {place for place in places if place}
 
     def content(self, repository: str, name: str) -> bytes | None:
         path = self.repositories[repository] / name

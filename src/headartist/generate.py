@@ -195,7 +195,7 @@ def _optimise(
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)
-    judge = _load_prior(config, device) if prior is None else prior
+    judge = _load_prior(config, device, progress) if prior is None else prior
     if "prior" in compared:
         perceptive(judge)
     generator = torch.Generator().manual_seed(config.seed)
@@ -213,7 +213,7 @@ def _optimise(
     folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
 
 
-def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.prior.ScorePrior":
+def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.prior.ScorePrior":
     """The config's prior, which has read every text of this run and let go of its text encoder."""
     import torch
 
@@ -226,6 +226,7 @@ def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.pr
         device=device,
         dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
         controlnet=None if asked.controlnet == "own" else asked.controlnet,
+        progress=progress,
     )
     embed_texts(config, prior)
     prior.free_text_encoder()

@@ -15,7 +15,12 @@ from headartist.priors.layout import WEIGHTS
 from headartist.priors.sources import FACE_CONTROLNET, WITHOUT_CONTROLNET, PriorSource
 
 _NETWORKS = ("unet", "vae", "text_encoder")
-_SETTINGS = ("scheduler", "tokenizer")
+_SETTINGS = (
+    "scheduler/scheduler_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Wanted:
     Attributes:
         ids: hub ids "owner/name", best first.
         weights: weight files, without their ending: "unet/diffusion_pytorch_model".
-        others: patterns of the other files: "scheduler/*".
+        others: the other files without which it is not whole: "scheduler/scheduler_config.json".
+        besides: patterns of what else is fetched where it is there.
         otherwise: the option by which the user can give a folder instead.
     """
 
@@ -33,6 +39,7 @@ class Wanted:
     weights: tuple[str, ...]
     others: tuple[str, ...]
     otherwise: str
+    besides: tuple[str, ...] = ()
 
 
 def locate(source: PriorSource, *, half: bool, offline: bool, progress: bool = True) -> dict[str, Path]:
@@ -54,7 +61,7 @@ def locate(source: PriorSource, *, half: bool, offline: bool, progress: bool = T
     missing = {part: want for part, want in wanted.items() if local[part] is None}
     found = dict(zip(missing, fetch(tuple(missing.values()), half=half, offline=offline, progress=progress), strict=True))
     base = local["base"] or found["base"]
-    folders = {part: base / part for part in (*_NETWORKS, *_SETTINGS)}
+    folders = {part: base / part for part in (*_NETWORKS, "scheduler", "tokenizer")}
     if source.controlnet is not None:
         folders["controlnet"] = local["controlnet"] or found["controlnet"] / source.controlnet_subfolder
     return folders
@@ -64,8 +71,9 @@ def _wanted_base(ids: tuple[str, ...]) -> Wanted:
     return Wanted(
         ids,
         weights=tuple(f"{part}/{WEIGHTS[part]}" for part in _NETWORKS),
-        others=(*(f"{part}/*" for part in _SETTINGS), *(f"{part}/config.json" for part in _NETWORKS)),
+        others=(*_SETTINGS, *(f"{part}/config.json" for part in _NETWORKS)),
         otherwise="--prior DIR (which holds controlnet/, or add --controlnet DIR)",
+        besides=("tokenizer/*.json",),
     )
 
 
@@ -103,6 +111,8 @@ def fetch(wanted: Sequence[Wanted], *, half: bool, offline: bool, progress: bool
     Raises:
         HeadArtistError: none of the repositories is cached, reachable and complete, or what came is damaged.
     """
+    if wanted and cache_folder().parts[:1] == ("~",):
+        raise HeadArtistError("there is no home folder to keep a download in: set HF_HOME to a folder of yours")
     cached = [_cached(want) for want in wanted]
     for want, folder in zip(wanted, cached, strict=True):
         if folder is None and offline:
@@ -125,16 +135,17 @@ def _cached(want: Wanted) -> Path | None:
     """The folder of the first repository of which all files are here."""
     for repository in want.ids:
         folder = snapshot(repository)
-        if folder is not None and not _lacks(_file_names(folder), want):
+        if folder is not None and not _lacks(_file_names(folder), want) and not _has_lost_links(folder):
             return folder
     return None
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be downloaded: files of a repository and their sizes in bytes, and why not of those before it."""
+    """What is to be downloaded, group by group, with the sizes in bytes, and why nothing of the repositories before."""
 
     repository: str
+    files: tuple[list[str], list[str]]
     sizes: Mapping[str, int]
     tried: tuple["_Fault", ...]
 
@@ -182,19 +193,20 @@ def _plan(hub: HubProcess, want: Wanted, half: bool, tried: tuple[_Fault, ...] =
         if lacking := _lacks(sizes.keys(), want):
             faults.append(("incomplete", repository, lacking))
             continue
-        names = {name for name in sizes if any(fnmatchcase(name, pattern) for pattern in want.others)}
-        names |= {_with_ending(stem, sizes.keys())[-1 if half else 0] for stem in want.weights}
-        return _Plan(repository, {name: sizes[name] for name in names}, tuple(faults))
+        besides = {name for name in sizes if any(fnmatchcase(name, pattern) for pattern in want.besides)}
+        weights = [_with_ending(stem, sizes.keys())[-1 if half else 0] for stem in want.weights]
+        # Weights come last: where they are all there, so is what else was to be fetched.
+        return _Plan(repository, (sorted({*want.others, *besides}), weights), sizes, tuple(faults))
     raise _refusal(want, min(faults, key=lambda fault: list(_FAULTS).index(fault[0])))
 
 
 def _download(hub: HubProcess, want: Wanted, plan: _Plan, half: bool) -> Path:
     place = snapshot(plan.repository)
     here = _file_names(place) if place else frozenset()
-    size = sum(size for name, size in plan.sizes.items() if name not in here)
+    size = sum(plan.sizes[name] for group in plan.files for name in group if name not in here)
     _check_room(size, plan.repository)
     try:
-        folder = hub.download(plan.repository, sorted(plan.sizes), size)
+        folder = hub.download(plan.repository, plan.files, size)
     except HubError as error:
         tried = (*plan.tried, (error.fault, plan.repository, str(error)))
         if error.fault in ("missing", "gated"):  # of the files, where the list is for everybody
@@ -232,7 +244,7 @@ def _refusal(want: Wanted, fault: _Fault) -> HeadArtistError:
 
 def _lacks(listing: Set[str], want: Wanted) -> str:
     """What of the files wanted is missing first; nothing where all weights and others are there."""
-    lacking = [pattern for pattern in want.others if not any(fnmatchcase(name, pattern) for name in listing)]
+    lacking = [name for name in want.others if name not in listing]
     lacking += [f"{stem}.safetensors" for stem in want.weights if not _with_ending(stem, listing)]
     return lacking[0] if lacking else ""
 
@@ -244,3 +256,8 @@ def _with_ending(stem: str, listing: Set[str]) -> list[str]:
 
 def _file_names(folder: Path) -> Set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _has_lost_links(folder: Path) -> bool:
+    """Whether a file was taken out of the cache because it was damaged."""
+    return any(path.is_symlink() and not path.exists() for path in folder.rglob("*"))

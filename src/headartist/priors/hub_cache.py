@@ -96,10 +96,9 @@ def _take_out(files: list[Path]) -> None:
 
 
 def _remove(file: Path) -> None:
-    """Remove a link of the cache, and what it leads to, as far as that lies in the cache."""
-    while _is_cached(file):
-        target = os.path.normpath(file.parent / os.readlink(file)) if file.is_symlink() else None
+    """Remove what a link of the cache leads to, as far as that lies in the cache; the link stays and tells of the loss."""
+    linked = file.is_symlink()
+    while file.is_symlink():
+        file = Path(os.path.normpath(file.parent / os.readlink(file)))
+    if not linked or _is_cached(file):
         file.unlink(missing_ok=True)
-        if target is None:
-            return
-        file = Path(target)

@@ -107,10 +107,10 @@ def _list(repository: str) -> dict[str, Any]:
     return {"sizes": {sibling.rfilename: sibling.size or 0 for sibling in siblings}}
 
 
-def _download(repository: str, files: list[str]) -> dict[str, Any]:
+def _download(repository: str, files: list[list[str]]) -> dict[str, Any]:
     from huggingface_hub import snapshot_download
 
-    return {"folder": snapshot_download(repository, allow_patterns=files)}
+    return {"folder": [snapshot_download(repository, allow_patterns=group) for group in files][-1]}
 
 
 def _fault(error: BaseException) -> dict[str, str]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, cast
@@ -86,12 +86,12 @@ class HubProcess:
         self._ask({"repository": repository})
         return self._wait(_ANSWER_SECONDS, lambda: 0)["sizes"]
 
-    def download(self, repository: str, files: list[str], size: int) -> Path:
+    def download(self, repository: str, files: Sequence[Sequence[str]], size: int) -> Path:
         """Fetch files that are not cached yet; returns the folder of them all.
 
         Args:
             repository: of which.
-            files: their names.
+            files: their names, in groups that are fetched one after the other.
             size: bytes that are to come, for the bar.
 
         Raises:

@@ -18,6 +18,7 @@ from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 
 _PROBE = "a photo of a head"
+_LARGEST = 1024  # side of a latent
 
 
 def load_prior(
@@ -48,6 +49,9 @@ def load_prior(
     folders = locate(resolve(source, controlnet), half=half, offline=offline, progress=progress)
     with _quiet():
         parts = _load_parts(folders, dtype)
+        with _reading(folders["unet"], "unet"):
+            size = parts["unet"].config.sample_size
+            _demand(type(size) is int and 1 <= size <= _LARGEST, f"its sample_size is {size!r}")
         _check_fit(parts, folders)
         prior = StableDiffusionPrior(**parts, device=device, dtype=dtype)
         _try_out(parts, folders, prior)
@@ -107,7 +111,7 @@ def _reading(folder: Path, part: str) -> Iterator[Path]:
         mend(folder, whole=True)
         if isinstance(error, HeadArtistError):
             raise
-        reason = shorten((str(error).strip() or type(error).__name__).splitlines()[0], 160, placeholder=" ...")
+        reason = shorten(str(error).strip() or type(error).__name__, 160, placeholder=" ...")
         option = "--controlnet" if part == "controlnet" else "--prior"
         raise HeadArtistError(
             f"{folder} cannot be used as {part} ({reason}): fetch it again, or give another with {option}"
