@@ -1,7 +1,7 @@
-"""A small hub on 127.0.0.1 that answers as the real one does, for tests of what is fetched from there, and of its faults.
+"""A small hub on 127.0.0.1 that answers as the real one does, for tests of what is fetched from there and what fails.
 
-Files in git have the sha1 of their git blob as etag; weights lie in large file storage, whose etag is the sha256 of their
-content, and are handed out by another host.
+Files in git have the sha1 of their git blob as etag; weights lie in large file storage, whose etag is the sha256 of
+their content, and are handed out by another host.
 """
 
 import hashlib
@@ -27,6 +27,8 @@ class LoopbackHub:
         down: the status that everything is answered with; 0 for none.
         silent: whether requests are taken and never answered.
         stops_after: bytes of a large file after which nothing more comes; None for all of it.
+        closes_after: bytes of an answer with a large file after which the connection is closed; None for all of it.
+        down_files: the status that every file is answered with; 0 for none.
         spoils: what becomes of a large file's content on its way.
         asked: method and path of every request.
     """
@@ -36,6 +38,8 @@ class LoopbackHub:
         self.gated: set[str] = set()
         self.refuses_tokens, self.silent, self.down = False, False, 0
         self.stops_after: int | None = None
+        self.closes_after: int | None = None
+        self.down_files = 0
         self.spoils: Callable[[bytes], bytes] = bytes
         self.asked: list[tuple[str, str]] = []
         self.closing = threading.Event()
@@ -43,7 +47,9 @@ class LoopbackHub:
 
     def downloads(self) -> set[str]:
         """The files whose content was asked for."""
-        places = (path.partition(mark)[2] for verb, path in self.asked if verb == "GET" for mark in ("/-/", f"/{COMMIT}/"))
+        places = (
+            path.partition(mark)[2] for verb, path in self.asked if verb == "GET" for mark in ("/-/", f"/{COMMIT}/")
+        )
         return {place for place in places if place}
 
     def content(self, repository: str, name: str) -> bytes | None:
@@ -109,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._api(f"{owner}/{name}", rest)
         else:
             repository, _, rest = path.removeprefix("/").partition("/resolve/")
+            if self.hub.down_files:
+                self._send(self.hub.down_files, b"{}")
+                return
             self._resolve(repository, rest.partition("/")[2])
 
     def _api(self, repository: str, rest: list[str]) -> None:
@@ -167,26 +176,29 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(416, b"", headers | {"Content-Range": f"bytes */{size}"})
             return
         partial = {"Content-Range": f"bytes {begin}-{size - 1}/{size}"} if asked else {}
-        stop = self.hub.stops_after
-        self._send(206 if asked else 200, content[begin:], headers | partial, stop)
+        self._send(206 if asked else 200, content[begin:], headers | partial, large=True)
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, stop: int | None = None) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, large: bool = False) -> None:
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(body[:stop])
-        if stop is not None and stop < len(body):
-            self.wfile.flush()
+        stops, closes = (self.hub.stops_after, self.hub.closes_after) if large else (None, None)
+        self.wfile.write(body[:stops][:closes])
+        self.wfile.flush()
+        if stops is not None and stops < len(body):
             self.hub.closing.wait(120)
+        self.close_connection = closes is not None and closes < len(body)
 
 
 def _entry(name: str, content: bytes) -> dict[str, object]:
     """What the hub's list says of a file: for large ones the oid is that of the pointer in git."""
     if not name.endswith(LARGE):
         return {"oid": git_oid(content), "size": len(content)}
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(content)}\nsize {len(content)}\n".encode()
+    pointer = (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(content)}\nsize {len(content)}\n".encode()
+    )
     large = {"oid": sha256(content), "size": len(content), "pointerSize": len(pointer)}
     return {"oid": git_oid(pointer), "size": len(content), "lfs": large}

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from headartist.errors import HeadArtistError
-from headartist.priors.layout import save_prior
 from headartist.priors import load_prior
+from headartist.priors.layout import save_prior
 from headartist_foundry.__main__ import main
 from headartist_foundry.judge import sample
 from headartist_foundry.models import SCHEDULER, PriorModels

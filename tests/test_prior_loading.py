@@ -196,7 +196,8 @@ def test_an_id_that_the_hub_itself_would_refuse_is_named(word):
 
 
 @pytest.mark.parametrize(
-    "word", ["", "~no-such-user", "~no-such-user/model", "some/mo\udcff", "\ud800", "a\0b", "x" * 5000, "x" * 500 + "/y"]
+    "word",
+    ["", "~no-such-user", "~no-such-user/model", "some/mo\udcff", "\ud800", "a\0b", "x" * 5000, "x" * 500 + "/y"],
 )
 def test_a_word_that_can_be_no_folder_is_named(word):
     for message in (error_of(lambda: resolve(word)), error_of(lambda: resolve("sd21", word))):
@@ -375,8 +376,8 @@ def test_rules_of_spelling_that_do_not_fit_the_words_are_refused(folder, content
 def test_a_text_length_that_is_none_is_refused(folder, limit):
     change(folder / "tokenizer" / "tokenizer_config.json", model_max_length=limit)
     assert error_of(lambda: load_prior(folder)) == (
-        f"{folder}/tokenizer/tokenizer_config.json has model_max_length {limit!r}, which is no number of tokens: fetch it "
-        "again"
+        f"{folder}/tokenizer/tokenizer_config.json has model_max_length {limit!r}, which is no number of tokens: fetch "
+        "it again"
     )
 
 
@@ -434,11 +435,14 @@ def test_settings_of_a_network_that_make_no_sense_are_refused(folder, part, sett
     change(folder / part / "config.json", **settings)
     message = error_of(lambda: load_prior(folder))
     assert message.startswith(f"{folder}/{part} cannot be used as {part} (")
-    assert message.endswith(f"): fetch it again, or give another with --{'controlnet' if part == 'controlnet' else 'prior'}")
+    assert message.endswith(
+        f"): fetch it again, or give another with --{'controlnet' if part == 'controlnet' else 'prior'}"
+    )
 
 
 @pytest.mark.parametrize(
-    ("part", "key"), [("text_encoder", "num_hidden_layers"), ("text_encoder", "hidden_size"), ("vae", "layers_per_block")]
+    ("part", "key"),
+    [("text_encoder", "num_hidden_layers"), ("text_encoder", "hidden_size"), ("vae", "layers_per_block")],
 )
 def test_a_network_larger_than_its_weights_is_never_built(folder, part, key):
     change(folder / part / "config.json", **{key: 10**9})

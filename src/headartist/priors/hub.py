@@ -1,4 +1,4 @@
-"""The folders of a prior's parts: local ones, the hub's cache, and last the network, which answers within seconds or not."""
+"""Finding the folders of a prior's parts: local ones, then the hub's cache, and last the network, within seconds."""
 
 import shutil
 from collections.abc import Mapping, Sequence, Set
@@ -59,7 +59,9 @@ def locate(source: PriorSource, *, half: bool, offline: bool, progress: bool = T
         wanted["controlnet"] = _wanted_controlnet(source.controlnet, source.controlnet_subfolder)
     local = {"base": _local(source.bases[0]), "controlnet": _local_controlnet(source)}
     missing = {part: want for part, want in wanted.items() if local[part] is None}
-    found = dict(zip(missing, fetch(tuple(missing.values()), half=half, offline=offline, progress=progress), strict=True))
+    found = dict(
+        zip(missing, fetch(tuple(missing.values()), half=half, offline=offline, progress=progress), strict=True)
+    )
     base = local["base"] or found["base"]
     folders = {part: base / part for part in (*_NETWORKS, "scheduler", "tokenizer")}
     if source.controlnet is not None:
@@ -214,7 +216,8 @@ def _download(hub: HubProcess, want: Wanted, plan: _Plan, half: bool) -> Path:
         if error.fault in ("token", "disk"):
             raise _refusal(want, tried[-1]) from error
         raise HeadArtistError(
-            f"the download of {plan.repository} broke off ({error}): run the same command again, finished files are kept"
+            f"the download of {plan.repository} broke off ({error}): run the same command again, finished files are "
+            "kept"
         ) from error
     mend(folder, whole=True)
     return folder
@@ -233,9 +236,7 @@ def _check_room(size: int, repository: str) -> None:
 
 def _refusal(want: Wanted, fault: _Fault) -> HeadArtistError:
     name, repository, reason = fault
-    why, advice = (
-        words.format(repository=repository, reason=reason, last=want.ids[-1]) for words in _FAULTS[name]
-    )
+    why, advice = (words.format(repository=repository, reason=reason, last=want.ids[-1]) for words in _FAULTS[name])
     return HeadArtistError(
         f"{' or '.join(want.ids)} is not in the local cache and {why}: {advice}, or give a folder with "
         f"{want.otherwise}, or use --prior embedded"

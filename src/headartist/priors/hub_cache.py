@@ -96,7 +96,7 @@ def _take_out(files: list[Path]) -> None:
 
 
 def _remove(file: Path) -> None:
-    """Remove what a link of the cache leads to, as far as that lies in the cache; the link stays and tells of the loss."""
+    """Remove what a link of the cache leads to, where that lies in the cache; the link stays and tells of the loss."""
     linked = file.is_symlink()
     while file.is_symlink():
         file = Path(os.path.normpath(file.parent / os.readlink(file)))

@@ -1,8 +1,8 @@
 """The hub's client library in one place: where its cache lies, and, run as a process, what lists and downloads.
 
-In a process of its own the library can be silenced, watched and ended, none of which it offers in ours: it tries again for
-minutes where nothing comes. The process reads requests and writes replies, one line of JSON each (see `hub_process.py`).
-It is run as a file, so it imports nothing of this package and needs no torch.
+In a process of its own the library can be silenced, watched and ended, none of which it offers in ours: it tries again
+for minutes where nothing comes. The process reads requests and writes replies, one line of JSON each (`hub_process.py`
+has the other end). It is run as a file, so it imports nothing of this package and needs no torch.
 """
 
 import json
@@ -127,7 +127,7 @@ def _fault(error: BaseException) -> dict[str, str]:
         fault = "forbidden"
     elif any(isinstance(cause, GatedRepoError) for cause in causes):
         fault = "gated"
-    elif status == 401 and get_token() or status == 403:
+    elif (status == 401 and get_token()) or status == 403:
         fault = "token"
     elif status in (401, 404):
         fault = "missing"

@@ -18,7 +18,7 @@ from headartist.priors import hub_client
 
 Fault = Literal["forbidden", "gated", "token", "missing", "disk", "unreachable", "silent"]
 _ANSWER_SECONDS = 8.0  # the library's own limit does not hold for the search of the host's address
-_STILL_SECONDS = 12.0
+_STILL_SECONDS = 10.0
 _START_SECONDS = 60.0
 
 
@@ -100,7 +100,11 @@ class HubProcess:
         folder = hub_client.repository_folder(repository)
         begin = _bytes_in(folder)
         with tqdm(
-            total=size, desc=f"fetching {repository}", unit="B", unit_scale=True, disable=None if self._progress else True
+            total=size,
+            desc=f"fetching {repository}",
+            unit="B",
+            unit_scale=True,
+            disable=None if self._progress else True,
         ) as bar:
 
             def grown() -> int:

@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headartist.errors import HeadArtistError
 from headartist.priors.hub import locate
@@ -43,6 +43,7 @@ def load_prior(
     Raises:
         HeadArtistError: unknown, unreachable, incomplete, damaged or senseless, each with what to do.
     """
+    _check_libraries()
     if dtype is None:
         dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     half = dtype == torch.float16
@@ -56,6 +57,26 @@ def load_prior(
         prior = StableDiffusionPrior(**parts, device=device, dtype=dtype)
         _try_out(parts, folders, prior)
     return prior
+
+
+def _check_libraries() -> None:
+    """Find out early that a library is broken, or cannot bear the environment.
+
+    Raises:
+        HeadArtistError: it cannot be imported.
+    """
+    try:
+        import diffusers  # noqa: F401
+        import transformers  # noqa: F401
+    except Exception as error:
+        raise HeadArtistError(
+            f"the libraries that read a prior cannot be imported ({_in_short(error)}): install headartist again, or "
+            "mend the variables of your environment that begin with HF_"
+        ) from error
+
+
+def _in_short(error: Exception) -> str:
+    return shorten(str(error).strip() or type(error).__name__, 160, placeholder=" ...")
 
 
 def _load_parts(folders: Mapping[str, Path], dtype: torch.dtype) -> dict[str, Any]:
@@ -82,7 +103,7 @@ def _load_parts(folders: Mapping[str, Path], dtype: torch.dtype) -> dict[str, An
     return parts
 
 
-def _load_weights(kind: Any, folder: Path, part: str, **options: Any) -> nn.Module:
+def _load_weights(kind: Any, folder: Path, part: str, **options: Any) -> Any:
     """One network from its folder, complete or not at all."""
     variant = weights_variant(folder, part)
     check_network_size(folder, part, variant)
@@ -97,7 +118,7 @@ def _load_weights(kind: Any, folder: Path, part: str, **options: Any) -> nn.Modu
 
 @contextmanager
 def _reading(folder: Path, part: str) -> Iterator[Path]:
-    """Say of whatever a library raises on a folder in one sentence; a damaged file of the hub's cache is taken out of it.
+    """Say in one sentence whatever a library raises on a folder, and mend it where it is of the hub's cache.
 
     Raises:
         HeadArtistError: in place of the library's errors.
@@ -111,10 +132,9 @@ def _reading(folder: Path, part: str) -> Iterator[Path]:
         mend(folder, whole=True)
         if isinstance(error, HeadArtistError):
             raise
-        reason = shorten(str(error).strip() or type(error).__name__, 160, placeholder=" ...")
         option = "--controlnet" if part == "controlnet" else "--prior"
         raise HeadArtistError(
-            f"{folder} cannot be used as {part} ({reason}): fetch it again, or give another with {option}"
+            f"{folder} cannot be used as {part} ({_in_short(error)}): fetch it again, or give another with {option}"
         ) from error
 
 
@@ -124,7 +144,10 @@ def _quiet() -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
-    bars, levels = of_transformers.is_progress_bar_enabled(), [log.get_verbosity() for log in (of_diffusers, of_transformers)]
+    bars, levels = (
+        of_transformers.is_progress_bar_enabled(),
+        [log.get_verbosity() for log in (of_diffusers, of_transformers)],
+    )
     of_transformers.disable_progress_bar()
     for log in (of_diffusers, of_transformers):
         log.set_verbosity(log.CRITICAL)
@@ -153,8 +176,8 @@ def _check_fit(parts: Mapping[str, Any], folders: Mapping[str, Path]) -> None:
         )
     if controlnet is not None and controlnet.config.cross_attention_dim != wanted:
         raise HeadArtistError(
-            f"the ControlNet in {folders['controlnet']} reads {controlnet.config.cross_attention_dim} text features but "
-            f"the UNet in {folders['unet']} has {wanted}: use {FACE_CONTROLNET} with SD 2.1 and "
+            f"the ControlNet in {folders['controlnet']} reads {controlnet.config.cross_attention_dim} text features "
+            f"but the UNet in {folders['unet']} has {wanted}: use {FACE_CONTROLNET} with SD 2.1 and "
             f"{FACE_CONTROLNET}/diffusion_sd15 with SD 1.5"
         )
 
@@ -176,7 +199,9 @@ def _try_out(parts: Mapping[str, Any], folders: Mapping[str, Path], prior: Stabl
     with _reading(folders["scheduler"], "scheduler"):
         clock = prior.alpha_bar
         _demand_finite(clock)
-        _demand(bool((clock.diff() <= 0).all() and clock[0] <= 1 and clock[-1] >= 0), "its clock does not fall from 1 to 0")
+        _demand(
+            bool((clock.diff() <= 0).all() and clock[0] <= 1 and clock[-1] >= 0), "its clock does not fall from 1 to 0"
+        )
     side = 2 ** (len(parts["unet"].config.block_out_channels) - 1)
     with _reading(folders["vae"], "vae"):
         scale, size = parts["vae"].config.scaling_factor, side * prior.picture_size // prior.latent_shape[1]

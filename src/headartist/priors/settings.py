@@ -50,7 +50,8 @@ def check_network_size(folder: Path, part: str, variant: str | None) -> None:
         for number in _numbers(settings.get(key)):
             if number > limit:
                 raise HeadArtistError(
-                    f"{folder / 'config.json'} has {key} {number}, more than the weights beside it hold: fetch both again"
+                    f"{folder / 'config.json'} has {key} {number}, more than the weights beside it hold: fetch both "
+                    "again"
                 )
 
 
@@ -112,7 +113,8 @@ def check_words(folder: Path, known: int) -> None:
     ids = list(vocabulary.values())
     if not ids or not all(type(number) is int and 0 <= number < known for number in ids):
         raise HeadArtistError(
-            f"{vocabulary_file} does not give tokens numbers below {known}, as the text encoder knows them: fetch it again"
+            f"{vocabulary_file} does not give tokens numbers below {known}, as the text encoder knows them: fetch it "
+            "again"
         )
     merged = _merged_words(merges_file)
     alone = {word for word in vocabulary if len(word.removesuffix("</w>")) > 1 and not word.startswith("<|")}
