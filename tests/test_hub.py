@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ MIRRORS = (
     "Manojb/stable-diffusion-2-1-base",
 )
 FACE_CONTROLNET = "CrucibleAI/ControlNetMediaPipeFace"
+OF_ONE_PROCESS = re.compile(r"\.[0-9a-f]{8}\.incomplete")  # older versions of the library go on with theirs instead
 OR_ELSE = (
     ", or give a folder with --prior DIR (which holds controlnet/, or add --controlnet DIR), or use --prior embedded"
 )
@@ -261,12 +263,51 @@ def test_a_download_that_stands_still_is_given_up_and_the_same_command_mends_it(
         "the download of some/model broke off (nothing came for 2 seconds): run the same command again, finished files "
         "are kept"
     )
-    # Those of one process alone are gone; older versions of the library go on with theirs.
-    assert not [path for path in cache.rglob("*.incomplete") if re.search(r"\.[0-9a-f]{8}\.incomplete", path.name)]
+    assert not [path for path in cache.rglob("*.incomplete") if OF_ONE_PROCESS.search(path.name)]
     hub.stops_after = None
     load_prior("some/model")
     assert not list(cache.rglob("*.incomplete"))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("fault", ["closes_after", "down_files"])
+def test_a_download_that_breaks_off_is_no_traceback(hub, folder, fault, monkeypatch, capfd):
+    monkeypatch.setattr(hub_process, "_STILL_SECONDS", 2.0)
+    hub.repositories["some/model"] = folder
+    setattr(hub, fault, 503)
+    message = error_of(lambda: load_prior("some/model"))
+    assert message.startswith("the download of some/model broke off (")
+    assert message.endswith("): run the same command again, finished files are kept")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_wall_that_forbids_everything_is_not_called_a_bad_token(hub):
+    hub.down = 403
+    message = error_of(lambda: load_prior("some/model"))
+    assert message.startswith("some/model is not in the local cache and the hub cannot be reached (")
+
+
+def test_nothing_runs_on_after_an_interrupt(hub, folder, cache, monkeypatch):
+    looks, processes = iter(range(4)), []
+
+    def bytes_in(_folder: Path) -> int:
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+        return 0
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]
+            processes.append(self)
+
+    monkeypatch.setattr(hub_process, "_bytes_in", bytes_in)
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    hub.repositories["some/model"] = folder
+    hub.stops_after = 1000
+    with pytest.raises(KeyboardInterrupt):
+        load_prior("some/model")
+    assert [process.poll() for process in processes] == [0]
+    assert not [path for path in cache.rglob("*.incomplete") if OF_ONE_PROCESS.search(path.name)]
 
 
 def test_the_command_says_it_in_one_line(hub, tmp_path, capfd):

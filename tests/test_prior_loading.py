@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -477,3 +478,12 @@ def test_out_of_memory_is_not_called_damage(folder, monkeypatch):
     monkeypatch.setattr("diffusers.AutoencoderKL.from_pretrained", exhausted)
     with pytest.raises(MemoryError):
         load_prior(folder)
+
+
+def test_a_library_that_cannot_be_imported_is_no_traceback(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith("the libraries that read a prior cannot be imported (")
+    assert message.endswith(
+        "): install headartist again, or mend the variables of your environment that begin with HF_"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from headartist.errors import HeadArtistError
-from headartist.priors.hub_cache import mend
+from headartist.priors.hub_cache import take_out_damaged
 from headartist.priors.hub_client import cache_folder, snapshot
 from headartist.priors.hub_process import HubError, HubProcess
 from headartist.priors.layout import WEIGHTS
@@ -137,7 +137,7 @@ def _cached(want: Wanted) -> Path | None:
     """The folder of the first repository of which all files are here."""
     for repository in want.ids:
         folder = snapshot(repository)
-        if folder is not None and not _lacks(_file_names(folder), want) and not _has_lost_links(folder):
+        if folder is not None and not _lacks(_file_names(folder), want) and not _has_lost(folder, want):
             return folder
     return None
 
@@ -205,7 +205,8 @@ def _plan(hub: HubProcess, want: Wanted, half: bool, tried: tuple[_Fault, ...] =
 def _download(hub: HubProcess, want: Wanted, plan: _Plan, half: bool) -> Path:
     place = snapshot(plan.repository)
     here = _file_names(place) if place else frozenset()
-    size = sum(plan.sizes[name] for group in plan.files for name in group if name not in here)
+    new = [name for group in plan.files for name in group if name not in here]
+    size = sum(plan.sizes[name] for name in new)
     _check_room(size, plan.repository)
     try:
         folder = hub.download(plan.repository, plan.files, size)
@@ -219,7 +220,7 @@ def _download(hub: HubProcess, want: Wanted, plan: _Plan, half: bool) -> Path:
             f"the download of {plan.repository} broke off ({error}): run the same command again, finished files are "
             "kept"
         ) from error
-    mend(folder, whole=True)
+    take_out_damaged([folder / name for name in new])
     return folder
 
 
@@ -259,6 +260,7 @@ def _file_names(folder: Path) -> Set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def _has_lost_links(folder: Path) -> bool:
-    """Whether a file was taken out of the cache because it was damaged."""
-    return any(path.is_symlink() and not path.exists() for path in folder.rglob("*"))
+def _has_lost(folder: Path, want: Wanted) -> bool:
+    """Whether one of the files besides was taken out of the cache because it was damaged."""
+    besides = (path for pattern in want.besides for path in folder.glob(pattern))
+    return any(path.is_symlink() and not path.exists() for path in besides)

@@ -22,11 +22,18 @@ def mend(folder: Path, *, whole: bool) -> None:
     Raises:
         HeadArtistError: there was damage.
     """
-    if not _is_cached(folder):
-        return
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    damaged = [path for path in files if (whole or path.stat().st_size < _SMALL) and _is_damaged(path)]
-    _take_out(damaged)
+    if _is_cached(folder):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        take_out_damaged([path for path in files if whole or path.stat().st_size < _SMALL])
+
+
+def take_out_damaged(files: list[Path]) -> None:
+    """Compare files of the hub's cache with what they were fetched as.
+
+    Raises:
+        HeadArtistError: some are damaged; they are no longer in the cache.
+    """
+    _take_out([path for path in files if _is_damaged(path)])
 
 
 def check_content(file: Path, sha256: str) -> None:

@@ -127,7 +127,7 @@ def _fault(error: BaseException) -> dict[str, str]:
         fault = "forbidden"
     elif any(isinstance(cause, GatedRepoError) for cause in causes):
         fault = "gated"
-    elif (status == 401 and get_token()) or status == 403:
+    elif status in (401, 403) and get_token():
         fault = "token"
     elif status in (401, 404):
         fault = "missing"
