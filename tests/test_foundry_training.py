@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from headartist.errors import HeadArtistError
+from headartist.priors import load_prior
 from headartist.priors.layout import save_prior
-from headartist.priors.stable_diffusion import load_prior
 from headartist.vocabulary import WORDS
 from headartist_foundry.__main__ import main
 from headartist_foundry.captions import vocabulary

@@ -233,7 +233,7 @@ def _optimise(
     if "lpips" in compared:
         lpips_network(device)
     heard = replace(config, prompt=read(config.prompt).text) if _listens_to_few_words(config, prior) else config
-    judge = prior or _load_prior(heard, device)
+    judge = prior or _load_prior(heard, device, progress)
     if prior is not None:
         embed_texts(heard, prior)
     if "prior" in compared:
@@ -257,7 +257,7 @@ def _optimise(
     folder.write_provenance(record | {"seconds": round(done.seconds, 1)})
 
 
-def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.prior.ScorePrior":
+def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.prior.ScorePrior":
     """The config's prior, which has read every text of this run and let go of its text encoder."""
     import torch
 
@@ -270,6 +270,7 @@ def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.pr
         device=device,
         dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
         controlnet=None if asked.controlnet == "own" else asked.controlnet,
+        progress=progress,
     )
     embed_texts(config, prior)
     prior.free_text_encoder()

@@ -16,6 +16,7 @@ from headartist.folder import HeadFolder
 from headartist.heads.kept_template import load_kept
 from headartist.heads.template import HeadTemplate, load_template
 from headartist.priors.hub import locate
+from headartist.priors.hub_cache import check_content
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
 from headartist.start import OPEN, landmark_file, split_template
@@ -134,14 +135,18 @@ def template_record(template: str, gone: Mapping[str, str] | None = None) -> Map
 
 
 def prior_record(config: Config) -> dict[str, Any]:
-    """The prior's ids and the sha256 of its weights files, which must be on this machine."""
+    """The prior's ids and the sha256 of its weights files, which must be on this machine.
+
+    Raises:
+        HeadArtistError: a file of the hub's cache is not what it was fetched as.
+    """
     source = resolve(config.prior.model, None if config.prior.controlnet == "own" else config.prior.controlnet)
     folders = locate(source, half=False, offline=True)
     return {
         "model": source.name,
         "base": _identity(folders["unet"].parent),
         "controlnet": _identity(folders["controlnet"]) if "controlnet" in folders else None,
-        "sha256": {part: content_hash(_weights(folder, part)) for part, folder in folders.items() if part in WEIGHTS},
+        "sha256": {part: _weights_hash(folder, part) for part, folder in folders.items() if part in WEIGHTS},
     }
 
 
@@ -154,9 +159,12 @@ def _identity(folder: Path) -> str:
     return folder.name
 
 
-def _weights(folder: Path, part: str) -> Path:
+def _weights_hash(folder: Path, part: str) -> str:
     variant = weights_variant(folder, part)
-    return folder / f"{WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
+    weights = folder / f"{WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
+    sha256 = content_hash(weights)
+    check_content(weights, sha256)
+    return sha256
 
 
 def _commit() -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from headartist.priors.stable_diffusion import load_prior
+from headartist.priors import load_prior
 from headartist.vocabulary import WORDS
 from headartist_foundry.captions import vocabulary
 from headartist_foundry.card import model_card
