@@ -73,9 +73,9 @@ def test_lips_and_lids_that_only_touch_stay_apart():
 
 
 def test_very_many_corners_in_one_place_take_a_moment():
-    verts = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0)).double() * 1e-9
+    verts = torch.rand(60_000, 3, generator=torch.Generator().manual_seed(0)).double() * 1e-9
     verts[:3] = torch.eye(3)
-    assert len(welded(verts, torch.arange(199_998).reshape(-1, 3)).unique()) < 10
+    assert len(welded(verts, torch.arange(60_000).reshape(-1, 3)).unique()) < 10
 
 
 # --- winding -------------------------------------------------------------------------------------------------------

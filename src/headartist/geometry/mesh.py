@@ -120,8 +120,13 @@ def capped(mesh: Mesh) -> Mesh:
     return Mesh(torch.cat([mesh.verts, middles]), torch.cat([mesh.faces, fans]))
 
 
-def open_share(mesh: Mesh) -> float:
-    """How large the holes are beside the surface, as fans over their rims; the one a bust stands on does not count."""
+def open_share(mesh: Mesh, *, standing: bool = True) -> float:
+    """How large the holes are beside the surface, as fans over their rims.
+
+    Args:
+        mesh: with y up.
+        standing: whether the lowest hole, where it faces down, is the one that a bust stands on, and does not count.
+    """
     start, end, hole = rims(mesh)
     if len(start) == 0:
         return 0.0
@@ -130,7 +135,7 @@ def open_share(mesh: Mesh) -> float:
     fans = torch.zeros(count, 3, dtype=sides.dtype).index_add(0, hole, sides)
     size = fans.norm(dim=1)
     lowest = hole[mesh.verts[start, 1].argmin()]
-    if -fans[lowest, 1] > STANDING * size[lowest]:
+    if standing and -fans[lowest, 1] > STANDING * size[lowest]:
         size[lowest] = 0
     return float(size.sum() / mesh.area_normals.norm(dim=1).sum())
 

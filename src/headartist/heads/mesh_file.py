@@ -123,8 +123,8 @@ def _check_whole(path: Path, mesh: Mesh) -> None:
         )
 
 
-def _check_closed(path: Path, mesh: Mesh) -> None:
-    share = open_share(mesh)
+def _check_closed(path: Path, mesh: Mesh, *, standing: bool = True) -> None:
+    share = open_share(mesh, standing=standing)
     if share > MOST_OPEN:
         raise HeadArtistError(
             f"{path} is too open: its holes, the neck's aside, are as large as {share:.0%} of its surface, where at "
@@ -168,9 +168,10 @@ def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -
     found = remembered(f"place-{name}", lambda: _as_tensors(_best(path, raw, chosen, parts), parts))
     similar = Similarity(found["linear"], found["shift"])
     place = Place(similar, float(found["residual"]), float(found["relief"]), found["turn"])
-    if not place.is_head:
-        raise _no_head(path, raw, place)
     mended = Repair(found["faces"], found["kept"], found["turned"], int(found["hidden"]))
+    if not place.is_head:
+        _check_closed(path, mended.mesh(verts), standing=False)  # which way is down, is not known
+        raise _no_head(path, raw, place)
     return _Found(mended, place, ("", *parts)[int(found["part"])])
 
 

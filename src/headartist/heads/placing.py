@@ -17,9 +17,9 @@ from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import COARSE_REACHES, Fit, OpenHeadFit, Similarity
 
 # World units of `Place.off`. Of 54 heads (identities, expressions, faces pulled, noise of 2 mm, 500 triangles, a hat,
-# cartoons, whole bodies) all but two are at most 0.059 off, and most below 0.02; of 22 other things (balls, boxes,
-# busts without a face, rocks, a hand, bodies without a head) none less than 0.080. A mean distance alone cannot tell
-# them apart: a smooth bust lies 0.0146 off, and a good head with a hat 0.0142.
+# cartoons, bodies) all but two are at most 0.059 off, and most below 0.02; of 22 other things (balls, boxes, a bust
+# without a face, rocks, a hand, bodies without a head) none less than 0.080. A mean distance alone cannot tell them
+# apart: that bust lies 0.0146 off, and a good head with a hat 0.0142.
 LIKE_A_HEAD = 0.068
 # What a mesh's height may be: the head alone, with its neck, a bust, half a body, a whole one; in world units.
 HEIGHTS = (1.05, 1.3, 1.65, 3.5, 7.6)
