@@ -1,17 +1,20 @@
 """The Head folder: whole files only, never another head's, and an error that says what is wrong with it."""
 
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from headartist.checkpoint import Position, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
 from headartist.errors import HeadArtistError
 from headartist.files import replacing
-from headartist.folder import HeadFolder, check_folder, default_path, open_folder
+from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
 from headartist.presets import SMOKE
 from toys import ToyAvatar
 
@@ -121,7 +124,7 @@ def test_something_else_than_a_head_folder_is_told(tmp_path: Path):
 
 def test_weights_of_another_head_are_told(folder: HeadFolder):
     _save(folder, 1)
-    other, _, generator = _trained(0)
+    other, *_ = _trained(0)
     other.sdf = nn.Parameter(torch.zeros(5))
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
@@ -232,3 +235,59 @@ def test_default_paths_are_plain_names():
     assert default_path("../../etc", 0) == Path("heads/etc-0")
     assert default_path("???", 1) == Path("heads/head-1")
     assert len(default_path("word " * 100, 0).name) <= 62
+    assert default_path("a" * 60, 0).name == f"{'a' * 60}-0"
+    assert slug("ein häßlicher mann") == "ein-häßlicher-mann"
+    assert slug("一个男人") == "一个男人"
+
+
+PROMPTS = [
+    *(f"a DSLR portrait of an old man with a very long white beard and {thing}" for thing in ("a hat", "a cap")),
+    *(
+        "😀",
+        "🎉",
+        "👩🏽‍🦱",
+        "👩‍🦱",
+        "a 😀",
+        "a 🎉",
+        "É",
+        "é",
+        "e\u0301",
+        "\u03c3",
+        "ς",
+        "i",
+        "İ",
+        "\u0131",
+        "हिन्दी",
+        "हन्द",
+        "漢" * 90,
+        "漢" * 91,
+        "漢字。",
+        "漢字",
+    ),
+]
+
+
+def test_different_prompts_have_different_folders_in_every_file_system():
+    names = [default_path(prompt, 0).name for prompt in PROMPTS]
+    folded = [unicodedata.normalize("NFD", name.upper()).casefold() for name in names]
+    assert len(set(folded)) == len(PROMPTS)
+
+
+@given(st.text(max_size=400), st.integers(0, 2**63 - 1))
+def test_a_folders_name_is_one_name_that_every_system_allows(prompt: str, seed: int):
+    path = default_path(prompt, seed)
+    assert path.parent == Path("heads")
+    name = path.name
+    assert name.endswith(f"-{seed}")
+    assert name == default_path(prompt, seed).name
+    assert len(f".{slug(prompt)}-seeds.4194304.part.png".encode()) < 200
+    assert len(name.encode()) <= 140
+    assert not set(name) & set('<>:"/\\|?*. ')
+    assert name.isprintable()
+    # Windows has devices of these names, with whatever ending after a dot.
+    assert name.split(".")[0].upper() not in {"CON", "PRN", "AUX", "NUL", *(f"COM{k}" for k in range(10))}
+
+
+@pytest.mark.parametrize("prompt", ["con", "NUL", "aux.", "com1 "])
+def test_a_device_of_windows_is_no_folder_by_itself(prompt: str):
+    assert default_path(prompt, 0).name == f"{prompt.lower().strip(' .')}-0"

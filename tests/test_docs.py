@@ -11,6 +11,7 @@ import pytest
 
 from headartist import cli
 from headartist.presets import EMBEDDED
+from headartist.rewording import read
 from headartist_foundry.__main__ import app as foundry
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +93,39 @@ def test_a_target_of_make_exists(page, words):
     asked = [word for word in words[1:] if "=" not in word]
     assert asked
     assert set(asked) <= set(targets)
+
+
+def prompts() -> list[tuple[str, str]]:
+    """Every (place, prompt or instruction) that is shown for the embedded prior."""
+    shown = []
+    for page, words in commands():
+        others = {"--prior", "--preset", "--config"} & set(words)
+        if words[:2] == ["headartist", "generate"] and not (others and words[-1] != "embedded"):
+            shown.append((page, words[2]))
+        elif words[:2] == ["headartist", "edit"]:
+            shown.append((page, words[3]))
+        elif words[0] == "make":
+            shown += [(page, word.removeprefix("PROMPT=")) for word in words if word.startswith("PROMPT=")]
+    scripts = [path for room in ("examples", "tools") for path in sorted((ROOT / room).glob("*.py"))]
+    told = TEXTS | {path.name: path.read_text(encoding="utf-8") for path in [*scripts, ROOT / "Makefile"]}
+    for place, text in told.items():
+        shown += [(place, prompt) for prompt in re.findall(r'\bgenerate\(\s*"([^"]+)"|(?m:^PROMPT = "([^"]+)")', text)]
+        shown += [(place, prompt) for prompt in re.findall(r"(?m)^PROMPT \?= (.+)$", text)]
+    for path in sorted((ROOT / "src" / "headartist").glob("*.py")):
+        shown += [(path.name, prompt) for prompt in re.findall(r'as in "([^"=:]+)"', path.read_text(encoding="utf-8"))]
+    lines = (ROOT / "examples" / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    return [*((place, "".join(prompt)) for place, prompt in shown), *(("prompts.txt", line) for line in lines)]
+
+
+@pytest.mark.parametrize(("place", "prompt"), sorted(set(prompts())))
+def test_the_embedded_prior_knows_every_word_of_a_prompt_that_is_shown(place, prompt):
+    assert read(prompt).warning == ""
+
+
+def test_prompts_are_shown_in_many_places():
+    assert {"README.md", "docs/extend.md", "02_prompt_to_head.py", "edits.py", "Makefile", "cli.py"} <= {
+        place for place, _ in prompts()
+    }
 
 
 def test_the_docs_show_commands_of_both_doors():

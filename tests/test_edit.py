@@ -175,7 +175,27 @@ def test_the_name_of_a_head_that_was_edited_often_stays_short(parent: Head, tmp_
     assert made.name.startswith("a-clown-0-with-a-hat-0-with")
     assert made.name.endswith("-with-ä-häßlicher-hat-0")
     assert len(made.name.encode()) <= 180
+    twin = tmp_path / (name[:239] + "y")
+    shutil.copytree(parent.folder, twin)
+    assert default_path(twin, edit_config(twin, instruction)) != made
     assert default_path(parent.folder, edit_config(parent.folder, BEARD)).name == "parent-with-a-beard-0"
+
+
+def test_the_name_of_an_edit_goes_on_from_the_folder_that_a_dot_stands_for(
+    parent: Head, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(parent.folder)
+    assert default_path(Path("."), edit_config(".", BEARD)) == parent.folder.resolve().parent / "parent-with-a-beard-0"
+
+
+def test_different_edits_have_different_folders(parent: Head):
+    told = ("😀", "🎉", "with a hat that is " + "very " * 20 + "red", "with a hat that is " + "very " * 20 + "blue")
+    assert len({default_path(parent.folder, edit_config(parent.folder, each)) for each in told}) == len(told)
+
+
+def test_an_instruction_that_makes_the_prompt_too_long_is_refused(parent: Head):
+    with pytest.raises(HeadArtistError, match=r"The prompt has 2,0\d\d characters"):
+        edit_config(parent.folder, "very " * 398 + "red")
 
 
 def test_an_edit_keeps_its_template_wherever_its_file_is_now(
@@ -284,7 +304,7 @@ MISTAKES = {
         "begun is not finished: run the command that began it again, and edit the head when it is done."
     ),
     "edit bare older": "bare has no colours yet, only a shape: edit a head that a texture stage was trained for.",
-    "edit head ' '": ('The prompt is empty: say whose head, as in "a DSLR portrait of Vincent van Gogh".'),
+    "edit head ' '": ('The prompt is empty: say whose head, as in "a DSLR portrait of an old man with a beard".'),
     "edit head older --keep-geometry --keep-texture": (
         "Nothing of head would change: let the edit move its geometry or its texture."
     ),
@@ -300,7 +320,7 @@ MISTAKES = {
         "Expression 'jawOpen' is not understood at 'jawOpen': write names with weights, each once, as in "
         "jawOpen=0.6,mouthSmileLeft=0.5."
     ),
-    "edit head older --texture-steps -1": "Stage edit_texture: steps must not be negative (got -1).",
+    "edit head older --texture-steps -1": "Stage edit_texture: steps must lie within 0 and 1,000,000 (got -1).",
     "edit coloured older": "These settings have no stage that shapes: use --keep-geometry or another --preset.",
     "generate clown --config edited": (
         "These settings belong to an edit, which begins with another head: use `headartist edit`."

@@ -1,6 +1,8 @@
 """Laws of FLAME files as head templates, on a file in FLAME's shape made from a person of the open head."""
 
 import pickle
+import tracemalloc
+import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -245,7 +247,26 @@ def broken(array: np.ndarray) -> np.ndarray:
         ("weights", lambda a: a[:, :4], "weights has shape"),
         ("f", lambda a: a + 5000, "f names vertices that are not there"),
         ("f", lambda a: a + 0.4, "f holds values that are not whole numbers"),
-        ("f", lambda a: a[:1], "has 1 triangles of skin, which make no head"),
+        ("f", lambda a: a[:1], "the triangles of f have no area"),
+        ("f", lambda a: a[:0], "f names vertices that are not there"),
+        ("f", lambda a: a.astype(int) - 1, "f names vertices that are not there"),
+        ("f", lambda a: a * 0 + 7, "the triangles of f have no area"),
+        ("v_template", lambda a: a * 0 + 1, "all vertices of v_template lie at one point: give FLAME's own file"),
+        ("v_template", lambda a: a * [1, 0, 1], r"all vertices of v_template lie in one plane \(y = 0\)"),
+        ("v_template", lambda a: a[:, :1] * [1, 2, 3], "all vertices of v_template lie on one line"),
+        ("shapedirs", lambda a: a[..., :2] * 0 + 5, "shapedirs moves a vertex by 5 m for one standard deviation"),
+        ("shapedirs", lambda a: a[..., :2] * np.nan, "shapedirs holds values that are not finite numbers"),
+        ("weights", lambda a: a * 3, "the rows of weights sum to 3, "),
+        ("weights", lambda a: a * 0, "the rows of weights sum to 0, "),
+        ("weights", lambda a: a * 0 + [3, -2, 0, 0, 0], "their least is -2, so they are no shares of 1"),
+        ("J_regressor", lambda a: a * 2, "the rows of J_regressor sum to 2, not to 1"),
+        (
+            "kintree_table",
+            lambda a: a * 0 + [[0, 2, 1, 1, 1], [0, 1, 2, 3, 4]],
+            "gives joint 1 the parent 2, which is none",
+        ),
+        ("kintree_table", lambda a: a * 0 - 1, "gives joint 1 the parent"),
+        ("kintree_table", lambda a: a[:, :3], "kintree_table has shape"),
         ("shapedirs", lambda a: a.astype(float) * 1e300, "shapedirs holds values that are not finite numbers"),
         ("weights", lambda a: np.eye(5)[np.full(len(a), 3)], "has 0 triangles of skin, which make no head"),
         ("J_regressor", lambda _: np.array([None]), "cannot be read at J_regressor"),
@@ -265,7 +286,7 @@ def test_a_file_that_is_no_flame_model_is_refused_in_one_sentence(flame, tmp_pat
 def test_a_file_that_is_something_else_is_refused_in_one_sentence(tmp_path, suffix, content):
     path = tmp_path / f"flame{suffix}"
     path.write_bytes(content)
-    with pytest.raises(HeadArtistError, match=f"flame{suffix} ") as refused:
+    with pytest.raises(HeadArtistError, match=f"flame{suffix}'? ") as refused:
         load_template(path)
     assert "\n" not in str(refused.value)
 
@@ -298,6 +319,49 @@ def test_an_archive_of_more_than_any_head_is_refused_unread(flame, tmp_path, mon
     monkeypatch.setattr(npz, "LARGEST", 100_000)
     with pytest.raises(HeadArtistError, match=r"it holds 240,\d+ bytes, more than any head model"):
         load_template(tmp_path / "flame.npz")
+
+
+def claiming(shape: tuple[int, ...], content: bytes) -> bytes:
+    """An .npy of this content whose header says something else."""
+    head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    head += b" " * (-(len(head) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + content
+
+
+def test_an_archive_whose_sizes_are_lies_costs_no_memory(tmp_path):
+    path, names = tmp_path / "flame.npz", ("v_template", "lies")
+    for shape in ((500_000_000,), (2**40, 2**40)):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("v_template.npy", claiming(shape, b"\0" * 1_000_000))
+        tracemalloc.start()
+        with pytest.raises(
+            HeadArtistError, match=r"cannot be read at v_template \(it claims [\d,]+ bytes, but 1,000,128"
+        ):
+            npz.read_npz(path, names)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 3_000_000
+    # The directory says less than is there: no more than that is unpacked.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("v_template.npy", claiming((10_000_000,), b"\0" * 80_000_000))
+    stored = bytearray(path.read_bytes())
+    entry = stored.rindex(b"PK\x01\x02")
+    stored[entry + 24 : entry + 28] = (128 + 8_000).to_bytes(4, "little")
+    path.write_bytes(stored)
+    tracemalloc.start()
+    with pytest.raises(HeadArtistError, match="cannot be read at v_template"):
+        npz.read_npz(path, names)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+def test_a_file_of_gigabytes_is_refused_unread(tmp_path):
+    for suffix in (".pkl", ".npz", ".safetensors"):
+        with (tmp_path / f"flame{suffix}").open("wb") as file:
+            file.truncate(1 << 31)
+        with pytest.raises(HeadArtistError, match=r"has 2,147,483,648 bytes, more than the 268,435,456 that are read"):
+            load_template(tmp_path / f"flame{suffix}")
 
 
 def test_an_archive_that_is_locked_or_packed_in_an_unknown_way_is_refused(tmp_path):

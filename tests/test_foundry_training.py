@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from headartist.errors import HeadArtistError
+from headartist.priors import load_prior
 from headartist.priors.layout import save_prior
-from headartist.priors.stable_diffusion import load_prior
+from headartist.vocabulary import WORDS
 from headartist_foundry.__main__ import main
+from headartist_foundry.captions import vocabulary
 from headartist_foundry.judge import sample
 from headartist_foundry.models import SCHEDULER, PriorModels
 from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
@@ -244,6 +246,7 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     assert record["samples"] == plan.steps * plan.batch
     assert f"+{record['colour_wrong_text_percent']} %" in (tmp_path / "prior" / "README.md").read_text()
     assert len(list((tmp_path / "run").glob("samples_*.png"))) == 1
+    assert (tmp_path / "prior" / WORDS.name).read_text().split() == vocabulary()
 
     prior = load_prior(tmp_path / "prior", device="cpu")
     assert (prior.picture_size, prior.landmark_size, prior.latent_shape) == (32, 64, (4, 8, 8))

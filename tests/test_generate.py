@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from headartist.checkpoint import Head
 from headartist.config import Exports, Run
 from headartist.folder import HeadFolder
 from headartist.generate import _device
+from headartist.prompts import PromptWarning
 from small_run import PROMPT, small_config
 from toys import ToyPrior
 
@@ -120,6 +122,44 @@ def test_a_prior_may_be_passed_as_an_object(tmp_path: Path, tiny_prior_folder: P
     # and used again, for words it has not seen
     untrained = replace(config, stages=(replace(config.stages[0], steps=1),))
     generate("a clown", untrained, prior=prior, out=tmp_path / "clown", progress=False)
+
+
+DENYING = "a head of a bearded woman called Zork without glasses"
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "warned"),
+    [
+        ("embedded", "a head of a woman called Zork with a beard", 1),
+        ("sd21", DENYING, 0),
+        ("some/folder", DENYING, 0),
+    ],
+)
+def test_the_embedded_prior_alone_is_told_what_a_prompt_means(tmp_path: Path, name: str, told: str, warned: int):
+    prior = ToyPrior()
+    prior.name = name
+    config = replace(small_config(tmp_path, steps=1), prior=presets.EMBEDDED.prior)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = generate(DENYING, config, prior=prior, out=tmp_path / "head", progress=False)
+    plain = {text for text in prior.texts if text and not text.endswith(" view")}
+    assert plain == {told, told.replace("a head of", "a normal map of")}
+    assert all("Zork" in text for text in prior.texts if text)
+    assert made.config.prompt == made.provenance["prompt"] == DENYING
+    assert made.provenance.get("heard", DENYING) == told
+    assert [str(each.message) for each in caught if each.category is PromptWarning] == [
+        "the embedded prior reads 'bearded' as 'with a beard'; and it does not know 'called', 'Zork'; it was taught no "
+        "names, professions or other languages: describe the face by age, sex, origin, build, skin, hair, beard, "
+        "glasses, hat, paint, expression or material"
+    ][:warned]
+
+
+def test_a_prior_knows_the_name_it_was_loaded_by(tiny_prior_folder: PriorFolder):
+    from headartist.priors import load_prior
+
+    folder = tiny_prior_folder("embedded")
+    assert load_prior(folder).name == str(folder)
+    assert load_prior("embedded").name == "embedded"
 
 
 def test_a_run_that_cannot_start_leaves_nothing_behind(tmp_path: Path, tiny_prior_folder: PriorFolder):

@@ -21,7 +21,7 @@ from headartist.heads import load_template
 from headartist.loss_config import Refine, Sds, Ssd
 from headartist.objectives.build import build_objective
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import view_word
+from headartist.prompts import PromptWarning, view_word
 from headartist.render.shading import Shading
 from headartist.schedules import Constant, Linear
 from headartist.training.loop import train
@@ -290,7 +290,7 @@ class _Talkative(ToyPrior):
         return super().embed(texts)
 
 
-def test_what_a_prior_warns_of_is_passed_on_and_a_lost_text_is_named_once():
+def test_what_a_prior_warns_of_is_passed_on_and_texts_that_are_cut_off_are_told_of_once():
     stages = (TEXTURE, replace(TEXTURE, name="again", text="oh {prompt}", negative="not one of those"))
     config = replace(CONFIG, prompt="an old grey man", stages=stages)
     with warnings.catch_warnings(record=True) as caught:
@@ -298,8 +298,7 @@ def test_what_a_prior_warns_of_is_passed_on_and_a_lost_text_is_named_once():
         judges(config, _Talkative())
     assert [(warning.category, str(warning.message)) for warning in caught] == [
         (ResourceWarning, "the network is slow"),
-        (TextCutOff, "of 4 tokens of text the prior reads 2: 'grey man' is cut off"),
-        (TextCutOff, "of 4 tokens of text the prior reads 2: 'of those' is cut off"),
+        (PromptWarning, "of 4 tokens of text the prior reads 2: 'grey man' is cut off, and so are other texts"),
     ]
 
 

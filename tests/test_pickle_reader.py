@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 import subprocess
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fake_chumpy
-from headartist.heads import pickle_reader
-from headartist.heads.pickle_names import Refused
+from headartist.heads import pickle_reader, pickle_records
+from headartist.heads.pickle_names import Kind, Record, Refused
 from headartist.heads.pickle_reader import read_pickle
-from headartist.heads.pickle_records import as_array
+from headartist.heads.pickle_records import Arrays, as_array
 
 PROTOCOLS = range(6)
 RNG = np.random.default_rng(0)
@@ -275,6 +276,32 @@ def test_records_within_themselves_are_refused():
     variable.x = variable
     with pytest.raises(Refused, match="without end"):
         as_array(read_pickle(fake_chumpy.dumps(variable, 2)))
+
+
+def selected(source: object, chosen: object) -> Record:
+    return Record(Kind.SELECT, state={"a": source, "idxs": chosen, "preferred_shape": (250_000,)})
+
+
+def test_records_that_name_one_another_again_and_again_are_read_once_each():
+    """Seven Selects, each of the one before it twice: 2 ** 7 megabytes for a reader that follows every path."""
+    number = np.zeros(250_000, np.int32)
+    base = value = read_pickle(pickle.dumps(number, 2))
+    for _ in range(7):
+        value = selected(value, value)
+    made = Arrays()
+    began = time.process_time()
+    assert np.array_equal(made(value), number)
+    assert time.process_time() - began < 1
+    assert made(base) is made(base)
+
+
+def test_arrays_of_one_file_have_a_limit_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pickle_records, "LARGEST", 200)
+    arrays, stored = Arrays(), pickle.dumps(NUMBERS, 2)
+    arrays(read_pickle(stored))
+    arrays(read_pickle(stored))
+    with pytest.raises(Refused, match="its arrays have more than 200 bytes in all"):
+        arrays(read_pickle(stored))
 
 
 def test_a_file_that_was_cut_short_is_refused_wherever_it_was():

@@ -9,6 +9,7 @@ import tiny_diffusion
 from headartist.errors import HeadArtistError
 from headartist.objectives.distillation import add_noise, x0_estimate
 from headartist.priors import Query, ScorePrior, StableDiffusionPrior, load_prior
+from headartist.priors.stable_diffusion import TextCutOff
 
 TEXTS = ("a head of a man, side view", "worst quality, low quality", "a head of a man")
 
@@ -195,6 +196,16 @@ def test_texts_are_computed_once_and_survive_the_text_encoder(tiny_prior_folder)
     assert torch.equal(features, prior.embed(TEXTS))
     with pytest.raises(HeadArtistError, match="text 'a hat' is new but the text encoder was freed"):
         prior.embed(("a hat",))
+
+
+def test_what_is_cut_off_is_shown_short_and_without_halves_of_characters(tiny_prior_folder):
+    prior = load_prior(tiny_prior_folder("embedded"))
+    for text in ("漢" * 40, "a" + "漢" * 40, "ab" + "漢" * 40, "👩" * 200):
+        with pytest.warns(TextCutOff) as caught:
+            prior.embed((text,))
+        told = str(caught[0].message)
+        assert "\ufffd" not in told
+        assert len(told) < 150
 
 
 def test_a_text_that_is_too_long_is_cut_aloud(tiny_prior_folder):

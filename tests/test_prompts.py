@@ -8,6 +8,7 @@ from headartist.errors import HeadArtistError
 from headartist.prompts import (
     BACK,
     FRONT,
+    LONGEST_PROMPT,
     NEGATIVE,
     OVERHEAD,
     PREFIXES,
@@ -72,10 +73,33 @@ def test_braces_of_the_prompt_are_just_words():
     assert plain_text("{prompt}!", "a man with {subject} on his cap") == "a man with {subject} on his cap!"
 
 
-@pytest.mark.parametrize("prompt", ["", "  ", "\n\t"])
+@pytest.mark.parametrize("prompt", ["", "  ", "\n\t", "\u3000", "\u200b \u2060", "\ufeff"])
 def test_an_empty_prompt_is_refused(prompt: str):
     with pytest.raises(HeadArtistError, match="empty"):
         check_prompt(prompt)
+
+
+@pytest.mark.parametrize("letter", ["\0", "\x1b", "\x7f", "\x85x\x9b", "\ud800"])
+def test_a_character_that_is_no_text_is_refused_and_shown_harmlessly(letter: str):
+    with pytest.raises(HeadArtistError) as caught:
+        check_prompt(f"a man{letter}")
+    told = str(caught.value)
+    assert told.endswith(f"a character in it that is no text, {letter[-1]!r}: leave it out.")
+    assert told.isprintable()
+
+
+def test_a_prompt_without_end_is_refused_at_once():
+    assert check_prompt("é" * LONGEST_PROMPT) == "é" * LONGEST_PROMPT
+    with pytest.raises(HeadArtistError) as caught:
+        check_prompt("a man " * 200_000)
+    assert str(caught.value) == (
+        "The prompt has 1,200,000 characters: say it in 2,000, of which a prior reads the first few dozen words."
+    )
+
+
+@pytest.mark.parametrize("prompt", ["a <b>man</b> & ../he", "👩🏽‍🦱 with glasses", "!", "दाढ़ी वाला आदमी", "رجل"])
+def test_every_other_text_is_a_prompt(prompt: str):
+    assert check_prompt(prompt) == prompt
 
 
 def test_blanks_do_not_matter():

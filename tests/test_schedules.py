@@ -46,7 +46,7 @@ def test_no_value_leaves_the_extremes(schedule: Schedule, step: int):
     assert low - slack <= schedule(step) <= high + slack
 
 
-@pytest.mark.parametrize(("begin", "end"), [(5, 5), (6, 5), (-1, 5)])
+@pytest.mark.parametrize(("begin", "end"), [(5, 5), (6, 5)])
 def test_a_span_that_is_none_is_refused(begin: int, end: int):
     with pytest.raises(HeadArtistError, match="begin < end"):
         Linear(0.0, 1.0, begin=begin, end=end)

@@ -1,6 +1,7 @@
 """Several seeds of one prompt: their folders, their sheet, and going on where one stopped."""
 
 import shlex
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from headartist.config import Config
 from headartist.config_text import to_json
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, slug
+from headartist.priors.stable_diffusion import TextCutOff
+from headartist.prompts import PromptWarning
 from headartist.training import loop
 from small_run import PROMPT, small_config
 
@@ -61,6 +64,13 @@ def test_heads_that_are_done_are_left_alone(tmp_path: Path, config: Config, monk
     assert not (first.path / "head_game.glb").exists()
 
 
+def test_what_is_wrong_with_the_prompt_is_said_for_the_first_head_alone(tmp_path: Path, config: Config):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        generate_seeds("an " + "old " * 80 + "man", config, 2, out=tmp_path, progress=False)
+    assert [each.category for each in caught if issubclass(each.category, PromptWarning)] == [TextCutOff]
+
+
 def test_what_cannot_be_made_is_told_before_the_first_head(tmp_path: Path, config: Config):
     taken = check_folder(tmp_path / f"{slug(PROMPT)}-4", config)
     taken.path.mkdir()
@@ -70,7 +80,7 @@ def test_what_cannot_be_made_is_told_before_the_first_head(tmp_path: Path, confi
     assert list(tmp_path.iterdir()) == [taken.path]
     with pytest.raises(HeadArtistError) as caught:
         generate_seeds(PROMPT, config, 0, out=tmp_path, progress=False)
-    assert str(caught.value) == "The number of seeds must be at least 1 (got 0)."
+    assert str(caught.value) == "The number of seeds must lie within 1 and 1,000 (got 0)."
 
 
 def interrupted(where: str, monkeypatch: pytest.MonkeyPatch, **call: object) -> None:

@@ -10,7 +10,7 @@ from headartist import cli
 from headartist.config_text import differences, from_json, override, to_json
 from headartist.errors import HeadArtistError
 from headartist.presets import EMBEDDED
-from headartist.start import Identity, check_template, parse_expression, parse_identity
+from headartist.start import Identity, check_template, parse_expression, parse_identity, split_template
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,19 @@ def test_a_name_that_the_template_does_not_know_is_told_when_a_config_is_made(te
     assert str(caught.value) == told
 
 
+@pytest.mark.parametrize("text", ["0=1e300", "seed:7,wide=-10.5", "12=11"])
+def test_an_identity_that_nobody_has_is_refused_with_the_range(text):
+    with pytest.raises(HeadArtistError, match=r"standard deviations off at .*: give -10 to 10; most people are within"):
+        parse_identity(text)
+    assert parse_identity("0=10,1=-10").coefficients == {0: 10.0, 1: -10.0}
+
+
+@pytest.mark.parametrize("text", ["jawOpen=1e9", "jawOpen=0.5,browDownLeft=-11"])
+def test_an_expression_beyond_reason_is_refused_with_the_range(text):
+    with pytest.raises(HeadArtistError, match=r"has the weight .*: give -10 to 10; 1 is the whole expression"):
+        parse_expression(text)
+
+
 def test_an_expression_is_names_with_weights():
     assert parse_expression("") == {}
     assert parse_expression("jawOpen=0.6, mouthSmileLeft=-.5") == {"jawOpen": 0.6, "mouthSmileLeft": -0.5}
@@ -100,13 +113,32 @@ def test_options_of_the_command_line_end_up_in_the_config(monkeypatch: pytest.Mo
     assert (asked[0].template, asked[0].identity, asked[0].expression) == ("my/flame.pkl", "seed:7", "jawOpen=0.6")
 
 
+def test_a_template_may_name_a_group_and_a_files_own_name_may_hold_the_sign(tmp_path):
+    for name in ("body.obj", "take #2.obj"):
+        (tmp_path / name).write_text("v 0 0 0\n", encoding="utf-8")
+    body, take = tmp_path / "body.obj", tmp_path / "take #2.obj"
+    assert split_template(body) == (body, "")
+    assert split_template(f"{body}#head #1") == (body, "head #1")
+    assert split_template(take) == (take, "")
+    assert split_template(f"{take}#skin") == (take, "skin")
+    assert split_template("no#where.obj#skin") == (Path("no#where.obj"), "skin")
+    check_template(f"{take}#skin")
+    (tmp_path / "flame.pkl").write_bytes(b"x")
+    with pytest.raises(HeadArtistError, match="names a group, which only meshes have: leave #head out"):
+        check_template(f"{tmp_path / 'flame.pkl'}#head")
+
+
 @pytest.mark.parametrize(
     ("template", "words"),
     [
         ("opne", "'opne' is of no known kind: use 'open', or a file that ends in .pkl, .npz, .safetensors, .obj"),
         ("head.fbx", "'head.fbx' is of no known kind"),
         ("nowhere/flame.pkl", "'nowhere/flame.pkl' is not there: give the path of an existing file"),
-        ("folder.obj", "'folder.obj' is not there"),
+        ("nowhere/body.obj#head", "'nowhere/body.obj' is not there"),
+        ("folder.obj", "'folder.obj' is no plain file: give the path of a file, or 'open'"),
+        ("a\0.obj", "'a\\x00.obj' has letters in its name that no text holds"),
+        ("a\udcff.obj", "'a\\udcff.obj' has letters in its name that no text holds"),
+        ("two\nlines.obj", "'two\\nlines.obj' has letters in its name that no text holds"),
     ],
 )
 def test_a_template_that_cannot_be_is_refused_before_any_work(template, words, tmp_path, monkeypatch, capsys):

@@ -8,10 +8,13 @@ import pytest
 import torch
 import trimesh
 
+import odd_heads
 from headartist import provenance
 from headartist.errors import HeadArtistError
-from headartist.heads import HeadTemplate, load_template, mesh_file, open_head_fit
-from headartist.heads.landmark_transfer import _nearest, open_head_on
+from headartist.heads import HeadTemplate, LandmarkSites, load_template, mesh_file, placing
+from headartist.heads.landmark_transfer import KnownLandmarks, _nearest, open_head_on
+from headartist.heads.mesh_reader import read_mesh
+from headartist.heads.mesh_repair import welded
 from headartist.heads.open_head_fit import Similarity
 from headartist.start import landmark_file
 
@@ -55,7 +58,7 @@ def head(path: Path) -> HeadTemplate:
 def in_the_file(head: HeadTemplate, mesh: trimesh.Trimesh, points: torch.Tensor) -> torch.Tensor:
     """World points of a template in the frame of the file that it was read from, in world units of the open head."""
     placed = head.verts.double()
-    file = torch.from_numpy(np.unique(np.asarray(mesh.vertices, np.float64), axis=0))
+    file = torch.from_numpy(np.array(mesh.vertices, np.float64))
     a, b = mesh_file.similarity(placed, file)
     return (points.double() @ a.T + b) / CENTIMETRES
 
@@ -120,11 +123,12 @@ def test_texture_coordinates_are_kept_and_seams_are_closed(mesh, tmp_path, suffi
     faces = np.arange(len(split)).reshape(-1, 3)
     seamed = trimesh.Trimesh(mesh.vertices[split], faces, visual=visual, process=False)
     seamed.export(tmp_path / f"seamed{suffix}")
-    read = mesh_file.read_mesh(tmp_path / f"seamed{suffix}")
-    assert len(read.verts) == len(np.unique(mesh.vertices[split], axis=0))
+    read = read_mesh(tmp_path / f"seamed{suffix}")
+    verts, faces = torch.from_numpy(read.verts), torch.from_numpy(read.faces)
+    assert len(welded(verts, faces).unique()) == len(np.unique(mesh.vertices[split], axis=0))
     assert read.uv is not None
-    assert torch.equal(read.verts[read.faces], torch.from_numpy(mesh.vertices[corners]))
-    torch.testing.assert_close(read.uv[read.uv_faces], torch.from_numpy(uv[faces]).float(), atol=1e-6, rtol=0)
+    assert torch.equal(verts[faces], torch.from_numpy(mesh.vertices[corners]))
+    np.testing.assert_allclose(read.uv[read.uv_faces], uv[np.arange(len(split)).reshape(-1, 3)], atol=1e-6)
 
 
 def test_landmarks_place_a_head_whichever_way_it_lies_and_what_is_beyond_is_left_out(person, triangles, tmp_path):
@@ -166,7 +170,9 @@ def _write(path: Path, verts: np.ndarray, faces: np.ndarray) -> Path:
 def test_a_file_that_is_no_mesh_is_refused_in_one_sentence(tmp_path, suffix, content):
     path = tmp_path / f"head{suffix}"
     path.write_bytes(content)
-    with pytest.raises(HeadArtistError, match=f"head{suffix} (cannot be read as a mesh|holds 0 triangles)") as refused:
+    with pytest.raises(
+        HeadArtistError, match=f"head{suffix}'? (cannot be read as a mesh|holds 0 triangles|is empty)"
+    ) as refused:
         load_template(path)
     assert "\n" not in str(refused.value)
 
@@ -175,19 +181,124 @@ def test_a_mesh_with_broken_numbers_or_hardly_any_triangle_is_refused(mesh, tmp_
     verts, faces = np.array(mesh.vertices), np.array(mesh.faces)
     with pytest.raises(HeadArtistError, match=r"few.obj holds 7 triangles"):
         load_template(_write(tmp_path / "few.obj", verts, faces[:7]))
+    with pytest.raises(HeadArtistError, match=r"none.obj holds 0 triangles that have an area"):
+        load_template(_write(tmp_path / "none.obj", verts, np.repeat(faces[:, :1], 3, axis=1)))
     verts[5, 1] = np.nan
-    with pytest.raises(HeadArtistError, match=r"nan.obj has vertices that are not finite"):
+    with pytest.raises(HeadArtistError, match=r"nan.obj cannot be read .*vertices that are not finite"):
         load_template(_write(tmp_path / "nan.obj", verts, faces))
 
 
-def test_what_is_no_head_is_refused_with_what_to_do(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(open_head_fit, "REACHES", (0.2, 0.08))
-    monkeypatch.setattr(mesh_file, "COARSE_REACHES", (0.3,))
-    monkeypatch.setattr(mesh_file, "_HEIGHTS", (1.05, 1.65))
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ([0, 0, 0], "at one point"),
+        ([1, 0, 0], "on one line"),
+        ([1, 0, 1], r"in one plane \(y = 0\)"),
+        ([[1, 0, 1], [0, 1, 1], [0, 0, 0]], r"in one plane \(z = 0\)"),
+        ([[1, 0, 0], [0, 1, 0], [1, 1, 0]], "in one plane"),
+    ],
+)
+def test_a_mesh_without_a_body_is_refused_by_what_it_lies_on(mesh, tmp_path, change, words):
+    matrix = np.array(change) if np.ndim(change) == 2 else np.diag(change)
+    path = _write(tmp_path / "flat.obj", np.array(mesh.vertices) @ matrix.T, np.array(mesh.faces))
+    with pytest.raises(HeadArtistError, match=f"flat.obj is no head: all its vertices lie {words}; export it again"):
+        load_template(path)
+
+
+def test_a_mesh_in_pieces_is_refused_with_what_to_do(mesh, tmp_path):
+    corners = np.array(mesh.vertices)[mesh.faces]
+    apart = corners * (1 + 0.01 * np.random.default_rng(0).random((len(corners), 1, 1)))
+    path = _write(tmp_path / "loose.obj", apart.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3))
+    with pytest.raises(HeadArtistError, match=r"loose.obj is no closed surface: 100% .* merge its vertices by"):
+        load_template(path)
+
+
+def test_a_mask_is_refused_for_its_holes(tmp_path, quick_search):
+    bald = odd_heads.bald()
+    middle = bald.verts[bald.faces].mean(dim=1)
+    mask = bald.faces[(middle[:, 2] > 2) & (middle[:, 1] > 142)]
+    path = _write(tmp_path / "mask.obj", bald.verts.numpy(), mask.numpy())
+    with pytest.raises(HeadArtistError, match=r"mask.obj is too open: its holes, .* give the whole head, or close it"):
+        load_template(path)
+
+
+@pytest.fixture
+def quick_search(monkeypatch: pytest.MonkeyPatch):
+    """Few turns and sizes, among them those of the files below."""
+    by_name = {mesh_file._axis(turn[1]) + mesh_file._axis(turn[2]): turn for turn in placing.TURNS}
+    monkeypatch.setattr(placing, "TURNS", [by_name["yz"], by_name["z-y"]])
+    monkeypatch.setattr(placing, "HEIGHTS", (1.05, 1.3))
+    monkeypatch.setattr(placing, "FINE_FITS", 1)
+
+
+def test_what_is_no_head_is_refused_with_what_to_do(tmp_path, quick_search):
     ball = trimesh.creation.icosphere(3)
     path = _write(tmp_path / "ball.obj", ball.vertices, ball.faces)
-    with pytest.raises(HeadArtistError, match=r"ball.obj does not look like a head .* in ball.landmarks.npz"):
+    words = r"ball.obj does not look like a head from any side: .* where 15 mm is the limit; .* in ball.landmarks.npz"
+    with pytest.raises(HeadArtistError, match=words):
         load_template(path)
+    named = tmp_path / "named.obj"
+    named.write_text("o globe\n" + path.read_text("utf-8"), encoding="utf-8")
+    with pytest.raises(HeadArtistError, match=r"name the part of it that is one, as in named.obj#globe, or say where"):
+        load_template(named)
+    with pytest.raises(HeadArtistError, match=r"has no object or group 'glob': did you mean 'globe'\?"):
+        load_template(f"{named}#glob")
+    with pytest.raises(HeadArtistError, match=r"has no object or group 'glob': it has none at all"):
+        load_template(f"{path}#glob")
+
+
+# --- odd files of good heads ---------------------------------------------------------------------------------------
+
+
+def apart(one: HeadTemplate, other: HeadTemplate) -> float:
+    """How far landmarks lie apart on average, in millimetres."""
+    return float((one.site_positions() - other.site_positions()).norm(dim=1).mean()) / MILLIMETRE
+
+
+def test_a_head_with_another_axis_up_mixed_winding_and_loose_corners_is_found(head, tmp_path, quick_search):
+    odd = odd_heads.turned(odd_heads.unwelded(odd_heads.mixed(odd_heads.bald())), "z up, -y in front")
+    path = _write(tmp_path / "blender.obj", odd.verts.numpy(), odd.faces.numpy())
+    with pytest.warns(UserWarning, match=r"blender.obj: turned so that its z is up and its -y in front$"):
+        found = load_template(path)
+    assert apart(found, head) < 0.5
+    assert len(found.verts) == len(head.verts)
+
+
+def test_a_hollow_head_with_holes_and_specks_is_found(head, tmp_path):
+    odd = odd_heads.shells(odd_heads.inside_out(odd_heads.holed(odd_heads.bald())))
+    path = _write(tmp_path / "scan.obj", odd.verts.numpy(), odd.faces.numpy())
+    with pytest.warns(UserWarning, match=r"scan.obj: [\d,]+ triangles that nobody sees are left out$"):
+        found = load_template(path)
+    assert apart(found, head) < 1.5
+    middle = head.verts.mean(dim=0)
+    least = (head.verts - middle).norm(dim=1).min()
+    assert (found.verts - middle).norm(dim=1).min() > 0.7 * least
+
+
+def test_the_head_among_hair_and_joints_is_found_and_may_be_named(head, tmp_path):
+    path = tmp_path / "base.obj"
+    path.write_text(odd_heads.body_obj(odd_heads.bald()), encoding="utf-8")
+    found, named = load_template(path), load_template(f"{path}#body")
+    assert apart(found, head) < 0.1
+    assert torch.equal(found.verts, named.verts)
+    assert provenance.template_record(f"{path}#body") == provenance.template_record(str(path)) | {"group": "body"}
+
+
+def test_the_part_of_a_scene_that_is_a_head_is_taken_where_its_node_places_it(head, tmp_path, quick_search):
+    path = tmp_path / "scene.glb"
+    path.write_bytes(odd_heads.scene_glb(odd_heads.bald()))
+    with pytest.warns(UserWarning, match=r"scene.glb: only its part 'head' is a head and taken; turned so that its"):
+        found = load_template(path)
+    assert apart(found, head) < 0.5
+
+
+def test_landmarks_keep_their_places_on_triangles_that_are_turned_round():
+    kept, turned = torch.tensor([True, False, True, True]), torch.tensor([False, True, True, False])
+    sites = LandmarkSites(torch.tensor([0, 1, 2, 3]), torch.tensor([[0.5, 0.3, 0.2]]).repeat(4, 1))
+    known = KnownLandmarks(torch.tensor([7, 8, 9, 10]), sites).among(kept, turned)
+    assert known.indices.tolist() == [7, 9, 10]
+    assert known.sites.triangles.tolist() == [0, 1, 2]
+    torch.testing.assert_close(known.sites.barycentric[1], torch.tensor([0.5, 0.2, 0.3]))
 
 
 # --- the fit -------------------------------------------------------------------------------------------------------

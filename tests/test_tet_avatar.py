@@ -343,9 +343,9 @@ def test_an_avatar_without_surface_can_still_be_drawn():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"resolution": 1}, "resolution must be at least 2 (got 1)."),
-        ({"refresh": 0}, "refresh must be at least 1 (got 0)."),
-        ({"radius": 0.0}, "The grid's radius must be positive (got 0.0)."),
+        ({"resolution": 1}, "avatar.resolution must lie within 2 and 2,048 (got 1)."),
+        ({"refresh": 0}, "avatar.refresh must lie within 1 and 1,000,000,000 (got 0)."),
+        ({"radius": 0.0}, "avatar.radius must lie within 0.1 and 10 (got 0.0)."),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(wrong, sentence):

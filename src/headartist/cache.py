@@ -26,7 +26,10 @@ def remembered(
         compute: makes them, on `device`.
         device: where they are wanted.
     """
-    path = _folder() / f"{name}.safetensors"
+    try:
+        path = _folder() / f"{name}.safetensors"
+    except RuntimeError:  # a user without a home
+        return compute()
     # A damaged or unreadable file is no reason to stop: what it held is computed again.
     with suppress(OSError, SafetensorError):
         return load_file(path, device=str(device))

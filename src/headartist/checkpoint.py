@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,10 +14,13 @@ from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.avatars.tet import TetAvatar
+from headartist.bounds import Count, Within, check_settings
 from headartist.config import Config
 from headartist.errors import HeadArtistError
 from headartist.files import replacing
 from headartist.folder import HeadFolder
+from headartist.json_files import parse_json
+from headartist.limits import avatar_needs, require_memory, require_size
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,12 @@ class Position:
         seconds: wall time of all runs so far.
     """
 
-    stage: int = 0
-    step: int = 0
-    seconds: float = 0.0
+    stage: Count = 0
+    step: Count = 0
+    seconds: Annotated[float, Within(0, 1e12)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "progress.")
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,15 @@ class Checkpoint:
         return _under("objective.", self.tensors)
 
     def restore_generator(self, generator: torch.Generator) -> None:
-        """Put the random draws where they were."""
-        generator.set_state(self.tensors["generator"])
+        """Put the random draws where they were.
+
+        Raises:
+            HeadArtistError: when the file is damaged.
+        """
+        try:
+            generator.set_state(self.tensors["generator"])
+        except (KeyError, RuntimeError, TypeError) as error:  # torch's words for a state that is none
+            raise _damaged(self.path, error) from error
 
     def restore_avatar(self, avatar: TrainableAvatar) -> None:
         """Put the avatar where it was.
@@ -61,20 +74,32 @@ class Checkpoint:
         Raises:
             HeadArtistError: when it is another kind of avatar than the one that was saved.
         """
-        try:
-            avatar.load_state_dict(_under("avatar.", self.tensors))
-        except RuntimeError as error:  # torch's word for tensors that are missing, too many or of another shape
+        saved = _under("avatar.", self.tensors)
+        if _forms(saved) != _forms(avatar.state_dict()):
             raise HeadArtistError(
                 f"The head in {self.path.parent.parent} does not fit its own config.json: bring the old config.json "
                 "back, or use --overwrite to start again."
-            ) from error
+            )
+        avatar.load_state_dict(saved)
 
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Give the moments back to an optimiser of the same parameters; before its first step there are none."""
+        """Give the moments back to an optimiser of the same parameters; before its first step there are none.
+
+        Raises:
+            HeadArtistError: when they are not those of such an optimiser.
+        """
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        saved = _under("optimiser.", self.tensors)
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimiser.", self.tensors).items():
-            index, moment = name.split(".", 1)
-            state.setdefault(int(index), {})[moment] = tensor
+        for index, parameter in enumerate(parameters):
+            moments = _under(f"{index}.", saved)
+            wanted = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.zeros(())}
+            if moments and _forms(moments) != _forms(wanted):
+                raise _damaged(self.path, f"moments of parameter {index} that no optimiser keeps")
+            if moments:
+                state[index] = moments
+        if len(saved) != sum(map(len, state.values())):
+            raise _damaged(self.path, "moments of parameters that the stage does not train")
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
@@ -110,18 +135,26 @@ def save_head(folder: HeadFolder, position: Position, avatar: TrainableAvatar, g
     _write(folder.checkpoint, {"generator": generator.get_state()}, _as_metadata(position))
 
 
-def load_checkpoint(folder: HeadFolder) -> Checkpoint | None:
+def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpoint | None:
     """The last checkpoint of a folder, on the CPU; None before the first.
 
+    Args:
+        folder: the Head folder.
+        config: its own, to hold the file against; None takes what is there.
+
     Raises:
-        HeadArtistError: when the file is damaged.
+        HeadArtistError: when the file is damaged, or is of another config.
     """
     if not folder.checkpoint.exists():
         return None
+    for path in (folder.checkpoint, folder.weights):
+        if config and path.exists():
+            require_size(path, config.avatar)
     tensors, metadata = _read(folder.checkpoint)
+    progress = _progress(folder.checkpoint, metadata, config)
     if not _under("avatar.", tensors):  # finished: the avatar is the head
         tensors |= {f"avatar.{name}": tensor for name, tensor in _read(folder.weights)[0].items()}
-    return Checkpoint(folder.checkpoint, _progress(folder.checkpoint, metadata), tensors)
+    return Checkpoint(folder.checkpoint, progress, tensors)
 
 
 def load_head(path: Path | str) -> Head:
@@ -133,7 +166,8 @@ def load_head(path: Path | str) -> Head:
     """
     folder = HeadFolder(Path(path))
     config = folder.read_config()
-    checkpoint = load_checkpoint(folder)
+    require_memory(avatar_needs(config.avatar))
+    checkpoint = load_checkpoint(folder, config)
     if checkpoint is None:
         raise HeadArtistError(f"{path} holds no head yet: run `headartist generate` with its settings first.")
     avatar = TetAvatar.empty(config.avatar)
@@ -146,7 +180,7 @@ def is_finished(folder: HeadFolder, config: Config) -> bool:
     if not folder.checkpoint.exists():
         return False
     with _opened(folder.checkpoint) as file:  # the header alone: weights may be large
-        return _progress(folder.checkpoint, file.metadata()).stage == len(config.stages)
+        return _progress(folder.checkpoint, file.metadata() or {}, config).stage == len(config.stages)
 
 
 def _as_metadata(position: Position) -> dict[str, str]:
@@ -161,6 +195,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():  # a device or a pipe would be read without an end
+        raise _damaged(path, "no regular file")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -170,18 +206,35 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
-def _progress(path: Path, metadata: Mapping[str, str]) -> Position:
+def _progress(path: Path, metadata: Mapping[str, str], config: Config | None = None) -> Position:
+    """How far a checkpoint has come, by its file's metadata; within the stages of the config that it is of.
+
+    Raises:
+        HeadArtistError: when that is not said, or cannot be.
+    """
     try:
-        return Position(**json.loads(metadata["progress"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        said = parse_json(metadata["progress"], "its progress")
+        progress = Position(**{item.name: said.pop(item.name) for item in fields(Position)}, **said)
+    except (KeyError, TypeError, AttributeError, HeadArtistError) as error:
+        raise _damaged(path, "it does not say how far it has come") from error
+    if config is None:
+        return progress
+    steps = [*(stage.steps for stage in config.stages), 0]
+    if progress.stage >= len(steps) or progress.step > steps[progress.stage]:
+        raise _damaged(path, f"stage {progress.stage + 1}, step {progress.step} is not of its config.json")
+    return progress
 
 
-def _damaged(path: Path, error: Exception) -> HeadArtistError:
+def _damaged(path: Path, error: object) -> HeadArtistError:
     return HeadArtistError(f"{path} is damaged ({error}): use --overwrite to start again, or bring the file back.")
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Names, shapes and number formats."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,9 +19,10 @@ import tyro
 from headartist.config import Config, Exports, Format, Iris, Variant
 from headartist.config_text import from_json, override, to_json
 from headartist.edit import edit, edit_config
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, one_line
 from headartist.folder import HeadFolder
 from headartist.generate import generate, write_meshes, write_video
+from headartist.json_files import read_text
 from headartist.presets import PRESETS, preset
 from headartist.seeds import generate_seeds
 from headartist.viewer import view
@@ -52,7 +53,7 @@ class Generate:
     """
 
     prompt: Prompt
-    """whose head, as in "a DSLR portrait of Vincent van Gogh" """
+    """whose head, as in "a DSLR portrait of an old man with a beard"; the embedded prior knows no names"""
     preset: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint="(default: embedded)")] = None
     """settings to start from; `headartist presets` lists them"""
     config: Place = None
@@ -76,7 +77,8 @@ class Generate:
     negative: Word = None
     """negative text of the stages that draw colour"""
     template: Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_UNSET)] = None
-    """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .glb)"""
+    """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .stl, .glb, .gltf,
+    .vrm), FILE#NAME for one of its objects or groups"""
     identity: Word = None
     """which person of the template: seed:7, or shape directions in standard deviations, 0=1.5,3=-2; those of the open
     head called size, heavy, wide, crown and chin by name too, wide=-1.5"""
@@ -228,7 +230,7 @@ def run(arguments: Sequence[str]) -> int:
             return MISTAKE
         except OSError as error:  # a full disk, a lost permission: the system's words say enough
             words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            print(f"headartist: {words}", file=sys.stderr)
+            print(f"headartist: {one_line(words)}", file=sys.stderr)
             return MISTAKE
         except KeyboardInterrupt:
             print("headartist: interrupted", file=sys.stderr)
@@ -326,18 +328,18 @@ def _edit_config(command: Edit) -> Config:
 
 def _starting_config(command: Generate) -> Config:
     if command.config is None:
-        return preset(command.preset or "embedded")
+        return preset("embedded" if command.preset is None else command.preset)
     if command.preset is not None:
         raise HeadArtistError(f"--preset {command.preset} and --config {command.config} exclude each other: give one.")
     return _read_config(command.config)
 
 
 def _read_config(path: Path) -> Config:
-    if path.is_dir():
-        return HeadFolder(path).read_config()
     try:
-        return from_json(path.read_text(encoding="utf-8"), source=str(path))
-    except (OSError, UnicodeDecodeError):
+        if path.is_dir():
+            return HeadFolder(path).read_config()
+        return from_json(read_text(path), source=str(path))
+    except OSError:
         raise HeadArtistError(f"--config {path} cannot be read: give a JSON file or a Head folder.") from None
 
 

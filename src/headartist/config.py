@@ -7,9 +7,10 @@ change the head: two configs that differ only there belong to the same Head fold
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from headartist.errors import HeadArtistError, did_you_mean
+from headartist.bounds import Count, Period, Within, check_settings
+from headartist.errors import HeadArtistError, shown
 from headartist.loss_config import Loss, Refine
 from headartist.schedules import Constant, Schedule, extremes
 from headartist.start import OPEN, parse_expression, parse_identity
@@ -22,7 +23,13 @@ Variant = Literal["full", "game"]
 Iris = Literal["painted", "brown", "hazel", "green", "blue", "grey"]
 ViewText = Literal["append", "perp_neg", "none"]
 Range = tuple[float, float]
+Rate = Annotated[Schedule, Within(0, 10)]
+Weight = Annotated[Schedule, Within(0, 1_000_000_000)]
+Level = Annotated[Schedule, Within(0, 1)]
+Share = Annotated[float, Within(0, 1)]
 
+LONGEST_NAME = 60
+MOST_STAGES = 100
 _OFF = Constant(0.0)
 _GRID_RATE, _MLP_RATE = Constant(1e-2), Constant(1e-3)
 _T_MIN, _T_MAX = Constant(0.02), Constant(0.98)
@@ -33,25 +40,15 @@ def _require(holds: bool, sentence: str) -> None:
         raise HeadArtistError(sentence)
 
 
-def _require_range(name: str, values: Range, low: float, high: float) -> None:
-    first, last = values
-    _require(
-        low <= first <= last <= high,
-        f"{name} must be a range within {low:g} and {high:g}, low end first (got {first:g}, {last:g}).",
-    )
-
-
 @dataclass(frozen=True)
 class Rates:
     """Learning rates by parameter group (Adam's steps have the size of the rate)."""
 
-    hash_grid: Schedule = _GRID_RATE
-    mlp: Schedule = _MLP_RATE
+    hash_grid: Rate = _GRID_RATE
+    mlp: Rate = _MLP_RATE
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            low, _ = extremes(getattr(self, item.name))
-            _require(low >= 0, f"The learning rate of {item.name} must not be negative (got {low:g}).")
+        check_settings(self, "rates.")
 
     def of(self, kind: str) -> Schedule:
         """The rate of a kind of parameter: "grid", or any other."""
@@ -62,13 +59,11 @@ class Rates:
 class Regularisers:
     """Weights of the two smoothness energies of the surface (supplement D); 0 costs nothing."""
 
-    normal_consistency: Schedule = _OFF
-    laplacian: Schedule = _OFF
+    normal_consistency: Weight = _OFF
+    laplacian: Weight = _OFF
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            low, _ = extremes(getattr(self, item.name))
-            _require(low >= 0, f"The weight of {item.name} must not be negative (got {low:g}).")
+        check_settings(self, "regularisers.")
 
     def at(self, step: int | float) -> dict[str, float]:
         """Every energy's weight at a step."""
@@ -103,17 +98,17 @@ class Stage:
     trains: tuple[Part, ...]
     draws: Drawing
     loss: Loss
-    steps: int
-    t_min: Schedule = _T_MIN
-    t_max: Schedule = _T_MAX
-    render_size: int = 512
-    views: int = 1
+    steps: Count
+    t_min: Level = _T_MIN
+    t_max: Level = _T_MAX
+    render_size: Annotated[int, Within(8, 8_192)] = 512
+    views: Annotated[int, Within(1, 1_024)] = 1
     text: str = "{prompt}"
     negative: str = ""
     rates: Rates = Rates()
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Within(0, 100)] = 0.0
     regularisers: Regularisers = Regularisers()
-    background: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    background: Annotated[tuple[float, float, float], Within(0, 1)] = (0.5, 0.5, 0.5)
     lit: bool = False
 
     @property
@@ -122,8 +117,12 @@ class Stage:
         return not {"sdf", "offset"}.isdisjoint(self.trains)
 
     def __post_init__(self) -> None:
+        _require(
+            isinstance(self.name, str) and self.name.isidentifier() and len(self.name) <= LONGEST_NAME,
+            f"A stage's name must be one word of letters and _, of {LONGEST_NAME} at most (got {shown(self.name)}).",
+        )
         name = f"Stage {self.name}"
-        _require(self.name.isidentifier(), f"A stage's name must be one word of letters and _ (got {self.name!r}).")
+        check_settings(self, f"{name}: ")
         _require(bool(self.trains), f"{name} trains nothing: name at least one of {', '.join(get_args(Part))}.")
         _require(
             self.draws == "rgb" or set(self.trains) != {"colour"},
@@ -136,19 +135,6 @@ class Stage:
         _require(
             not (isinstance(self.loss, Refine) and self.draws == "normal_opacity_latent"),
             f"{name} refines pictures but draws a latent: use draws=rgb or draws=normal, or another loss.",
-        )
-        _require(self.steps >= 0, f"{name}: steps must not be negative (got {self.steps}).")
-        _require(self.views >= 1, f"{name}: views must be at least 1 (got {self.views}).")
-        _require(self.render_size >= 8, f"{name}: render_size must be at least 8 pixels (got {self.render_size}).")
-        _require(self.weight_decay >= 0, f"{name}: weight_decay must not be negative (got {self.weight_decay:g}).")
-        _require(
-            all(0 <= value <= 1 for value in self.background),
-            f"{name}: background must be three numbers in [0, 1] (got {self.background}).",
-        )
-        lowest, highest = extremes(self.t_min)[0], extremes(self.t_max)[1]
-        _require(
-            lowest >= 0 and highest <= 1,
-            f"{name}: t_min and t_max are fractions in [0, 1] (got {lowest:g} and {highest:g}).",
         )
         _require(
             extremes(self.t_min)[1] <= extremes(self.t_max)[0],
@@ -172,6 +158,9 @@ class StableDiffusion:
     controlnet: str = "own"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
+    def __post_init__(self) -> None:
+        check_settings(self, "prior.")
+
 
 @dataclass(frozen=True)
 class Views:
@@ -186,18 +175,17 @@ class Views:
             towards 0: -60 to 60 for all round. Above 0 it wants a range within -180 and 180 that holds 0.
     """
 
-    azimuth_deg: Range = (-180.0, 180.0)
-    elevation_deg: Range = (-10.0, 45.0)
-    fov_y_deg: Range = (30.0, 50.0)
-    radius: Range = (3.0, 3.0)
-    front_share: float = 0.0
+    azimuth_deg: Annotated[Range, Within(-360, 360)] = (-180.0, 180.0)
+    elevation_deg: Annotated[Range, Within(-90, 90)] = (-10.0, 45.0)
+    fov_y_deg: Annotated[Range, Within(1, 120)] = (30.0, 50.0)
+    radius: Annotated[Range, Within(1.2, 15)] = (3.0, 3.0)
+    front_share: Share = 0.0
 
     def __post_init__(self) -> None:
-        _require_range("views.azimuth_deg", self.azimuth_deg, -360.0, 360.0)
-        _require_range("views.elevation_deg", self.elevation_deg, -90.0, 90.0)
-        _require_range("views.fov_y_deg", self.fov_y_deg, 1.0, 120.0)
-        _require_range("views.radius", self.radius, 1.2, 15.0)
-        _require(0 <= self.front_share <= 1, f"views.front_share must be a share in [0, 1] (got {self.front_share:g}).")
+        check_settings(self, "views.")
+        for name in ("azimuth_deg", "elevation_deg", "fov_y_deg", "radius"):
+            low, high = getattr(self, name)
+            _require(low <= high, f"views.{name} must be a range, low end first (got {low:g}, {high:g}).")
         first, last = self.azimuth_deg
         _require(
             self.front_share == 0 or -180 <= first <= 0 <= last <= 180,
@@ -215,8 +203,11 @@ class Landmarks:
         hide_occluded: leave out segments behind the head.
     """
 
-    back_view_deg: float = 90.0
+    back_view_deg: Annotated[float, Within(0, 180)] = 90.0
     hide_occluded: bool = False
+
+    def __post_init__(self) -> None:
+        check_settings(self, "landmarks.")
 
 
 @dataclass(frozen=True)
@@ -232,19 +223,16 @@ class Run:
     """
 
     device: str = "auto"
-    threads: int = 0
-    checkpoint_every: int = 500
-    preview_every: int = 500
-    log_every: int = 10
+    threads: Annotated[int, Within(0, 1_024)] = 0
+    checkpoint_every: Period = 500
+    preview_every: Annotated[int, Within(0, 1_000_000_000)] = 500
+    log_every: Period = 10
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint_every", "log_every"):
-            _require(getattr(self, name) >= 1, f"run.{name} must be at least 1 (got {getattr(self, name)}).")
-        for name in ("threads", "preview_every"):
-            _require(getattr(self, name) >= 0, f"run.{name} must not be negative (got {getattr(self, name)}).")
+        check_settings(self, "run.")
         _require(
-            re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
-            f"run.device must be auto, cpu, cuda or cuda:N (got {self.device!r}).",
+            re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", self.device) is not None,
+            f"run.device must be auto, cpu, cuda or cuda:N (got {shown(self.device)}).",
         )
 
 
@@ -274,26 +262,19 @@ class Exports:
     """
 
     formats: tuple[Format, ...] = DEFAULT_FORMATS
-    texture_size: int = 1024
+    texture_size: Annotated[int, Within(16, 16_384)] = 1024
     rig: bool = True
     eyes: bool = False
     iris: Iris = "painted"
     variant: Variant = "full"
     delight: bool = False
-    video_views: int = 120
-    video_size: int = 512
-    video_fps: int = 30
+    video_views: Annotated[int, Within(0, 10_000)] = 120
+    video_size: Annotated[int, Within(16, 4_096)] = 512
+    video_fps: Annotated[int, Within(1, 240)] = 30
 
     def __post_init__(self) -> None:
-        formats = [("formats", wanted, get_args(Format)) for wanted in self.formats]
-        named = [("variant", self.variant, get_args(Variant)), ("iris", self.iris, get_args(Iris))]
-        for name, wanted, known in [*formats, *named]:
-            _require(wanted in known, f"exports.{name} cannot hold {wanted!r}: {did_you_mean(wanted, known)}")
-        for name in ("texture_size", "video_size"):
-            _require(getattr(self, name) >= 16, f"exports.{name} must be at least 16 (got {getattr(self, name)}).")
-        _require(self.video_views >= 0, f"exports.video_views must not be negative (got {self.video_views}).")
+        check_settings(self, "exports.")
         _require(self.video_size % 2 == 0, f"exports.video_size must be even (got {self.video_size}).")
-        _require(self.video_fps >= 1, f"exports.video_fps must be at least 1 (got {self.video_fps}).")
 
 
 @dataclass(frozen=True)
@@ -320,7 +301,7 @@ class Config:
 
     stages: tuple[Stage, ...]
     prompt: str = ""
-    seed: int = 0
+    seed: Annotated[int, Within(0, 2**63 - 1)] = 0
     prior: StableDiffusion = StableDiffusion()
     template: str = OPEN
     identity: str = ""
@@ -334,14 +315,14 @@ class Config:
     exports: Exports = Exports()
 
     def __post_init__(self) -> None:
+        check_settings(self)
         names = [stage.name for stage in self.stages]
         taken = {item.name for item in fields(self)}
-        _require(bool(names), "A config needs at least one stage.")
+        _require(1 <= len(names) <= MOST_STAGES, f"A config has 1 to {MOST_STAGES} stages (got {len(names)}).")
         _require(len(set(names)) == len(names), f"Stages must have different names (got {', '.join(names)}).")
         _require(
             taken.isdisjoint(names),
             f"A stage must not be called like a setting of the config (got {', '.join(sorted(taken & set(names)))}).",
         )
-        _require(0 <= self.seed < 2**63, f"The seed must be a non-negative whole number (got {self.seed}).")
         parse_identity(self.identity, self.template)
         parse_expression(self.expression)

@@ -6,17 +6,21 @@ All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage
 import ast
 import json
 import types
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from math import isfinite
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
+from headartist.bounds import plain, require_choice, require_kind
 from headartist.config import Config, Stage
-from headartist.errors import HeadArtistError, did_you_mean
+from headartist.errors import HeadArtistError, did_you_mean, shown
+from headartist.json_files import parse_json
 from headartist.schedules import Constant
 
 NOT_THE_HEAD = ("run", "exports")
 """Settings of a Config that do not change the head."""
+LONGEST_VALUE = 500
+"""Characters of a value that is written as in Python."""
 
 
 def to_json(config: Config) -> str:
@@ -32,13 +36,9 @@ def from_json(text: str, source: str = "The config") -> Config:
         source: what errors call it, such as the file's path.
 
     Raises:
-        HeadArtistError: text that is not JSON, unknown settings, or values of the wrong kind.
+        HeadArtistError: text that is not JSON, unknown settings, or values of the wrong kind or out of range.
     """
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise HeadArtistError(f"{source} is not JSON (line {error.lineno}: {error.msg}): mend or replace it.") from None
-    return _decode(Config, data, "")
+    return _decode(Config, parse_json(text, source), "")
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -75,30 +75,27 @@ def _encode(value: Any, skip: tuple[str, ...] = ()) -> Any:
 
 def _decode(kind: Any, value: Any, path: str) -> Any:
     """`value`, as JSON has it, as an instance of the type `kind`."""
+    kind = plain(kind)
     origin, choices = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _decode_union(choices, value, path)
-    if origin is Literal:
-        return _one_of(value, choices, path)
     if origin is tuple:
         return _decode_tuple(choices, value, path)
     if is_dataclass(kind):
         return _decode_dataclass(kind, value, path)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        return float(value)
-    if kind is not float and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise HeadArtistError(f"{path} must be {_kind_words(kind)} (got {value!r}).")
+    require_kind(kind, value, path)
+    return float(value) if kind is float else value
 
 
 def _decode_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
     """One of several dataclasses by its `type`; a bare number where Constant is among them."""
     named = _dataclasses(choices)
     if isinstance(value, dict):
-        return _decode(named[_one_of(value.get("type"), tuple(named), path)], value, path)
+        require_choice(value.get("type"), tuple(named), path)
+        return _decode(named[value["type"]], value, path)
     if "Constant" in named:
         return Constant(_decode(float, value, path))
-    raise HeadArtistError(f"{path} must be one of {', '.join(named)} (got {value!r}).")
+    raise HeadArtistError(f"{path} must be one of {', '.join(named)} (got {shown(value)}).")
 
 
 def _dataclasses(choices: tuple[Any, ...]) -> dict[str, Any]:
@@ -117,12 +114,13 @@ def _decode_tuple(choices: tuple[Any, ...], value: Any, path: str) -> tuple[Any,
 
 def _decode_dataclass(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
-        raise HeadArtistError(f"{path or 'A config'} must be written as {kind.__name__}(...) (got {value!r}).")
+        raise HeadArtistError(f"{path or 'A config'} must be written as {kind.__name__}(...) (got {shown(value)}).")
+    require_choice(value.get("type", kind.__name__), (kind.__name__,), path or "A config's type")
     known = {item.name: item for item in fields(kind)}
     given = {name: entry for name, entry in value.items() if name != "type"}
     for name in given:
         if name not in known:
-            raise HeadArtistError(f"{path or 'A config'} has no setting {name!r}: {did_you_mean(name, known)}")
+            raise HeadArtistError(f"{path or 'A config'} has no setting {shown(name)}: {did_you_mean(name, known)}")
     for name, item in known.items():
         if name not in given and item.default is MISSING and item.default_factory is MISSING:
             raise HeadArtistError(f"{_join(path, name)} is missing: {kind.__name__} needs it.")
@@ -141,7 +139,7 @@ class _Assignment:
 def _parse_assignment(assignment: str) -> _Assignment:
     path, equals, text = (part.strip() for part in assignment.partition("="))
     if not equals:
-        raise HeadArtistError(f"--set {assignment!r} has no value: write path=value, as in geometry.steps=300.")
+        raise HeadArtistError(f"--set {shown(assignment)} has no value: write path=value, as in geometry.steps=300.")
     return _Assignment(path, tuple(path.split(".")), text)
 
 
@@ -176,26 +174,31 @@ def _assigned_setting(name: str, kind: Any, value: Any, group: Sequence[_Assignm
     """A setting after its group of assignments: the last that gives it whole, then those of its parts."""
     for assignment in group:
         if not assignment.below:
-            value = _decode(kind, _parse(kind, assignment.text), assignment.path)
+            value = _decode(kind, _parse(kind, assignment.text, assignment.path), assignment.path)
     parts = [assignment for assignment in group if assignment.below]
     if not parts:
         return value
     if not is_dataclass(value):
         raise HeadArtistError(
-            f"--set {parts[0].path} goes too deep: {name} is {value!r} and has no settings of its own."
+            f"--set {parts[0].path} goes too deep: {name} is {shown(value)} and has no settings of its own."
         )
     return _assigned(value, parts)
 
 
-def _parse(kind: Any, text: str) -> Any:
+def _parse(kind: Any, text: str, path: str) -> Any:
     """The JSON value that `text` stands for where `kind` is wanted; words need no quotes."""
+    kind = plain(kind)
     if kind is str:
         return text
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
+    if len(text) > LONGEST_VALUE:
+        raise HeadArtistError(f"{path} has a value of {len(text):,} characters: use {LONGEST_VALUE} or fewer.")
     try:
-        return _literal(kind, ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, of what only looks like Python
+            return _literal(kind, ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # a word; the parser gives up on deep ones
         return [part.strip() for part in text.split(",")] if get_origin(kind) is tuple else text
 
 
@@ -206,21 +209,20 @@ def _literal(kind: Any, node: ast.expr) -> Any:
             return name
         case ast.Tuple(items) | ast.List(items):
             return [_literal(kind, item) for item in items]
+        case ast.Constant(value) if isinstance(value, bool | int | float | str | None):
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(value)) if isinstance(value, int | float):
+            return -value
         case ast.Call(ast.Name(name), arguments, keywords):
-            named = _dataclasses(get_args(kind))
+            named = _dataclasses(get_args(kind) or (kind,))
             order = [item.name for item in fields(named[name])] if name in named else []
             # An argument too many gets a name that no setting has, and the decoder complains of it.
             names = (*order, *(f"({index + 1}. argument)" for index in range(len(order), len(arguments))))
             given = [*zip(names, arguments, strict=False), *((word.arg or "**", word.value) for word in keywords)]
+            if len({"type", *(setting for setting, _ in given)}) <= len(given):
+                raise HeadArtistError(f"{shown(ast.unparse(node))} says a setting twice: leave one of them out.")
             return {"type": name, **{setting: _literal(kind, argument) for setting, argument in given}}
-    return ast.literal_eval(node)
-
-
-def _one_of(value: Any, choices: tuple[Any, ...], path: str) -> Any:
-    if value in choices:
-        return value
-    hint = did_you_mean(str(value), (str(choice) for choice in choices))
-    raise HeadArtistError(f"{path} cannot be {value!r}: {hint}")
+    raise ValueError("no literal")
 
 
 def _compare(before: Any, after: Any, path: str) -> Iterable[str]:
@@ -250,7 +252,3 @@ def _shown(value: Any) -> str:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _kind_words(kind: Any) -> str:
-    return {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}.get(kind, str(kind))

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from headartist.config import Config, Part, Rates, Regularisers, Stage
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
-from headartist.folder import HeadFolder, check_folder, slug
+from headartist.folder import MARK, HeadFolder, check_folder, mark, shortened, slug
 from headartist.generate import carry_out
+from headartist.limits import require_size
 from headartist.loss_config import Refine
 from headartist.presets import preset
 from headartist.prompts import check_prompt, edited_prompt
 from headartist.schedules import Constant, stretched
+from headartist.start import split_template
 
 if TYPE_CHECKING:  # torch comes with these
     import headartist.checkpoint
@@ -58,7 +60,7 @@ def edit(
     if config.avatar != origin.avatar:
         raise HeadArtistError(f"An edit of {parent.path} keeps its representation: leave out what sets avatar.")
     if config.template != origin.template:
-        _require_same_template(parent, Path(config.template))
+        _require_same_template(parent, config.template)
     if config.parent != content_hash(parent.weights):
         raise HeadArtistError(f"These settings are not for an edit of {parent.path} as it is now: make them again.")
     path = Path(out) if out is not None else default_path(parent.path, config)
@@ -109,7 +111,7 @@ def edit_config(
         raise HeadArtistError(f"Nothing of {parent.path} would change: let the edit move its geometry or its texture.")
     return replace(
         chosen,
-        prompt=edited_prompt(origin.prompt, check_prompt(instruction)),
+        prompt=check_prompt(edited_prompt(origin.prompt, check_prompt(instruction))),
         stages=stages,
         template=origin.template,
         identity=origin.identity,
@@ -122,21 +124,28 @@ def edit_config(
 def default_path(parent: Path, config: Config) -> Path:
     """Beside the parent, by its name and what is new in the text: `heads/a-clown-0-with-a-beard-0`.
 
-    After many edits the beginning of the parent's name stands for it: a file system allows 255 bytes.
+    After many edits the beginning of the parent's name stands for it, with a mark of the whole of it: a file system
+    allows 255 bytes.
     """
+    if parent.name in ("", ".."):  # "." and ".." are no names to go on from
+        parent = parent.resolve()
     told = config.prompt.removeprefix(HeadFolder(parent).read_config().prompt)
     new = f"-{slug(told)}-{config.seed}"
-    room = max(LONGEST_NAME - len(new.encode()), 0)
-    return parent.parent / (parent.name.encode()[:room].decode(errors="ignore") + new)
+    room = LONGEST_NAME - len(new.encode())
+    name = parent.name
+    if len(name.encode()) > room:
+        name = f"{shortened(name, room, room - MARK - 1)}-{mark(name)}"
+    return parent.parent / (name + new)
 
 
 def _origin(parent: HeadFolder) -> Config:
     """The config of a head that can be edited."""
     origin = parent.read_config()
-    if not parent.weights.exists():
+    if not parent.weights.is_file():
         raise HeadArtistError(
             f"{parent.path} is not finished: run the command that began it again, and edit the head when it is done."
         )
+    require_size(parent.weights, origin.avatar)
     if not origin.parent and not any("colour" in stage.trains and stage.steps for stage in origin.stages):
         raise HeadArtistError(
             f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."
@@ -144,11 +153,13 @@ def _origin(parent: HeadFolder) -> Config:
     return origin
 
 
-def _require_same_template(parent: HeadFolder, path: Path) -> None:
+def _require_same_template(parent: HeadFolder, template: str) -> None:
     """Allow a template's file to have moved, and refuse another one: the parent's landmarks are where its own are."""
     from headartist.provenance import template_record  # here, because torch comes with it
 
-    if not path.is_file() or template_record(str(path)) != parent.read_provenance().get("template"):
+    if not split_template(template)[0].is_file() or template_record(template) != parent.read_provenance().get(
+        "template"
+    ):
         raise HeadArtistError(
             f"An edit of {parent.path} keeps its template: leave out what sets template, or give the same file where "
             "it is now."

@@ -3,21 +3,35 @@
 Every file is replaced whole, by a rename, so that a killed run leaves the old one.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headartist.config import Config
 from headartist.config_text import differences, from_json, to_json
-from headartist.errors import HeadArtistError
-from headartist.files import drafts, write_text
+from headartist.errors import HeadArtistError, shown
+from headartist.files import drafts, replacing, write_text
+from headartist.json_files import parse_json, read_text
 
 DIFFERENCES_SHOWN = 3
+SLUG_LETTERS, SLUG_BYTES = 60, 120
+"""The longest part that a text has in a file's name; file systems allow a name 255 bytes, suffixes included."""
+MARK = 8  # hexadecimal digits that tell apart what is cut alike
+_PARTS: Mapping[str, Any] = {
+    "template": {},
+    "prior": {"sha256": {}},
+    "parent": {},
+    "likeness": {},
+}  # mappings within `provenance.json`
+LONGEST_LINE = 1 << 16
+"""Bytes of a line of `metrics.jsonl`; ours have some hundreds."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,10 @@ class HeadFolder:
     """One Head folder by its path; every command takes it, and never a path within."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        if "\0" in str(self.path):
+            raise HeadArtistError(f"{shown(str(self.path))} is no path: leave out its zero bytes.")
 
     @property
     def config(self) -> Path:
@@ -88,13 +106,13 @@ class HeadFolder:
             HeadArtistError: when this is not a Head folder, or its config is damaged.
         """
         try:
-            text = self.config.read_text(encoding="utf-8")
+            text = read_text(self.config)
+        except PermissionError:
+            raise HeadArtistError(f"{self.config} cannot be read: change its permissions.") from None
         except OSError:
             raise HeadArtistError(
                 f"{self.path} is not a Head folder (it has no config.json): give the --out of `headartist generate`."
             ) from None
-        except UnicodeDecodeError:
-            raise HeadArtistError(f"{self.config} is not UTF-8 text: mend or replace it.") from None
         return from_json(text, source=str(self.config))
 
     def write_config(self, config: Config) -> None:
@@ -110,10 +128,10 @@ class HeadFolder:
         if not self.provenance.exists():
             return {}
         try:
-            record = json.loads(self.provenance.read_text(encoding="utf-8"))
-        except ValueError:  # not JSON, or not text
+            record = parse_json(read_text(self.provenance), str(self.provenance))
+        except (HeadArtistError, OSError):  # not JSON, or not text
             record = None
-        if not isinstance(record, dict):
+        if not _has_form(record, _PARTS):
             raise HeadArtistError(f"{self.provenance} is damaged: remove it, or bring it back.")
         return record
 
@@ -127,11 +145,31 @@ class HeadFolder:
             lines.write(json.dumps(row) + "\n")
 
     def trim_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop the lines that `keep` refuses, and a last line that was cut short by a kill."""
-        if self.metrics.exists():
-            # What follows the last line break is a line that a kill cut short.
-            whole = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
-            write_text(self.metrics, "".join(line + "\n" for line in whole if keep(json.loads(line))))
+        """Drop the lines that `keep` refuses, and damaged ones, such as a last line that a kill cut short."""
+        if not self.metrics.exists():
+            return
+        if not self.metrics.is_file():
+            raise HeadArtistError(f"{self.metrics} is no regular file: remove it.")
+        with replacing(self.metrics) as draft, self.metrics.open("rb") as lines, draft.open("wb") as kept:
+            for line in iter(lambda: lines.readline(LONGEST_LINE), b""):
+                if line.endswith(b"\n") and _keeps(keep, line):
+                    kept.write(line)
+
+
+def _keeps(keep: Callable[[dict[str, Any]], bool], line: bytes) -> bool:
+    """Whether `keep` wants a line; not one that is no JSON object, or lacks what `keep` looks at."""
+    try:
+        return keep(json.loads(line))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def _has_form(record: Any, parts: Mapping[str, Any]) -> bool:
+    """Whether it maps names to plain values, and those in `parts` to mappings of their own forms."""
+    return isinstance(record, dict) and all(
+        _has_form(value, parts[name]) if name in parts else not isinstance(value, dict | list)
+        for name, value in record.items()
+    )
 
 
 def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> HeadFolder:
@@ -188,5 +226,35 @@ def default_path(prompt: str, seed: int) -> Path:
 
 
 def slug(text: str) -> str:
-    """A text as part of a file's name: its first words in small letters, joined by hyphens."""
-    return re.sub(r"[^\w]+", "-", text.lower()).strip("-_")[:60].rstrip("-_") or "head"
+    """A text as part of a file's name: its first words in small letters, joined by hyphens.
+
+    Where words are cut off, or letters beyond ASCII are lost or a file system may take them for others, a mark of the
+    whole text follows: another text has another name.
+    """
+    words = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", text).lower()).strip("-_")
+    short = shortened(words, SLUG_LETTERS, SLUG_BYTES)
+    if short == words and _beyond_ascii(text) == _beyond_ascii(words) and not any(map(_has_a_twin, words)):
+        return words or "head"
+    room = MARK + 1
+    return f"{shortened(words, SLUG_LETTERS - room, SLUG_BYTES - room) or 'head'}-{mark(text)}"
+
+
+def mark(text: str) -> str:
+    """A few digits that another text does not have."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
+
+
+def shortened(name: str, letters: int, size: int) -> str:
+    """The beginning of a name, of so many letters and so many bytes at most, without a hyphen at its end."""
+    cut = name[:letters].encode()[: max(size, 0)].decode(errors="ignore")
+    return name if cut == name else cut.rstrip("-_")
+
+
+def _beyond_ascii(text: str) -> list[str]:
+    return [letter for letter in text if not letter.isascii()]
+
+
+def _has_a_twin(letter: str) -> bool:
+    """Whether a file system that ignores case takes a small letter for another one, as a final sigma for a sigma."""
+    capital = letter.upper()
+    return len(capital) == 1 and capital.lower() != letter

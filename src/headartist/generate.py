@@ -3,6 +3,7 @@
 Everything a user can get wrong without torch is found before torch is imported, in a fraction of a second.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 from headartist.config import Config, Exports
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder
+from headartist.limits import avatar_needs, export_needs, require_memory, training_needs
 from headartist.loss_config import Refine
 from headartist.presets import preset
-from headartist.prompts import check_prompt
+from headartist.prompts import PromptWarning, check_prompt
+from headartist.rewording import read
 from headartist.start import OPEN, check_template
 
 if TYPE_CHECKING:  # torch comes with these
@@ -83,8 +86,11 @@ def carry_out(
     keeper = parent or (None if overwrite else folder)
     if keeper is None or not keeper.template.exists():
         check_template(config.template)
+    check_memory(config)
     if prior is None:
         check_prior(config)
+    if _listens_to_few_words(config, prior) and (told := read(config.prompt).warning):
+        warnings.warn(PromptWarning(told), stacklevel=2)
     if config.exports.video_views:
         from headartist.export.video import find_ffmpeg
 
@@ -101,6 +107,30 @@ def carry_out(
     head = load_head(folder.path)
     write_files(head, config.exports, progress=progress)
     return head
+
+
+def _listens_to_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
+    """Whether the judge is the embedded prior, by the config or as an object."""
+    return (config.prior.model if prior is None else getattr(prior, "name", "")) == "embedded"
+
+
+def check_memory(config: Config) -> None:
+    """Find out early that a run would need more memory than there is; a GPU's own is not looked at.
+
+    Raises:
+        HeadArtistError: in that case.
+    """
+    require_memory([*avatar_needs(config.avatar), *export_needs(config.exports)])
+    try:
+        require_memory(training_needs(config))
+    except HeadArtistError:
+        if config.run.device == "auto":
+            import torch
+
+            if torch.cuda.is_available():
+                return
+        if not config.run.device.startswith("cuda"):
+            raise
 
 
 def check_prior(config: Config) -> None:
@@ -133,6 +163,7 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
     """Write the head's meshes in the formats of `exports`; returns the paths."""
     from headartist.export import export_head
 
+    require_memory([*avatar_needs(head.config.avatar), *export_needs(replace(exports, video_views=0))])
     origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
     return export_head(
         head.avatar,
@@ -161,6 +192,7 @@ def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progres
     """Film the head on a turntable; returns the path."""
     from headartist.export import turntable_video
 
+    require_memory([*avatar_needs(head.config.avatar), *export_needs(exports)])
     path = HeadFolder(head.folder).video
     settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
     turntable_video(head.avatar, path, **settings, progress=progress)
@@ -202,16 +234,17 @@ def _optimise(
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)
-    judge = _load_prior(config, device) if prior is None else prior
+    heard = replace(config, prompt=read(config.prompt).text) if _listens_to_few_words(config, prior) else config
+    judge = _load_prior(heard, device, progress) if prior is None else prior
     if "prior" in compared:
         perceptive(judge)
-    jury = judges(config, judge)
+    jury = judges(heard, judge)
     if isinstance(judge, StableDiffusionPrior) and prior is None:
         judge.free_text_encoder()
     generator = torch.Generator().manual_seed(config.seed)
     # An edit has its parent's template; else the file that is named must still be the one that the head began with.
     own = begun_with if parent is not None else template_record(config.template, gone=begun_with)
-    record = provenance(config, own, device, prior)
+    record = provenance(config, own, device, prior) | ({} if heard == config else {"heard": heard.prompt})
     if origin is None:
         avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
     else:
@@ -223,12 +256,12 @@ def _optimise(
     folder.write_provenance(record)
     if config.template != OPEN and not folder.template.exists():
         keep_template(folder.template, rest)
-    steps = train(Problem(config, avatar, template, jury, device), folder, generator)
+    steps = train(Problem(heard, avatar, template, jury, device), folder, generator)
     seconds = watch(steps, progress=progress)
     folder.write_provenance(record | {"seconds": round(seconds, 1)})
 
 
-def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.StableDiffusionPrior":
+def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.StableDiffusionPrior":
     """The config's prior."""
     import torch
 
@@ -240,6 +273,7 @@ def _load_prior(config: Config, device: "torch.device") -> "headartist.priors.St
         device=device,
         dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
         controlnet=None if asked.controlnet == "own" else asked.controlnet,
+        progress=progress,
     )
 
 

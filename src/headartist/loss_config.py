@@ -1,10 +1,11 @@
 """The objectives a stage may have, with their knobs. Nothing here needs torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from headartist.errors import HeadArtistError
+from headartist.bounds import Within, check_settings
 
+_Scale = Annotated[float, Within(0, 10_000)]
 Features = Literal["prior", "lpips"]
 
 
@@ -12,15 +13,21 @@ Features = Literal["prior", "lpips"]
 class Ssd:
     """Self Score Distillation (Eq. 6), with `anchor * (e_plain - noise)` added: 0 is the paper's SSD and 1 is SDS."""
 
-    cfg_scale: float = 7.5
-    anchor: float = 0.0
+    cfg_scale: _Scale = 7.5
+    anchor: Annotated[float, Within(0, 100)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "loss.")
 
 
 @dataclass(frozen=True)
 class Sds:
     """Score Distillation Sampling (Eq. 1)."""
 
-    cfg_scale: float = 100.0
+    cfg_scale: _Scale = 100.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "loss.")
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,12 @@ class Vsd:
         rate: the copy's learning rate.
     """
 
-    cfg_scale: float = 7.5
-    rank: int = 4
-    rate: float = 1e-4
+    cfg_scale: _Scale = 7.5
+    rank: Annotated[int, Within(1, 1_024)] = 4
+    rate: Annotated[float, Within(0, 1)] = 1e-4
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise HeadArtistError(f"The rank of a trainable copy must be at least 1 (got {self.rank}).")
-        if not self.rate >= 0:
-            raise HeadArtistError(f"The learning rate of a trainable copy must not be negative (got {self.rate:g}).")
+        check_settings(self, "loss.")
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,18 @@ class Refine:
             cheap, and what the estimates of many views agree on stays.
     """
 
-    cfg_scale: float = 7.5
-    perceptual: float = 0.01
-    x0_steps: int = 1
+    cfg_scale: _Scale = 7.5
+    perceptual: Annotated[float, Within(0, 1_000_000)] = 0.01
+    x0_steps: Annotated[int, Within(1, 1_000)] = 1
     relative: bool = False
     features: Features = "prior"
-    landmark_scale: float = 1.0
-    facing: float = 0.0
-    fits: int = 1
-    fit_views: int = 0
+    landmark_scale: _Scale = 1.0
+    facing: Annotated[float, Within(0, 100)] = 0.0
+    fits: Annotated[int, Within(1, 100_000)] = 1
+    fit_views: Annotated[int, Within(0, 1_024)] = 0
 
     def __post_init__(self) -> None:
-        if not self.perceptual >= 0:
-            raise HeadArtistError(f"The weight perceptual must not be negative (got {self.perceptual:g}).")
-        if not self.facing >= 0:
-            raise HeadArtistError(f"The power facing must not be negative (got {self.facing:g}).")
-        for name, least in (("x0_steps", 1), ("fits", 1), ("fit_views", 0)):
-            if getattr(self, name) < least:
-                raise HeadArtistError(f"{name} must be at least {least} (got {getattr(self, name)}).")
+        check_settings(self, "loss.")
 
 
 Loss = Ssd | Sds | Vsd | Refine

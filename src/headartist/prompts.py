@@ -6,6 +6,7 @@ plain one. Or they follow Perp-Neg (Armandpour et al. 2023): mixed by angle, and
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from headartist.errors import HeadArtistError
@@ -20,6 +21,8 @@ UNREAL_PREFIX = "a head of"
 """What the paper's prompts for characters that were never photographed begin with (its figure 7)."""
 
 OVERHEAD_DEG = 60.0
+LONGEST_PROMPT = 2_000
+"""Characters; a prior reads a tenth of them at most."""
 PREFIXES = (
     "a DSLR portrait of",
     "a DSLR photo of",
@@ -28,6 +31,10 @@ PREFIXES = (
     "a photo of",
     "a normal map of",
 )
+
+
+class PromptWarning(UserWarning):
+    """Something of a prompt that the prior will not heed."""
 
 
 def view_word(azimuth_deg: float, elevation_deg: float) -> str:
@@ -144,9 +151,22 @@ def check_prompt(prompt: str) -> str:
     """The prompt without outer blanks.
 
     Raises:
-        HeadArtistError: when nothing is left.
+        HeadArtistError: nothing that shows is left, it is too long, or characters in it are no text.
     """
+    if len(prompt) > LONGEST_PROMPT:
+        raise HeadArtistError(
+            f"The prompt has {len(prompt):,} characters: say it in {LONGEST_PROMPT:,}, of which a prior reads the "
+            "first few dozen words."
+        )
     prompt = " ".join(prompt.split())
-    if not prompt:
-        raise HeadArtistError('The prompt is empty: say whose head, as in "a DSLR portrait of Vincent van Gogh".')
+    kinds = [unicodedata.category(letter) for letter in prompt]
+    for letter, kind in zip(prompt, kinds, strict=True):
+        if kind in ("Cc", "Cs"):
+            raise HeadArtistError(
+                f"The prompt {prompt[:60]!r} has a character in it that is no text, {letter!r}: leave it out."
+            )
+    if all(kind[0] in "CZ" for kind in kinds):
+        raise HeadArtistError(
+            'The prompt is empty: say whose head, as in "a DSLR portrait of an old man with a beard".'
+        )
     return prompt

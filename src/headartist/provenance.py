@@ -16,9 +16,10 @@ from headartist.folder import HeadFolder
 from headartist.heads.kept_template import load_kept
 from headartist.heads.template import HeadTemplate, load_template
 from headartist.priors.hub import locate
+from headartist.priors.hub_cache import check_content
 from headartist.priors.layout import WEIGHTS, weights_variant
 from headartist.priors.sources import resolve
-from headartist.start import OPEN, landmark_file
+from headartist.start import OPEN, landmark_file, split_template
 from headartist.version import package_version
 
 
@@ -103,7 +104,7 @@ def template_at_rest(template: str, home: HeadFolder | None) -> tuple[HeadTempla
     before = home.read_provenance().get("template") or {}
     if home.template.exists():
         return load_kept(home.template), before
-    if not Path(template).is_file():
+    if not split_template(template)[0].is_file():
         raise HeadArtistError(
             f"{home.path} keeps no template of its own, and {template!r}, which it was made from, is not there: bring "
             "that file back, or run headartist in the folder that this path counts from."
@@ -125,23 +126,27 @@ def template_record(template: str, gone: Mapping[str, str] | None = None) -> Map
     """
     if template == OPEN:
         return {"name": OPEN}
-    path = Path(template)
+    path, group = split_template(template)
     if gone is not None and not path.is_file():
         return gone
     landmarks = landmark_file(path)
     own = {"landmarks_sha256": content_hash(landmarks)} if landmarks.is_file() else {}
-    return {"sha256": content_hash(path), **own}
+    return {"sha256": content_hash(path), **own, **({"group": group} if group else {})}
 
 
 def prior_record(config: Config) -> dict[str, Any]:
-    """The prior's ids and the sha256 of its weights files, which must be on this machine."""
+    """The prior's ids and the sha256 of its weights files, which must be on this machine.
+
+    Raises:
+        HeadArtistError: a file of the hub's cache is not what it was fetched as.
+    """
     source = resolve(config.prior.model, None if config.prior.controlnet == "own" else config.prior.controlnet)
     folders = locate(source, half=False, offline=True)
     return {
         "model": source.name,
         "base": _identity(folders["unet"].parent),
         "controlnet": _identity(folders["controlnet"]) if "controlnet" in folders else None,
-        "sha256": {part: content_hash(_weights(folder, part)) for part, folder in folders.items() if part in WEIGHTS},
+        "sha256": {part: _weights_hash(folder, part) for part, folder in folders.items() if part in WEIGHTS},
     }
 
 
@@ -154,9 +159,12 @@ def _identity(folder: Path) -> str:
     return folder.name
 
 
-def _weights(folder: Path, part: str) -> Path:
+def _weights_hash(folder: Path, part: str) -> str:
     variant = weights_variant(folder, part)
-    return folder / f"{WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
+    weights = folder / f"{WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
+    sha256 = content_hash(weights)
+    check_content(weights, sha256)
+    return sha256
 
 
 def _commit() -> str | None:

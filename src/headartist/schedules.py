@@ -1,8 +1,12 @@
 """Schedules: numbers that may change during a stage, as pure functions of its step, or of a point within one."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from headartist.bounds import Within, check_settings
 from headartist.errors import HeadArtistError
+
+_Moment = Annotated[int, Within(0, 10**15)]
 
 
 @dataclass(frozen=True)
@@ -10,6 +14,9 @@ class Constant:
     """The same `value` at every step."""
 
     value: float
+
+    def __post_init__(self) -> None:
+        check_settings(self, "A schedule's ")
 
     def __call__(self, step: int | float) -> float:  # noqa: ARG002 - all schedules are called alike
         """The value at `step`."""
@@ -22,13 +29,14 @@ class Linear:
 
     first: float
     last: float
-    begin: int
-    end: int
+    begin: _Moment
+    end: _Moment
 
     def __post_init__(self) -> None:
-        if not 0 <= self.begin < self.end:
+        check_settings(self, "Linear's ")
+        if not self.begin < self.end:
             raise HeadArtistError(
-                f"Linear needs 0 <= begin < end (got begin={self.begin}, end={self.end}): "
+                f"Linear needs begin < end (got begin={self.begin}, end={self.end}): "
                 "use Step(before, after, at) for a jump."
             )
 
@@ -47,11 +55,10 @@ class Step:
 
     before: float
     after: float
-    at: int
+    at: _Moment
 
     def __post_init__(self) -> None:
-        if self.at < 0:
-            raise HeadArtistError(f"Step needs at >= 0 (got at={self.at}): steps are counted from 0.")
+        check_settings(self, "Step's ")
 
     def __call__(self, step: int | float) -> float:
         """The value at `step`."""

@@ -1,20 +1,24 @@
 """Diversity: one prompt, several seeds, one sheet of all their heads."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headartist.config import Config, Exports, mesh_stem
-from headartist.errors import HeadArtistError
+from headartist.errors import HeadArtistError, shown
 from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
 from headartist.generate import generate
+from headartist.limits import Need, require_memory
 from headartist.presets import preset
-from headartist.prompts import check_prompt
+from headartist.prompts import PromptWarning, check_prompt
 
 if TYPE_CHECKING:  # torch comes with it
     import headartist.priors.prior
 
 SHEET_VIEWS = 4
+MOST_SEEDS = 1_000
+SHEET_ROW = 9 * 3 * SHEET_VIEWS * 256 * 2 * 256  # bytes: of the sheet as numbers, twice, and as a picture
 
 
 def generate_seeds(
@@ -47,22 +51,28 @@ def generate_seeds(
         HeadArtistError: for everything that the user can mend.
         KeyboardInterrupt: when stopped, after saving.
     """
-    if count < 1:
-        raise HeadArtistError(f"The number of seeds must be at least 1 (got {count}).")
+    if not 1 <= count <= MOST_SEEDS:
+        raise HeadArtistError(f"The number of seeds must lie within 1 and {MOST_SEEDS:,} (got {shown(count)}).")
+    require_memory([Need("seeds", count, 1, lambda heads: SHEET_ROW * heads)])
     config = replace(preset(config) if isinstance(config, str) else config, prompt=check_prompt(prompt))
     runs = [replace(config, seed=config.seed + k) for k in range(count)]
     folders = [
         check_folder(Path(out) / default_path(run.prompt, run.seed).name, run, overwrite=overwrite) for run in runs
     ]
+    warned = False
     for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
         if overwrite or not _is_complete(folder, run.exports):
             before = _written(folder)
             try:
-                generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+                with warnings.catch_warnings():
+                    if warned:  # one prompt: what is wrong with it has been said
+                        warnings.simplefilter("ignore", PromptWarning)
+                    generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
             except KeyboardInterrupt:
                 if overwrite and (done or _written(folder) != before):
                     _clear(folders[done + 1 :], runs[done + 1 :])
                 raise
+            warned = True
 
     sheet = Path(out) / f"{slug(config.prompt)}-seeds.png"
     _draw_sheet(folders, sheet)

@@ -10,8 +10,11 @@ from headartist.errors import HeadArtistError, did_you_mean
 
 OPEN = "open"
 FLAME_SUFFIXES = (".pkl", ".npz", ".safetensors")
-MESH_SUFFIXES = (".obj", ".ply", ".glb")
+MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".vrm")
+GROUP = "#"  # between a mesh file and the name of one of its objects or groups
 SEED = "seed"
+MOST_DEVIATIONS = 10.0  # of one shape direction, either way: of a thousand million people none is 7 off
+MOST_WEIGHT = 10.0  # of one expression, either way: 1 is the whole of it, and FLAME's are standard deviations
 DIRECTIONS: Mapping[str, tuple[int, float]] = MappingProxyType(
     {
         "size": (0, -1.0),  # of everything, by 6 % for each standard deviation
@@ -64,6 +67,11 @@ def parse_identity(text: str, template: str = OPEN) -> Identity:
                 f"Identity {text!r} is not understood at {item!r}: write seed:7, or shape directions by number or name "
                 "with standard deviations, each once, as in 0=1.5,wide=-2."
             )
+        if abs(value) > MOST_DEVIATIONS:
+            raise HeadArtistError(
+                f"Identity {text!r} is {value:g} standard deviations off at {item!r}: give -{MOST_DEVIATIONS:g} to "
+                f"{MOST_DEVIATIONS:g}; most people are within -3 and 3."
+            )
         coefficients[direction] = sign * value
     return Identity(seed, coefficients)
 
@@ -94,6 +102,11 @@ def parse_expression(text: str) -> dict[str, float]:
                 f"Expression {text!r} is not understood at {item!r}: write names with weights, each once, as in "
                 "jawOpen=0.6,mouthSmileLeft=0.5."
             )
+        if abs(weight) > MOST_WEIGHT:
+            raise HeadArtistError(
+                f"Expression {text!r} has the weight {weight:g} at {item!r}: give -{MOST_WEIGHT:g} to {MOST_WEIGHT:g}; "
+                "1 is the whole expression."
+            )
         weights[name] = weight
     return weights
 
@@ -106,13 +119,64 @@ def check_template(template: str) -> None:
     """
     if template == OPEN:
         return
-    path, known = Path(template), (*FLAME_SUFFIXES, *MESH_SUFFIXES)
+    if not template.isprintable():
+        raise HeadArtistError(f"Template {template!r} has letters in its name that no text holds: rename the file.")
+    path, group = split_template(template)
+    known = (*FLAME_SUFFIXES, *MESH_SUFFIXES)
     if path.suffix.lower() not in known:
         raise HeadArtistError(
             f"Template {template!r} is of no known kind: use 'open', or a file that ends in {', '.join(known)}."
         )
+    if group and path.suffix.lower() not in MESH_SUFFIXES:
+        raise HeadArtistError(f"Template {template!r} names a group, which only meshes have: leave {GROUP}{group} out.")
+    require_content(path)
+
+
+def split_template(template: str | Path) -> tuple[Path, str]:
+    """A template's file, and the name of the object or group in it that is meant: `body.obj#head`; "" for all of it.
+
+    A file whose own name holds the sign is found first.
+    """
+    text = str(template)
+    places = [place for place, sign in enumerate(text) if sign == GROUP]
+    for end in (len(text), *places):
+        if _is_there(Path(text[:end])):
+            return Path(text[:end]), text[end + 1 :]
+    # Of a file that is not there, the shortest name that could be one is told.
+    named = [end for end in places if Path(text[:end]).suffix.lower() in (*FLAME_SUFFIXES, *MESH_SUFFIXES)]
+    end = named[0] if named else len(text)
+    return Path(text[:end]), text[end + 1 :]
+
+
+def require_content(path: Path, largest: int | None = None) -> None:
+    """Refuse what is no file with something in it: folders, devices and pipes, which could be read for ever.
+
+    Args:
+        path: of the template.
+        largest: the most bytes that it may have.
+
+    Raises:
+        HeadArtistError: when it is something else, or is not there.
+    """
+    shown = f"Template {str(path)!r}"
+    if not _is_there(path):
+        raise HeadArtistError(f"{shown} is not there: give the path of an existing file, or 'open'.")
     if not path.is_file():
-        raise HeadArtistError(f"Template {template!r} is not there: give the path of an existing file, or 'open'.")
+        raise HeadArtistError(f"{shown} is no plain file: give the path of a file, or 'open'.")
+    size = path.stat().st_size
+    if size == 0:
+        raise HeadArtistError(f"{shown} is empty: save it again, or use 'open'.")
+    if largest is not None and size > largest:
+        raise HeadArtistError(
+            f"{shown} has {size:,} bytes, more than the {largest:,} that are read: decimate it, or save it in binary."
+        )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have, such as one with a zero byte
+        return False
 
 
 def landmark_file(template: Path) -> Path:

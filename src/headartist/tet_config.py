@@ -1,16 +1,14 @@
 """TetConfig: every knob of the tetrahedral head. Nothing here needs torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from headartist.bounds import Count, Period, Within, check_settings
 from headartist.errors import HeadArtistError
 
 SdfBase = Literal["fit", "template"]
-
-
-def _require_at_least(name: str, value: int | float, least: int) -> None:
-    if not value >= least:
-        raise HeadArtistError(f"{name} must be at least {least} (got {value}).")
+FINEST = 1 << 20
+"""Cells along a side that a hash grid may have: single precision tells no more of them apart."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +24,36 @@ class FieldConfig:
         depth: hidden layers.
     """
 
-    levels: int = 16
-    base: int = 16
-    growth: float = 1.447269
-    log2_table: int = 19
-    width: int = 64
-    depth: int = 2
+    levels: Annotated[int, Within(1, 32)] = 16
+    base: Annotated[int, Within(1, 4_096)] = 16
+    growth: Annotated[float, Within(1, 16)] = 1.447269
+    log2_table: Annotated[int, Within(4, 24)] = 19
+    width: Annotated[int, Within(1, 1_024)] = 64
+    depth: Annotated[int, Within(1, 16)] = 2
 
     def __post_init__(self) -> None:
-        for name in ("levels", "base", "width", "depth"):
-            _require_at_least(name, getattr(self, name), 1)
-        _require_at_least("growth", self.growth, 1)
-        if not 4 <= self.log2_table <= 24:
-            raise HeadArtistError(f"log2_table must lie within 4 and 24 (got {self.log2_table}).")
+        check_settings(self)
+        finest = self.base * self.growth ** (self.levels - 1)
+        if not finest <= FINEST:
+            raise HeadArtistError(
+                f"A hash grid of {self.levels} levels from base {self.base} by growth {self.growth:g} ends with "
+                f"{finest:.3g} cells along a side: use fewer levels or a smaller growth, for {FINEST:,} at most."
+            )
+
+    @property
+    def entries(self) -> int:
+        """How many entries the tables of all levels have."""
+        return self.entries_of(self.log2_table)
+
+    def entries_of(self, log2_table: int) -> int:
+        """How many they would have with larger or smaller tables."""
+        sides = (int(self.base * self.growth**level) + 1 for level in range(self.levels))
+        return sum(min(side**3, 1 << log2_table) for side in sides)
+
+    def weights(self, outputs: int) -> int:
+        """How many numbers the network behind the grid has, for so many outputs."""
+        hidden = (self.depth - 1) * (self.width + 1) * self.width
+        return (2 * self.levels + 1) * self.width + hidden + (self.width + 1) * outputs
 
 
 @dataclass(frozen=True)
@@ -62,28 +77,20 @@ class TetConfig:
         band: how many rings of grid vertices around the surface count as near.
     """
 
-    resolution: int = 64
-    radius: float = 1.1
+    resolution: Annotated[int, Within(2, 2_048)] = 64
+    radius: Annotated[float, Within(0.1, 10)] = 1.1
     shape: FieldConfig = FieldConfig()
     colour: FieldConfig = FieldConfig()
-    offset_cells: float = 0.5
+    offset_cells: Annotated[float, Within(0, 10)] = 0.5
     sdf_base: SdfBase = "fit"
-    fit_steps: int = 1_000
-    hold_face: float = 0.0
-    refresh: int = 1
-    band: int = 2
+    fit_steps: Count = 1_000
+    hold_face: Annotated[float, Within(0, 1)] = 0.0
+    refresh: Period = 1
+    band: Annotated[int, Within(1, 2_048)] = 2
 
     def __post_init__(self) -> None:
-        _require_at_least("resolution", self.resolution, 2)
-        for name in ("refresh", "band"):
-            _require_at_least(name, getattr(self, name), 1)
-        for name in ("offset_cells", "fit_steps"):
-            _require_at_least(name, getattr(self, name), 0)
-        if not 0 <= self.hold_face <= 1:
-            raise HeadArtistError(f"hold_face must be a share in [0, 1] (got {self.hold_face:g}).")
+        check_settings(self, "avatar.")
         if self.hold_face and self.sdf_base != "template":
             raise HeadArtistError(
                 f"hold_face {self.hold_face:g} wants the template's own distance: use sdf_base=template."
             )
-        if not self.radius > 0:
-            raise HeadArtistError(f"The grid's radius must be positive (got {self.radius}).")

@@ -172,7 +172,7 @@ def judge(
     """
     import torch
 
-    from headartist.priors.stable_diffusion import load_prior
+    from headartist.priors import load_prior
     from headartist_foundry import judge as judging
     from headartist_foundry.examiner import load_examiner
     from headartist_foundry.verdict import Judges, give_verdict, make_exhibit

@@ -4,9 +4,12 @@ Two domains share one grammar: colour pictures, and camera-space normal maps, wh
 `NORMAL_PREFIX` and speak mostly of shape. Pictures that went wrong on purpose carry `NEGATIVE_WORDS` instead.
 """
 
+import re
+
 import numpy as np
 
-from headartist_foundry.traits import Traits
+from headartist.prompts import VIEW_WORDS
+from headartist_foundry.traits import Traits, sample_traits
 
 NORMAL_PREFIX = "a normal map of"
 COLOUR_PREFIXES = ("a DSLR portrait of", "a photo of", "a portrait of", "a head of", "a DSLR photo of", "")
@@ -222,3 +225,14 @@ def negative_caption(rng: np.random.Generator) -> str:
     return (
         ", ".join(rng.permutation(NEGATIVE_WORDS)[:count]) if rng.random() < 0.5 else ", ".join(NEGATIVE_WORDS[:count])
     )
+
+
+def vocabulary(count: int = 4000) -> list[str]:
+    """Every word of the grammar in small letters, in order; hyphens part words, as they do for the tokenizer.
+
+    Captions are drawn until each word has come up some ten times, whatever the draws. The negative words are not among
+    these: pictures that carry them went wrong.
+    """
+    rng = np.random.default_rng(0)
+    lines = [caption(sample_traits(rng), rng, normals=bool(k % 2)) for k in range(count)]
+    return sorted({word for line in (*lines, *VIEW_WORDS) for word in re.findall("[a-z]+", line.lower())})

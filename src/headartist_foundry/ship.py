@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from headartist.priors.stable_diffusion import load_prior
+from headartist.priors import load_prior
+from headartist.vocabulary import WORDS
+from headartist_foundry.captions import vocabulary
 from headartist_foundry.card import model_card
 from headartist_foundry.judge import gate, sample_sheet
 from headartist_foundry.train import Evaluation, TrainingPlan, train_denoiser
@@ -25,6 +27,7 @@ def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Eval
         start: the prior folder that training started from, whose samples count too. Its pictures may be the same
             again, so that the larger number of both is the one known to have been seen.
     """
+    words = {WORDS.name: "".join(f"{word}\n" for word in vocabulary())}
     before = json.loads((start / RECORD).read_text(encoding="utf-8")) if start else {}
 
     def evaluate(samples: int, seconds: float, average: nn.Module) -> dict[str, Any]:
@@ -33,11 +36,11 @@ def evaluation(workshop: Workshop, out: Path, start: Path | None = None) -> Eval
         pictures = max(before.get("pictures", 0), len(workshop.pictures))
         run = {"samples": samples, "minutes": round(seconds / 60, 1), **workshop.machine}
         runs = before.get("runs", []) + ([run] if samples else [])
-        workshop.save(out, average, {RECORD: json.dumps({"samples": total, "runs": runs}) + "\n"})
+        workshop.save(out, average, words | {RECORD: json.dumps({"samples": total, "runs": runs}) + "\n"})
         prior = load_prior(out, device="cpu")
         figures = gate(prior, workshop.held_out)
         sample_sheet(prior, workshop.folder / f"samples_{total:08d}.png")
-        documents = {
+        documents = words | {
             RECORD: json.dumps({"samples": total, "pictures": pictures, "runs": runs, **figures}, indent=1) + "\n",
             "README.md": model_card(total, pictures, runs, figures, workshop.size.picture),
         }

@@ -37,9 +37,7 @@ class SignedDistance:
     def __init__(self, mesh: Mesh):
         closed = standing(Mesh(mesh.verts.detach().float(), mesh.faces))
         self._device = closed.verts.device
-        self._extent = float((closed.verts.amax(0) - closed.verts.amin(0)).norm())
-        self._directions = fibonacci_sphere(DIRECTIONS).to(self._device)
-        self._solid = warp_mesh(closed)
+        self._sky = Sky(closed)
         seen = self._seen_faces(closed)
         self._seen = seen[: len(mesh.faces)]  # what closes it comes last
         self._outside = warp_mesh(Mesh(closed.verts, closed.faces[seen]))
@@ -48,39 +46,55 @@ class SignedDistance:
         """Signed distances of world points, in world units."""
         points = points.detach().float().contiguous()
         distance = torch.empty(len(points), device=self._device)
-        launch(
-            nearest_distance, len(points), self._device, self._outside.id, vec3(points), self._reach(points), distance
-        )
+        reach = self._sky.reach(points)
+        launch(nearest_distance, len(points), self._device, self._outside.id, vec3(points), reach, distance)
         return torch.where(self.sees_sky(points), distance, -distance)
 
     def sees_sky(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
         """Whether enough straight rays leave from each point without meeting the mesh."""
-        points = points.detach().float().contiguous()
-        seen = torch.empty(len(points), dtype=torch.int32, device=self._device)
-        reach = self._reach(points)
-        least = math.ceil(LEAST_OPENNESS * DIRECTIONS)
-        arguments = (self._solid.id, vec3(points), vec3(self._directions), reach, least, seen)
-        launch(sees_sky, len(points), self._device, *arguments)
-        return seen.bool()
+        return self._sky(points)
 
     @property
     def seen_faces(self) -> Bool[Tensor, "f"]:
         """The mesh's triangles that see the sky: those that the distance is taken to."""
         return self._seen
 
-    def _reach(self, points: Tensor) -> float:
-        """A length within which every point has the whole mesh."""
-        farthest = float(points.norm(dim=1).max()) if len(points) else 0.0
-        return 2 * (farthest + float(self._solid_radius))
-
     def _seen_faces(self, closed: Mesh) -> Bool[Tensor, "f"]:
         """Triangles of which at least one sample, lifted off the surface, sees the sky."""
         corners = closed.verts[closed.faces]
-        self._solid_radius = closed.verts.norm(dim=1).max()
         weights = torch.tensor(_SAMPLES, device=self._device)
         normals = torch.nn.functional.normalize(closed.area_normals, dim=1)
-        lifted = torch.einsum("sk,fkc->fsc", weights, corners) + _LIFT * self._extent * normals[:, None]
+        lifted = torch.einsum("sk,fkc->fsc", weights, corners) + self._sky.lift * normals[:, None]
         return self.sees_sky(lifted.reshape(-1, 3)).view(-1, len(_SAMPLES)).any(dim=1)
+
+
+class Sky:
+    """The sky around a mesh, which may wind as it likes: which points see it.
+
+    Attributes:
+        lift: how far off the surface a point should stand to look from, in the mesh's units.
+    """
+
+    def __init__(self, mesh: Mesh):
+        self._solid = Mesh(mesh.verts.detach().float().contiguous(), mesh.faces)
+        self._tree = warp_mesh(self._solid)
+        self._directions = fibonacci_sphere(DIRECTIONS).to(mesh.verts.device)
+        self._radius = float(self._solid.verts.norm(dim=1).max())
+        self.lift = _LIFT * float((self._solid.verts.amax(0) - self._solid.verts.amin(0)).norm())
+
+    def __call__(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
+        """Whether enough straight rays leave from each point without meeting the mesh."""
+        points = points.detach().float().contiguous()
+        seen = torch.empty(len(points), dtype=torch.int32, device=points.device)
+        least = math.ceil(LEAST_OPENNESS * DIRECTIONS)
+        arguments = (self._tree.id, vec3(points), vec3(self._directions), self.reach(points), least, seen)
+        launch(sees_sky, len(points), points.device, *arguments)
+        return seen.bool()
+
+    def reach(self, points: Float[Tensor, "n 3"]) -> float:
+        """A length within which every point has the whole mesh."""
+        farthest = float(points.norm(dim=1).max()) if len(points) else 0.0
+        return 2 * (farthest + self._radius)
 
 
 def standing(mesh: Mesh) -> Mesh:

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+STANDING = 0.6  # cosine to straight down from which a hole is the one that a bust stands on
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -55,7 +57,7 @@ class Mesh:
     @cached_property
     def components(self) -> Int[Tensor, "v"]:
         """A number for each vertex, the same where edges lead from one to the other."""
-        return _connected(len(self.verts), *self.edges.unbind(1))
+        return connected(len(self.verts), *self.edges.unbind(1))
 
     @cached_property
     def boundary_sides(self) -> Int[Tensor, "s 2"]:
@@ -103,7 +105,7 @@ def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
 def rims(mesh: Mesh) -> tuple[Int[Tensor, "s"], Int[Tensor, "s"], Int[Tensor, "s"]]:
     """The sides around the mesh's holes as (start, end) in their triangle's winding, and the hole each belongs to."""
     start, end = mesh.boundary_sides.unbind(1)
-    return start, end, torch.unique(_connected(len(mesh.verts), start, end)[start], return_inverse=True)[1]
+    return start, end, torch.unique(connected(len(mesh.verts), start, end)[start], return_inverse=True)[1]
 
 
 def capped(mesh: Mesh) -> Mesh:
@@ -118,8 +120,28 @@ def capped(mesh: Mesh) -> Mesh:
     return Mesh(torch.cat([mesh.verts, middles]), torch.cat([mesh.faces, fans]))
 
 
-def _connected(vertex_count: int, start: Int[Tensor, "s"], end: Int[Tensor, "s"]) -> Int[Tensor, "v"]:
-    """A component number for each vertex of the graph with these edges."""
+def open_share(mesh: Mesh, *, standing: bool = True) -> float:
+    """How large the holes are beside the surface, as fans over their rims.
+
+    Args:
+        mesh: with y up.
+        standing: whether the lowest hole, where it faces down, is the one that a bust stands on, and does not count.
+    """
+    start, end, hole = rims(mesh)
+    if len(start) == 0:
+        return 0.0
+    count = int(hole.max()) + 1
+    sides = torch.linalg.cross(mesh.verts[end], mesh.verts[start])
+    fans = torch.zeros(count, 3, dtype=sides.dtype).index_add(0, hole, sides)
+    size = fans.norm(dim=1)
+    lowest = hole[mesh.verts[start, 1].argmin()]
+    if standing and -fans[lowest, 1] > STANDING * size[lowest]:
+        size[lowest] = 0
+    return float(size.sum() / mesh.area_normals.norm(dim=1).sum())
+
+
+def connected(vertex_count: int, start: Int[Tensor, "s"], end: Int[Tensor, "s"]) -> Int[Tensor, "v"]:
+    """A component number for each of `vertex_count` vertices of the graph with these edges."""
     # Imported here: scipy's graph algorithms take a while to import and only whole meshes need them.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -17,21 +17,18 @@ from torch import Tensor
 
 from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
+from headartist.heads.flame_checks import JOINTS, KEYS, check_model
 from headartist.heads.landmark_transfer import no_landmarks, read_landmarks, with_landmarks
 from headartist.heads.npz import LARGEST, read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.pickle_names import Refused
 from headartist.heads.pickle_reader import read_pickle
-from headartist.heads.pickle_records import as_array
+from headartist.heads.pickle_records import Arrays
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
 from headartist.heads.template import HeadTemplate
-from headartist.start import landmark_file
+from headartist.start import landmark_file, require_content
 
-KEYS = ("v_template", "f", "shapedirs", "J_regressor", "kintree_table", "weights")
-JOINTS = ("root", "neck", "jaw", "eye_left", "eye_right")
 IDENTITIES = 300  # directions of `shapedirs` that are identities; the rest are expressions
-WHOLE = ("f", "kintree_table")
-LARGEST_NUMBER = 1e12  # of an array of fractions
 REACH = (0.3, 2.0)  # world units that a head reaches from its middle; others are not in metres
 
 
@@ -68,55 +65,20 @@ def read_model(path: Path) -> FlameModel:
     Raises:
         HeadArtistError: when it cannot be used.
     """
+    require_content(path, LARGEST)
     arrays = _READERS[path.suffix.lower()](path)
-    missing = [key for key in KEYS if key not in arrays]
-    if missing:
-        raise HeadArtistError(
-            f"{path} has no {', '.join(missing)}, so it is not a FLAME model: give FLAME's own file, or a mesh as "
-            ".obj, .ply or .glb."
-        )
-    v, joints = len(arrays["v_template"]) if arrays["v_template"].ndim else 0, len(JOINTS)
-    shapes = {
-        "v_template": (v, 3),
-        "f": (None, 3),
-        "shapedirs": (v, 3, None),
-        "J_regressor": (joints, v),
-        "kintree_table": (2, joints),
-        "weights": (v, joints),
-    }
-    for key, shape in shapes.items():
-        _check_shape(path, key, arrays[key], shape)
-    faces = arrays["f"].astype(np.int64)
-    if v == 0 or len(faces) == 0 or not (faces.min() >= 0 and faces.max() < v):
-        raise HeadArtistError(f"{path}: f names vertices that are not there ({v} are): give FLAME's own file.")
+    check_model(path, arrays)
     # The root's parent is -1, or that as an unsigned number.
     parents = tuple(int(p) if 0 <= int(p) < j else -1 for j, p in enumerate(arrays["kintree_table"][0]))
     weights = _floats(arrays["weights"])
     return FlameModel(
         verts=_floats(arrays["v_template"]),
-        faces=torch.from_numpy(faces),
+        faces=torch.from_numpy(arrays["f"].astype(np.int64)),
         directions=_floats(arrays["shapedirs"]),
         joint_regressor=_floats(arrays["J_regressor"]),
         parents=parents,
         skin_weights=weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12),
     )
-
-
-def _check_shape(path: Path, key: str, array: np.ndarray, wanted: tuple[int | None, ...]) -> None:
-    fits = array.ndim == len(wanted) and all(
-        length in (None, got) for length, got in zip(wanted, array.shape, strict=True)
-    )
-    if not fits:
-        shown = ", ".join("n" if length is None else str(length) for length in wanted)
-        raise HeadArtistError(
-            f"{path}: {key} has shape {array.shape} where FLAME has ({shown}): give FLAME's own file, or a mesh."
-        )
-    # Single precision makes something infinite of what is too large, also when it is squared.
-    finite = array.dtype.kind in "biu" or (array.dtype.kind == "f" and bool((np.abs(array) < LARGEST_NUMBER).all()))
-    if not finite:
-        raise HeadArtistError(f"{path}: {key} holds values that are not finite numbers: get the file again.")
-    if key in WHOLE and (array % 1).any():
-        raise HeadArtistError(f"{path}: {key} holds values that are not whole numbers: give FLAME's own file.")
 
 
 def _floats(array: np.ndarray) -> Tensor:
@@ -127,14 +89,12 @@ def _floats(array: np.ndarray) -> Tensor:
 
 
 def _read_pkl(path: Path) -> Mapping[str, np.ndarray]:
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise HeadArtistError(f"{path} has {size:,} bytes, more than any head model: give FLAME's own file.")
     try:
         model = read_pickle(path.read_bytes())
         if not isinstance(model, dict):
             raise Refused("it does not hold a model, which is a dict")
-        return {key: as_array(model[key]) for key in KEYS if key in model}
+        arrays = Arrays()
+        return {key: arrays(model[key]) for key in KEYS if key in model}
     except Refused as why:
         raise HeadArtistError(
             f"{path} is not read, because {why}: get the file again from where FLAME is published, or save its arrays "

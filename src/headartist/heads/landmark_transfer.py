@@ -45,12 +45,13 @@ class KnownLandmarks:
     indices: Int[Tensor, "m"]
     sites: LandmarkSites
 
-    def among(self, kept: Bool[Tensor, "f"]) -> "KnownLandmarks":
-        """Those on the triangles that are kept, which are numbered anew."""
+    def among(self, kept: Bool[Tensor, "f"], turned: Bool[Tensor, "f"]) -> "KnownLandmarks":
+        """Those on the triangles that are kept, which are numbered anew; some have been turned round."""
         there = kept[self.sites.triangles]
+        triangles, weights = self.sites.triangles[there], self.sites.barycentric[there]
+        weights = torch.where(turned[triangles][:, None], weights[:, [0, 2, 1]], weights)
         numbers = kept.cumsum(dim=0) - 1
-        sites = LandmarkSites(numbers[self.sites.triangles[there]], self.sites.barycentric[there])
-        return KnownLandmarks(self.indices[there], sites)
+        return KnownLandmarks(self.indices[there], LandmarkSites(numbers[triangles], weights))
 
 
 def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:

@@ -7,6 +7,7 @@ trusted, which fades with the distance (iteratively reweighted least squares wit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +27,7 @@ WIDE = 0.2  # while the reach is above this, the open head stays the average one
 SIGMA = 0.05  # world units: how far off one point is allowed to be for one standard deviation of identity
 LEAST_COSINE = 0.5
 LOWEST = -0.6  # world units: below lie neck and shoulders, which end differently in every file
+NEARBY = 0.12  # world units: about the size of an eye or a mouth, which are the relief
 FACE = 0.05  # world units: points this close to a landmark are the face's
 _VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
 LIFT = 1e-3  # world units off the surface, from where a vertex looks for the sky
@@ -64,11 +66,14 @@ class Fit:
         identity: coefficients of its shape directions.
         residual: mean distance of the face's points to the given head, in the open head's world units; those that
             point another way or lie beyond `REACHES[-1]` count as that far off.
+        relief: how much of the face's relief is there too: the slope of the given head's normals over the open
+            head's, each less its mean nearby; 1 on the same face, about 0 on anything smooth, however close it lies.
     """
 
     place: Similarity
     identity: Float[Tensor, "k"]
     residual: float
+    relief: float
 
 
 def outer_skin(head: HeadTemplate) -> Int[Tensor, "n"]:
@@ -86,13 +91,15 @@ def outer_skin(head: HeadTemplate) -> Int[Tensor, "n"]:
 class OpenHeadFit:
     """Fits of the open head to one target, from as many starts as wanted."""
 
-    def __init__(self, open_head: HeadTemplate, target: Mesh):
-        """Prepare for a target: triangles, y up, in any unit."""
+    def __init__(self, open_head: HeadTemplate, target: Mesh, every: int = 1):
+        """Prepare for a target, triangles in any unit; with one in `every` points, for the average head alone."""
         points = outer_skin(open_head)
-        self._points = points[open_head.verts[points, 1] > LOWEST]
+        self._points = points[open_head.verts[points, 1] > LOWEST][::every]
         sites = open_head.site_positions()
         self._face = torch.cdist(open_head.verts[self._points], sites).amin(dim=1) < FACE
-        self._head = open_head
+        self._head, self._skin = open_head, open_head.faces_of("skin")
+        average = Mesh(open_head.verts.double(), self._skin)
+        self._average = average.verts[self._points], average.vertex_normals()[self._points]
         self._basis = open_head.shape_basis[:, self._points].double()
         self._target = Mesh(target.verts.double(), target.faces)
         self._normals = self._target.vertex_normals()
@@ -109,32 +116,50 @@ class OpenHeadFit:
             for _ in range(ROUNDS):
                 free = identity and reach <= WIDE
                 place, coefficients = self._step(place, coefficients, reach, free_identity=free)
-        gap, weight, _ = self._gaps(place, coefficients, REACHES[-1])
+        gap, weight, normal, own = self._gaps(place, coefficients, REACHES[-1])
         far = torch.where(weight > 0, gap.norm(dim=1), REACHES[-1])
-        return Fit(place, coefficients.float(), float(far[self._face].mean()))
+        relief = self._relief(own[self._face], normal[self._face])
+        return Fit(place, coefficients.float(), float(far[self._face].mean()), relief)
+
+    @cached_property
+    def _nearby(self) -> Float[Tensor, "m m"]:
+        """Weights of the face's points in the mean around each of them."""
+        points = self._head.verts[self._points][self._face].double()
+        weights = torch.exp(-(torch.cdist(points, points) / NEARBY).square() / 2)
+        return weights / weights.sum(dim=1, keepdim=True)
+
+    def _relief(self, own: Float[Tensor, "m 3"], found: Float[Tensor, "m 3"]) -> float:
+        wanted, there = (normals - self._nearby @ normals for normals in (own, found))
+        return float((wanted * there).sum() / wanted.square().sum())
 
     def _gaps(
         self, place: Similarity, coefficients: Float[Tensor, "k"], reach: float
-    ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"], Float[Tensor, "n 3"]]:
-        """From each point to the closest of the target in the open head's units, its trust, and the normal there."""
-        verts = self._head.verts.double()
-        verts[self._points] += torch.einsum("k,knc->nc", coefficients, self._basis)
-        moved = Mesh(place(verts), self._head.faces_of("skin"))
-        here, own = moved.verts[self._points], moved.vertex_normals()[self._points]
+    ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"], Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+        """From each point to the target's closest in the open head's units, its trust, the normals there and here."""
+        person, own = self._person(coefficients)
+        scale = torch.linalg.det(place.linear) ** (1 / 3)
+        here, own = place(person), own @ (place.linear / scale).T
         hit = self._closest(here)
         faces = self._target.faces
         normal = normalize(hit.of(self._normals, faces), dim=1)
-        scale = torch.linalg.det(place.linear) ** (1 / 3)
         gap = (hit.of(self._target.verts, faces) - here) / scale
         trust = (1 - (gap.norm(dim=1) / reach).square()).clamp(min=0).square()
         inner = hit.of(self._rim, faces)[:, 0] < 1
-        return gap, trust * ((own * normal).sum(dim=1) > LEAST_COSINE) * inner, normal
+        return gap, trust * ((own * normal).sum(dim=1) > LEAST_COSINE) * inner, normal, own
+
+    def _person(self, coefficients: Float[Tensor, "k"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+        """The points of a person of the open head, and their normals."""
+        if not coefficients.any():
+            return self._average
+        verts = self._head.verts.double()
+        verts[self._points] += torch.einsum("k,knc->nc", coefficients, self._basis)
+        return verts[self._points], Mesh(verts, self._skin).vertex_normals()[self._points]
 
     def _step(
         self, place: Similarity, coefficients: Float[Tensor, "k"], reach: float, *, free_identity: bool
     ) -> tuple[Similarity, Float[Tensor, "k"]]:
         """One Gauss-Newton step; lengths are in the open head's units, with the points where they now are."""
-        gap, weight, normal = self._gaps(place, coefficients, reach)
+        gap, weight, normal, _ = self._gaps(place, coefficients, reach)
         scale = torch.linalg.det(place.linear) ** (1 / 3)
         rotation = place.linear / scale
         person = self._head.verts[self._points].double() + torch.einsum("k,knc->nc", coefficients, self._basis)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from headartist.heads.pickle_names import CLASSES, KNOWN, Name, Record, Refused, made
 
 PROTOCOL = 5
-INSTRUCTIONS = 1_000_000  # at most in a file: a head model has some hundred
+INSTRUCTIONS = 100_000  # at most in a file: a head model has some hundred
 DIGITS = 40  # of a number written in decimal; bytes of one written in binary
 NAME_SHOWN = 80
 

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from headartist.errors import HeadArtistError, did_you_mean
 from headartist.geometry.mesh import Mesh
-from headartist.start import FLAME_SUFFIXES, OPEN, Identity, check_template, parse_expression, parse_identity
+from headartist.start import (
+    FLAME_SUFFIXES,
+    OPEN,
+    Identity,
+    check_template,
+    parse_expression,
+    parse_identity,
+    split_template,
+)
 
 
 @dataclass(frozen=True)
@@ -138,8 +146,8 @@ def load_template(source: str | Path = OPEN, *, identity: str = "", expression: 
     """The shipped head "open", or the template in a user's file: FLAME's, or any mesh of a head.
 
     Args:
-        source: "open", a FLAME file (.pkl, .npz, .safetensors), a mesh (.obj, .ply, .glb), or the template.safetensors
-            that a Head folder keeps.
+        source: "open", a FLAME file (.pkl, .npz, .safetensors), a mesh (.obj, .ply, .stl, .glb, .gltf, .vrm) with the
+            name of one of its objects or groups behind a "#", or the template.safetensors that a Head folder keeps.
         identity: which person of the template, as in "seed:7" or "0=1.5,wide=-2"; empty for the average one.
         expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
 
@@ -159,18 +167,18 @@ def _rest(source: str | Path) -> HeadTemplate:
         from headartist.heads.open_head import load_open_head
 
         return load_open_head()
-    path = Path(source)
     from headartist.heads.kept_template import is_kept, load_kept
 
-    if is_kept(path):
-        return load_kept(path)
+    if is_kept(Path(source)):
+        return load_kept(Path(source))
+    path, group = split_template(source)
     if path.suffix.lower() in FLAME_SUFFIXES:
         from headartist.heads.flame import load_flame
 
         return load_flame(path)
     from headartist.heads.mesh_file import load_mesh_file
 
-    return load_mesh_file(path)
+    return load_mesh_file(path, group)
 
 
 def _coefficients(person: Identity, template: HeadTemplate) -> Float[Tensor, "k"] | None:

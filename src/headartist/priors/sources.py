@@ -10,7 +10,8 @@ from headartist.errors import HeadArtistError, did_you_mean
 FACE_CONTROLNET = "CrucibleAI/ControlNetMediaPipeFace"
 WITHOUT_CONTROLNET = "none"
 # The hub's own rule, so that what passes here is never refused there.
-_HUB_ID = re.compile(r"(?!.*(\.\.|--))(?!.*\.git$)\b[\w.-]+\b/\b[\w.-]{1,96}\b")
+_HUB_ID = re.compile(r"(?!.*(\.\.|--))(?!.*\.git$)\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b")
+_SUBFOLDER = re.compile(r"([\w.-]{1,96}(/[\w.-]{1,96})*)?/?")
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,25 @@ def _base_source(prior: str) -> PriorSource:
             return SD21
         case "sd15":
             return SD15
-    folder = Path(prior).expanduser()
-    if folder.is_dir():
+    if folder := _folder(prior):
         return PriorSource(prior, (str(folder),), str(folder), "controlnet")
     if _HUB_ID.fullmatch(prior):
         return PriorSource(prior, (prior,), prior, "controlnet")
     hint = did_you_mean(prior.lower(), PRIOR_NAMES)
-    raise HeadArtistError(f"prior {prior!r} is no known name, no existing folder and no hub id owner/name: {hint}")
+    raise HeadArtistError(f"prior {_cut(prior)} is no known name, no existing folder and no hub id owner/name: {hint}")
+
+
+def _folder(word: str) -> Path | None:
+    """The folder that a user's word means; none where there is no such folder, user or home, or it can be no path."""
+    try:
+        folder = Path(word).expanduser()
+        return folder if word and folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _cut(word: str) -> str:
+    return repr(word if len(word) <= 200 else f"{word[:200]}...")
 
 
 def _embedded() -> PriorSource:
@@ -93,15 +106,14 @@ def _embedded() -> PriorSource:
 def _controlnet_place(controlnet: str) -> tuple[str | None, str]:
     if controlnet == WITHOUT_CONTROLNET:
         return None, ""
-    folder = Path(controlnet).expanduser()
-    if folder.is_dir():
+    if folder := _folder(controlnet):
         inner = folder / "controlnet"
         return str(folder), "controlnet" if inner.is_dir() else ""
     owner, _, rest = controlnet.partition("/")
     name, _, subfolder = rest.partition("/")
-    if _HUB_ID.fullmatch(f"{owner}/{name}") and ".." not in subfolder:
-        return f"{owner}/{name}", subfolder
+    if _HUB_ID.fullmatch(f"{owner}/{name}") and _SUBFOLDER.fullmatch(subfolder) and ".." not in subfolder:
+        return f"{owner}/{name}", subfolder.rstrip("/")
     raise HeadArtistError(
-        f"controlnet {controlnet!r} is neither an existing folder nor a hub id: "
+        f"controlnet {_cut(controlnet)} is neither an existing folder nor a hub id: "
         f"give a folder, owner/name, owner/name/subfolder, or {WITHOUT_CONTROLNET!r}"
     )

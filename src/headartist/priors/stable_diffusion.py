@@ -1,9 +1,7 @@
 """StableDiffusionPrior: any Stable Diffusion folder with a landmark ControlNet as a judge, large or embedded."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,13 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from headartist.errors import HeadArtistError
-from headartist.priors.hub import locate
-from headartist.priors.layout import weights_variant
 from headartist.priors.prior import Query, resized
-from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
+from headartist.prompts import PromptWarning
+
+_SHOWN = 30  # characters of either end of a text that was cut off
 
 
-class TextCutOff(UserWarning):
+class TextCutOff(PromptWarning):
     """A text is longer than the prior reads.
 
     Attributes:
@@ -26,7 +24,8 @@ class TextCutOff(UserWarning):
     """
 
     def __init__(self, text: str, lost: str, *, tokens: int, read: int) -> None:
-        super().__init__(f"of {tokens} tokens of text the prior reads {read}: {lost!r} is cut off")
+        shown = lost if len(lost) <= 2 * _SHOWN else f"{lost[:_SHOWN].rstrip()} … {lost[-_SHOWN:].lstrip()}"
+        super().__init__(f"of {tokens} tokens of text the prior reads {read}: {shown!r} is cut off")
         self.text, self.lost = text, lost
 
 
@@ -52,9 +51,11 @@ class StableDiffusionPrior:
         landmark_size: pixels of the square landmark map it wants; 0 for a prior without a ControlNet.
         latent_shape: channels, height and width of its latent.
         views_at_once: 1: it judges every view by itself.
+        name: what `load_prior` found it under; empty where it was put together otherwise.
     """
 
     views_at_once = 1
+    name = ""
 
     def __init__(
         self,
@@ -215,38 +216,11 @@ class StableDiffusionPrior:
         limit = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
         tokens = self._tokenizer(text, verbose=False)["input_ids"]
         if len(tokens) > limit:
-            lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip()
+            # A token may be a part of a character, which cannot be shown.
+            lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip("\ufffd ")
             warnings.warn(TextCutOff(text, lost, tokens=len(tokens) - 2, read=limit - 2), stacklevel=3)
         padded = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True, verbose=False)
         return self._text_encoder(torch.tensor([padded["input_ids"]], device=self.device))[0][0].float()
-
-
-def load_prior(
-    source: PriorSource | str | Path,
-    *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype | None = None,
-    controlnet: str | Path | None = None,
-    offline: bool = False,
-) -> StableDiffusionPrior:
-    """Load a prior from a name, a folder or the hub (see `resolve`), trying the local cache before the network.
-
-    Args:
-        source: what to load.
-        device: where it runs.
-        dtype: of the networks; float16 on CUDA and float32 elsewhere by default.
-        controlnet: another ControlNet than the source's, or "none".
-        offline: never touch the network.
-
-    Raises:
-        HeadArtistError: unknown, unreachable, incomplete or damaged, each with what to do.
-    """
-    if dtype is None:
-        dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
-    folders = locate(resolve(source, controlnet), half=dtype == torch.float16, offline=offline)
-    parts = _load_parts(folders, dtype)
-    _check_fit(parts["unet"], parts["controlnet"], folders)
-    return StableDiffusionPrior(**parts, device=device, dtype=dtype)
 
 
 def _frozen(module: Any, device: torch.device, dtype: torch.dtype) -> Any:
@@ -254,79 +228,3 @@ def _frozen(module: Any, device: torch.device, dtype: torch.dtype) -> Any:
     module = module.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
     # Networks already come in their dtype, and diffusers warns of every further cast.
     return module if all(weight.dtype == dtype for weight in module.parameters()) else module.to(dtype)
-
-
-def _load_parts(folders: Mapping[str, Path], dtype: torch.dtype) -> dict[str, Any]:
-    """Read every part with its own library class; diffusers and transformers are imported here and nowhere else."""
-    from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    with _no_progress_bars():
-        return {
-            "unet": _load_weights(UNet2DConditionModel, folders, "unet", torch_dtype=dtype),
-            "controlnet": (
-                _load_weights(ControlNetModel, folders, "controlnet", torch_dtype=dtype)
-                if "controlnet" in folders
-                else None
-            ),
-            "vae": _load_weights(AutoencoderKL, folders, "vae", torch_dtype=dtype),
-            # Without a dtype: old and new transformers name that argument differently, and `_frozen` converts anyway.
-            "text_encoder": _load_weights(CLIPTextModel, folders, "text_encoder"),
-            "tokenizer": _load_settings(CLIPTokenizer, folders["tokenizer"]),
-            "scheduler": _load_settings(DDIMScheduler, folders["scheduler"]),
-        }
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar per file, and leave its switch as it was."""
-    from transformers.utils import logging
-
-    were_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if were_on:
-            logging.enable_progress_bar()
-
-
-def _load_weights(kind: Any, folders: Mapping[str, Path], part: str, **options: Any) -> nn.Module:
-    """One network from its folder, complete or not at all.
-
-    Raises:
-        HeadArtistError: files missing or damaged, or weights that do not fit the configuration.
-    """
-    folder = folders[part]
-    variant = weights_variant(folder, part)
-    try:
-        module, info = kind.from_pretrained(
-            folder, use_safetensors=True, variant=variant, output_loading_info=True, local_files_only=True, **options
-        )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise HeadArtistError(f"{folder} cannot be loaded as {kind.__name__}: {reason}") from error
-    missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
-    if missing:
-        raise HeadArtistError(
-            f"{folder} lacks {len(missing)} weights of its {kind.__name__} (first {missing[0]!r}): fetch it again"
-        )
-    return module
-
-
-def _load_settings(kind: Any, folder: Path) -> Any:
-    try:
-        return kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise HeadArtistError(f"{folder} cannot be loaded as {kind.__name__}: fetch the folder again") from error
-
-
-def _check_fit(unet: Any, controlnet: Any | None, folders: Mapping[str, Path]) -> None:
-    if controlnet is None:
-        return
-    wanted, given = unet.config.cross_attention_dim, controlnet.config.cross_attention_dim
-    if wanted != given:
-        raise HeadArtistError(
-            f"the ControlNet in {folders['controlnet']} reads {given} text features but the UNet in {folders['unet']} "
-            f"has {wanted}: use {FACE_CONTROLNET} with SD 2.1 and {FACE_CONTROLNET}/diffusion_sd15 with SD 1.5"
-        )

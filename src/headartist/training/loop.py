@@ -36,7 +36,7 @@ def train(problem: Problem, folder: HeadFolder, generator: torch.Generator) -> G
         HeadArtistError: when the surface vanishes or a gradient is not finite; the last checkpoint stays.
     """
     stages = problem.config.stages
-    checkpoint = load_checkpoint(folder)
+    checkpoint = load_checkpoint(folder, problem.config)
     position = checkpoint.position if checkpoint else Position()
     names = [stage.name for stage in stages]
     folder.trim_metrics(lambda row: (names.index(row["stage"]), row["step"]) < (position.stage, position.step))

@@ -13,7 +13,7 @@ from headartist.guidance import StageTexts
 from headartist.heads.template import HeadTemplate
 from headartist.priors.prior import ScorePrior
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import negative_text, plain_text
+from headartist.prompts import PromptWarning, negative_text, plain_text
 
 NORMAL_AND_OPACITY = 4  # channels
 
@@ -47,7 +47,7 @@ class Problem:
 def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
     """Let the prior read the texts of every stage, so that its text encoder is not needed again.
 
-    A prompt that is too long is so in every text: of those that are cut off, one is named for each end that is lost.
+    A prompt that is too long is so in every text: one warning names what is lost of all that are cut off.
 
     Raises:
         HeadArtistError: a stage draws what the prior's latent cannot hold.
@@ -61,17 +61,16 @@ def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = tuple(Judge(prior, _texts(config, stage, prior)) for stage in config.stages)
-    cut: list[TextCutOff] = []
     said: set[tuple[type[Warning], str]] = set()
     for warning in caught:
-        if (warning.category, str(warning.message)) in said:
-            continue
-        said.add((warning.category, str(warning.message)))
-        if isinstance(warning.message, TextCutOff):
-            cut.append(warning.message)
-            if any(_lose_the_same(before, warning.message) for before in cut[:-1]):
-                continue
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        words = warning.category, str(warning.message)
+        if not isinstance(warning.message, TextCutOff) and words not in said:
+            said.add(words)
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    cut = [warning.message for warning in caught if isinstance(warning.message, TextCutOff)]
+    if cut:
+        alone = all(any(_lose_the_same(before, after) for before in cut[:k]) for k, after in enumerate(cut) if k)
+        warnings.warn(cut[0] if alone else PromptWarning(f"{cut[0]}, and so are other texts"), stacklevel=2)
     return found
 
 
