@@ -968,7 +968,7 @@ def nothing_slow() -> Iterator[None]:
     with (
         mock.patch.object(generation, "_optimise", _accepted),
         mock.patch.object(generation, "check_prior"),
-        mock.patch.object(trainer, "train_step", _accepted),
+        mock.patch.object(loop, "train_step", _accepted),
         mock.patch("headartist.export.export_head", _accepted),
         mock.patch("headartist.export.turntable_video", _accepted),
         mock.patch.object(headartist.limits, "machine_memory", return_value=MEMORY),
