@@ -1,13 +1,16 @@
 """Diversity: one prompt, several seeds, one sheet of all their heads."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headartist.config import Config, Exports, mesh_stem
 from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
+from headartist.files import check_regular
+from headartist.folder import HeadFolder, check_folder, check_length, claimed, default_path, open_folder, slug
 from headartist.generate import generate
+from headartist.interrupts import Begun, resumable
 from headartist.presets import preset
 from headartist.prompts import check_prompt
 
@@ -51,21 +54,26 @@ def generate_seeds(
         raise HeadArtistError(f"The number of seeds must be at least 1 (got {count}).")
     config = replace(preset(config) if isinstance(config, str) else config, prompt=check_prompt(prompt))
     runs = [replace(config, seed=config.seed + k) for k in range(count)]
-    folders = [
-        check_folder(Path(out) / default_path(run.prompt, run.seed).name, run, overwrite=overwrite) for run in runs
-    ]
-    for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
-        if overwrite or not _is_complete(folder, run.exports):
-            before = _written(folder)
-            try:
-                generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
-            except KeyboardInterrupt:
-                if overwrite and (done or _written(folder) != before):
-                    _clear(folders[done + 1 :], runs[done + 1 :])
-                raise
-
     sheet = Path(out) / f"{slug(config.prompt)}-seeds.png"
-    _draw_sheet(folders, sheet)
+    check_length(sheet)
+    check_regular(sheet)
+    paths = [Path(out) / default_path(run.prompt, run.seed).name for run in runs]
+    with ExitStack() as claims:
+        folders = [claims.enter_context(claimed(path)) for path in paths]
+        for path, run in zip(paths, runs, strict=True):
+            check_folder(path, run, overwrite=overwrite)
+        for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
+            if overwrite or not _is_complete(folder, run.exports):
+                try:
+                    generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+                except KeyboardInterrupt as stop:
+                    begun = done + isinstance(stop, Begun)
+                    if not overwrite or not begun:
+                        raise
+                    _clear(folders[begun:], runs[begun:])
+                    raise Begun(*stop.args) from None
+        with resumable():
+            _draw_sheet(folders, sheet)
     return sheet
 
 
@@ -74,11 +82,6 @@ def _is_complete(folder: HeadFolder, exports: Exports) -> bool:
     meshes = [folder.path / f"{mesh_stem(exports.variant)}.{wanted}" for wanted in exports.formats]
     films = [folder.video] if exports.video_views else []
     return all(path.exists() for path in (folder.weights, folder.contact_sheet, *meshes, *films))
-
-
-def _written(folder: HeadFolder) -> int | None:
-    """When the folder's config was written, in nanoseconds; a head that is begun anew writes it anew."""
-    return folder.config.stat().st_mtime_ns if folder.config.exists() else None
 
 
 def _clear(folders: list[HeadFolder], runs: list[Config]) -> None:

@@ -9,6 +9,7 @@ import struct
 import warnings
 import webbrowser
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 
 from headartist.errors import HeadArtistError
 from headartist.files import write_text
-from headartist.folder import HeadFolder
+from headartist.folder import HeadFolder, claimed
 
 _PAGE = files("headartist") / "viewer.html"
 _PLACE = "<!-- heads -->"
@@ -87,12 +88,18 @@ def view(sources: Sequence[Path], *, out: Path | None = None, show: bool = False
     Raises:
         HeadArtistError: when a head cannot be read or the page not be written there.
     """
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise HeadArtistError(f"The page {out} must end in .html: rename it, or another file may be lost.")
     heads = [read_head(source) for source in sources]
-    if out is None and sources:
-        first = Path(sources[0])
-        out = HeadFolder(first).viewer if first.is_dir() else first.with_suffix(".html")
-    path = Path(out or "viewer.html")
-    write_viewer(path, heads)
+    with ExitStack() as claims:
+        if out is None and sources:
+            first = Path(sources[0])
+            out = HeadFolder(first).viewer if first.is_dir() else first.with_suffix(".html")
+            if HeadFolder(first).config.exists():
+                folder = claims.enter_context(claimed(first))
+                claims.enter_context(folder.owning([out.name])).append(out)
+        path = Path(out or "viewer.html")
+        write_viewer(path, heads)
     if show and not webbrowser.open(path.absolute().as_uri()):
         warnings.warn(f"no browser was found: open {path} in one", stacklevel=2)
     return path
