@@ -20,6 +20,7 @@ from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
+from headartist.interrupts import REQUESTS
 from headartist.loss_config import Refine, Sds, Ssd
 from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import PromptWarning, view_mix, view_word
@@ -78,13 +79,13 @@ def _rows(folder: HeadFolder) -> list[tuple[str, int]]:
     return [(row["stage"], row["step"]) for row in map(json.loads, lines)]
 
 
-def _interrupt_at(scene: Scene, call: int) -> None:
-    """Ctrl-C in the middle of a step: while the prior thinks."""
+def _interrupt_at(scene: Scene, call: int, number: int = signal.SIGINT) -> None:
+    """A request to stop in the middle of a step: while the prior thinks."""
     think = scene.prior.predict_noise
 
     def predict_noise(*question):
         if len(scene.prior.asked) == call:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return think(*question)
 
     scene.prior.predict_noise = predict_noise  # type: ignore[method-assign]
@@ -130,11 +131,13 @@ def test_interrupted_anywhere_and_resumed_equals_the_unbroken_run_bit_for_bit(tm
     assert broken.weights.read_bytes() == unbroken.weights.read_bytes()
 
 
-def test_an_interrupt_waits_for_the_end_of_the_step_and_the_handler_of_before_comes_back(tmp_path: Path):
+@pytest.mark.parametrize("number", REQUESTS, ids=lambda number: number.name)
+def test_an_interrupt_waits_for_the_end_of_the_step_and_the_handler_of_before_comes_back(tmp_path: Path, number: int):
     folder, scene, before = _folder(tmp_path), _scene(), signal.getsignal(signal.SIGINT)
-    _interrupt_at(scene, 3)
-    with pytest.raises(KeyboardInterrupt):
+    _interrupt_at(scene, 3, number)
+    with pytest.raises(KeyboardInterrupt) as stopped:
         _run(scene, folder)
+    assert stopped.value.args == (number,)
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
     assert (checkpoint.progress.stage, checkpoint.progress.step) == (0, 4)

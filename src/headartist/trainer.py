@@ -56,7 +56,7 @@ def train(scene: Scene, folder: HeadFolder, generator: torch.Generator, *, progr
         done = replace(done, stage=len(config.stages), step=0)
         save_head(folder, done, scene.avatar, generator)
         if interrupt.asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(interrupt.number)
     return done
 
 
@@ -85,7 +85,7 @@ def _train_stage(
             if done.step % run.checkpoint_every == 0 or done.step == stage.steps or interrupt.asked:
                 save_checkpoint(folder, done, scene.avatar, optimiser, generator)
             if interrupt.asked:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(interrupt.number)
             bar.update()
             bar.set_postfix(loss=f"{row['loss']:.3g}", refresh=False)
     return done
