@@ -146,6 +146,15 @@ def test_the_wall_of_a_hollow_print_is_left_out_where_nobody_looks_in():
     assert inside.float().mean() < 0.05
 
 
+def test_a_sheet_without_a_body_stays():
+    line = torch.linspace(-1, 1, 12).double()
+    x, z = torch.meshgrid(line, line, indexing="ij")
+    verts = torch.stack([x, 1e-5 * x * z, z], dim=-1).reshape(-1, 3)
+    corner = torch.arange(144).view(12, 12)[:-1, :-1].reshape(-1, 1)
+    faces = torch.cat([corner + torch.tensor([0, 1, 12]), corner + torch.tensor([12, 1, 13])])
+    assert mended(Mesh(verts, faces)).kept.all()
+
+
 def test_degenerate_triangles_twins_and_specks_are_left_out():
     whole, speck = ball(), ball(0.005, (4.0, 4.0, 4.0), level=0)
     flat = torch.tensor([[0, 0, 1], [5, 5, 5]])

@@ -19,6 +19,7 @@ from headartist.geometry.mesh import Mesh, capped, connected
 WELD = 5e-5
 DEBRIS = 2e-4  # of the whole area: a smaller component is left out; an eyeball of a whole body has 9e-4
 MOST_DEBRIS = 0.05  # of the whole area: with more, the mesh is in pieces, and none is left out
+LEAST_LEFT = 0.1  # share of the area that must be seen, or nothing is taken for an inside
 CELLS = 64  # of the mesh's size, within which triangles that face one way are seen or unseen together
 SAMPLES = 1_500  # triangles that look for the sky, at most
 LEAST_SAMPLES = 64  # of each component: of an eyeball, little shows between the lids
@@ -177,7 +178,9 @@ class _View:
             self.seen = torch.ones_like(self.seen)
         visible = (front | back)[self.seen[number]]
         if len(visible) and float(visible.float().mean()) < 1 - HOLLOW:
-            self.seen = self.seen & self._each_seen(torch.where(self.inside_out[component], -1, 1))
+            left = self.seen & self._each_seen(torch.where(self.inside_out[component], -1, 1))
+            # A sheet without a body sees no sky once its rim is closed.
+            self.seen = left if float(self._area[left].sum()) > LEAST_LEFT * float(self._area.sum()) else self.seen
 
     def _each_seen(self, outward: Int[Tensor, "f"]) -> Bool[Tensor, "f"]:
         """For each triangle whether it sees the sky; those that lie together and face one way are asked as one."""
