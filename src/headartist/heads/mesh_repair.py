@@ -17,9 +17,9 @@ from headartist.geometry.mesh import Mesh, capped, connected
 # As shares of the mesh's size. Of twelve heads and bodies, no two corners of a rim lie closer together than 2.2e-4, and
 # no two corners at all closer than 1.6e-4 but in one; files that round their corners apart do it by 1e-5 at most.
 WELD = 5e-5
+MOST_LOST = 0.05  # of the triangles, by welding rims: with more, only what is in the same place is welded
 DEBRIS = 2e-4  # of the whole area: a smaller component is left out; an eyeball of a whole body has 9e-4
 MOST_DEBRIS = 0.05  # of the whole area: with more, the mesh is in pieces, and none is left out
-LEAST_LEFT = 0.1  # share of the area that must be seen, or nothing is taken for an inside
 CELLS = 64  # of the mesh's size, within which triangles that face one way are seen or unseen together
 SAMPLES = 1_500  # triangles that look for the sky, at most
 LEAST_SAMPLES = 64  # of each component: of an eyeball, little shows between the lids
@@ -71,7 +71,9 @@ def welded(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Int[Tensor
         start.append(rim)
         end.append(rim[_first_of(cells)])
     together = connected(len(verts), torch.cat([*start, torch.arange(len(verts))]), torch.cat([*end, first]))
-    return _first_of(together)
+    one = _first_of(together)
+    # Where sides are shorter than that, whole rims would become one.
+    return one if int(_proper(one[faces]).sum()) > (1 - MOST_LOST) * len(whole) else first
 
 
 def repair(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Repair:
@@ -178,9 +180,7 @@ class _View:
             self.seen = torch.ones_like(self.seen)
         visible = (front | back)[self.seen[number]]
         if len(visible) and float(visible.float().mean()) < 1 - HOLLOW:
-            left = self.seen & self._each_seen(torch.where(self.inside_out[component], -1, 1))
-            # A sheet without a body sees no sky once its rim is closed.
-            self.seen = left if float(self._area[left].sum()) > LEAST_LEFT * float(self._area.sum()) else self.seen
+            self.seen = self.seen & self._each_seen(torch.where(self.inside_out[component], -1, 1))
 
     def _each_seen(self, outward: Int[Tensor, "f"]) -> Bool[Tensor, "f"]:
         """For each triangle whether it sees the sky; those that lie together and face one way are asked as one."""
