@@ -8,11 +8,8 @@ from typing import Any, get_args
 from headartist.config import Variant, mesh_stem
 
 _SUFFIXES = (".glb", ".obj", ".mtl", ".ply", ".usd", ".png", ".normal.png", ".roughness.png")
-_USD_PICTURES = (
-    "_usd.png",
-    "_usd.normal.png",
-    "_usd.roughness.png",
-)  # which the first release gave no names of their own
+# The first release gave these no names of their own.
+_USD_PICTURES = ("_usd.png", "_usd.normal.png", "_usd.roughness.png")
 PAGE = "viewer.html"
 _FIXED = {"config.json", "head.safetensors", "state.safetensors", "metrics.jsonl", "provenance.json", PAGE}
 _FIXED |= {"turntable.mp4", "contact.png"}
