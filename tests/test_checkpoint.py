@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from headartist.checkpoint import Position, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
+from headartist.claim import LOCK
 from headartist.errors import HeadArtistError
 from headartist.files import replacing
-from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
+from headartist.folder import HeadFolder, check_folder, claimed, open_folder
+from headartist.names import default_path, slug
 from headartist.presets import SMOKE
 from toys import ToyAvatar
 
@@ -170,19 +172,23 @@ def test_a_run_that_was_killed_while_it_made_the_folder_can_be_started_again(tmp
         with pytest.raises(KeyboardInterrupt):
             open_folder(folder, CONFIG)
     assert list(folder.path.iterdir())
-    open_folder(check_folder(folder.path, CONFIG), CONFIG)
+    with claimed(folder.path):
+        open_folder(check_folder(folder.path, CONFIG), CONFIG)
     assert {path.name for path in folder.path.iterdir()} == {"config.json", "checkpoint", "previews"}
 
 
-def test_drafts_that_a_kill_left_behind_are_swept(folder: HeadFolder):
+def test_drafts_that_a_kill_left_behind_are_swept_and_nothing_that_looks_like_them(folder: HeadFolder):
     places = (folder.path, folder.checkpoint.parent, folder.previews)
+    drafts = (f".headartist-{'0a' * 8}.part.json", ".head.123.part.safetensors", ".turntable.7.part.mp4")
+    mine = ("mine.part", ".profile.part1", ".notes.12.part.txt", ".headartist-1.part", ".head.part.glb")
     for place in places:
-        (place / ".head.123.part.safetensors").write_bytes(b"half")
-        (place / "mine.part").write_bytes(b"mine")
-    open_folder(folder, CONFIG)
-    for place in places:
-        assert not list(place.glob(".*"))
-        assert (place / "mine.part").exists()
+        for name in (*drafts, *mine):
+            (place / name).write_bytes(b"half")
+    (folder.previews / ".0-geometry-00100.5.part.png").write_bytes(b"half")
+    with claimed(folder.path):
+        for place in places:
+            assert {path.name for path in place.glob(".*")} - {LOCK} == {name for name in mine if name[0] == "."}
+            assert (place / "mine.part").exists()
 
 
 def test_the_same_settings_may_go_on_and_running_options_do_not_matter(folder: HeadFolder):

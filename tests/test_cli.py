@@ -18,6 +18,7 @@ from headartist.config_text import from_json, to_json
 from headartist.folder import HeadFolder
 from headartist.presets import EMBEDDED, PAPER, PRESETS
 from headartist.training import loop
+from headartist_command import door
 from small_run import PROMPT, small_config
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -225,7 +226,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_that_works(
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train_step", interrupted_step)
-        assert cli.run(line) == 130
+        assert door.run(line) == 128 + signal.SIGTERM
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"resume: headartist generate '{PROMPT}' --config {config} --out 'my heads/one' --quiet"
 
@@ -256,18 +257,3 @@ def test_a_prompt_that_is_too_long_is_a_warning(place: Path, config: Path, capsy
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("headartist: warning: ")
     assert told.endswith("old man' is cut off")
-
-
-def test_the_entry_point_quiets_openmp_and_takes_sigterm_like_ctrl_c(monkeypatch: pytest.MonkeyPatch):
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setattr(sys, "argv", ["headartist", "presets"])
-    try:
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == 0
-        assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 import pkgutil
 import re
 import shlex
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,7 +66,7 @@ def test_a_command_of_the_docs_is_understood(page, words, monkeypatch: pytest.Mo
     monkeypatch.setattr(cli, "generate_seeds", lambda prompt, *_, **__: asked.append(prompt) or made.folder)
     monkeypatch.setattr(cli, "edit_config", lambda *_, **__: replace(EMBEDDED, parent="0"))
     monkeypatch.setattr(cli, "edit", lambda head, *_, **__: asked.append(head) or made)
-    monkeypatch.setattr(cli, "_load", asked.append)
+    monkeypatch.setattr(cli, "_opened", lambda head: nullcontext(asked.append(head)))
     monkeypatch.setattr(cli, "write_meshes", lambda *_: [])
     monkeypatch.setattr(cli, "view", lambda heads, **_: asked.extend(heads))
     monkeypatch.setattr(cli, "write_video", lambda *_: "turntable.mp4")

@@ -25,6 +25,7 @@ from headartist.presets import PAPER, SMOKE
 from headartist.schedules import Constant, Linear, Step
 from headartist.training import loop
 from headartist.training.problem import Problem
+from headartist_command import door
 from small_run import PROMPT, small_config
 
 PriorFolder = Callable[[str], Path]
@@ -355,13 +356,9 @@ def test_the_command_edits_says_what_is_left_and_how_to_go_on(orphan: Path, monk
         signal.raise_signal(signal.SIGTERM)
         return step(*arguments)
 
-    before = signal.signal(signal.SIGTERM, cli._interrupt)
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr(loop, "train_step", interrupted_step)
-            assert cli.run(shlex.split(line)) == 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "train_step", interrupted_step)
+        assert door.run(shlex.split(line)) == 128 + signal.SIGTERM
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"resume: headartist {line.replace(' --overwrite', '')}"
     assert cli.run(shlex.split(told.removeprefix("resume: headartist "))) == 0

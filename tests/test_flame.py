@@ -258,7 +258,7 @@ def broken(array: np.ndarray) -> np.ndarray:
         ("shapedirs", lambda a: a[..., :2] * np.nan, "shapedirs holds values that are not finite numbers"),
         ("weights", lambda a: a * 3, "the rows of weights sum to 3, "),
         ("weights", lambda a: a * 0, "the rows of weights sum to 0, "),
-        ("weights", lambda a: a * 0 + [3, -2, 0, 0, 0], "their least is -2, so they are no shares of 1"),
+        ("weights", lambda a: a * 0 + [3, -2, 0, 0, 0], "the least of them is -2: they are no shares of 1"),
         ("J_regressor", lambda a: a * 2, "the rows of J_regressor sum to 2, not to 1"),
         (
             "kintree_table",

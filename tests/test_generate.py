@@ -1,6 +1,7 @@
 """From a prompt to a Head folder, with tiny random priors of every shape."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from headartist import HeadArtistError, generate, load_head, presets
 from headartist.checkpoint import Head
 from headartist.config import Exports, Run
+from headartist.export import video
 from headartist.folder import HeadFolder
 from headartist.generate import _device
 from headartist.prompts import PromptWarning
@@ -211,6 +213,33 @@ def test_a_film_that_cannot_be_made_is_found_out_before_the_training(tmp_path: P
     with pytest.raises(HeadArtistError, match="Videos need ffmpeg"):
         generate(PROMPT, presets.QUICK, prior=ToyPrior(), out=tmp_path / "head", progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes shell scripts")
+@pytest.mark.parametrize(
+    "script", [None, "exit 0", "echo ffmpeg version 7; exit 1", "sleep 60", "echo libx264"], ids=str
+)
+def test_an_encoder_that_does_not_encode_is_found_out_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+):
+    encoder = tmp_path / "ffmpeg"
+    if script is not None:
+        encoder.write_text(f"#!/bin/sh\n{script}\n")
+        encoder.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(encoder))
+    monkeypatch.setattr(video, "ANSWER_S", 0.5)
+    if script == "echo libx264":
+        assert video.find_ffmpeg() == str(encoder)
+        return
+    with pytest.raises(HeadArtistError, match=rf"{encoder} is no ffmpeg that runs here") as caught:
+        generate(PROMPT, presets.QUICK, prior=ToyPrior(), out=tmp_path / "head", progress=False)
+    assert str(caught.value).count(". ") == 0
+    assert not (tmp_path / "head").exists()
+
+
+def test_what_was_written_is_noted_as_the_heads_own(head: Head):
+    assert set(head.provenance["files"]) >= {"head.glb"}
+    assert all((head.folder / name).exists() for name in head.provenance["files"])
 
 
 def test_another_prior_does_not_go_on_with_a_head_that_was_begun(tmp_path: Path, tiny_prior_folder: PriorFolder):

@@ -13,7 +13,9 @@ from headartist import checkpoint, cli, generate_seeds, priors, seeds
 from headartist.config import Config
 from headartist.config_text import to_json
 from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, check_folder, slug
+from headartist.folder import HeadFolder, check_folder
+from headartist.interrupts import Begun
+from headartist.names import slug
 from headartist.priors.stable_diffusion import TextCutOff
 from headartist.prompts import PromptWarning
 from headartist.training import loop
@@ -111,6 +113,31 @@ def test_an_overwriting_that_was_stopped_goes_on_without_losing_what_it_made(
     assert not second.weights.exists()
     generate_seeds(PROMPT, other, 2, out=tmp_path, progress=False)
     assert second.weights.exists()
+
+
+def test_a_head_that_was_still_to_be_overwritten_is_not_taken_for_done(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    generate_seeds(PROMPT, config, 2, out=tmp_path, progress=False)
+    second, generate = HeadFolder(tmp_path / f"{slug(PROMPT)}-4"), seeds.generate
+
+    def stopped_at_the_second(prompt: str, run: Config, **rest: object) -> object:
+        if run.seed == 4:
+            raise KeyboardInterrupt(15)
+        return generate(prompt, run, **rest)
+
+    monkeypatch.setattr(seeds, "generate", stopped_at_the_second)
+    with pytest.raises(Begun) as stop:
+        generate_seeds(PROMPT, config, 2, out=tmp_path, overwrite=True, progress=False)
+    assert stop.value.args == (15,)
+    assert not second.weights.exists()
+
+
+def test_a_sheet_that_cannot_be_written_is_told_before_the_first_head(tmp_path: Path, config: Config):
+    (tmp_path / f"{slug(PROMPT)}-seeds.png").mkdir()
+    with pytest.raises(HeadArtistError, match="is a folder, and only regular files are replaced"):
+        generate_seeds(PROMPT, config, 1, out=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_command_makes_seeds(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import expressive_glb
-from headartist import viewer
+from headartist import cli, viewer
 from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
 from headartist.heads.template import load_template
@@ -307,3 +307,18 @@ def test_a_browser_shows_moves_and_saves_heads(tmp_path: Path):
     path = view([model])
     measured = json.loads(_node("test.js", path, "1"))
     assert base64.b64decode(measured["glb_base64"]) == model.read_bytes()
+
+
+def test_a_page_takes_no_other_files_name(head_folder: HeadFolder, capsys):
+    mesh = head_folder.glb.read_bytes()
+    for name in (head_folder.glb, Path("/dev/full"), head_folder.path / "page"):
+        assert cli.run(["view", str(head_folder.path), "--out", str(name)]) == 2
+        told = f"headartist: The page {name} must end in .html: rename it, or another file may be lost.\n"
+        assert capsys.readouterr().err == told
+    assert head_folder.glb.read_bytes() == mesh
+    assert cli.run(["view", str(head_folder.path), "--out", str(head_folder.path / "PAGE.HTM")]) == 0
+
+
+def test_a_page_in_a_head_folder_is_the_heads_own(head_folder: HeadFolder):
+    assert view([head_folder.path]) == head_folder.viewer
+    assert head_folder.read_provenance()["files"] == [head_folder.viewer.name]

@@ -23,8 +23,8 @@ from headartist.checkpoint import Head
 from headartist.config import Config
 from headartist.edit import default_path as edit_path
 from headartist.export.pictures import draw_pair, to_bytes
-from headartist.folder import default_path
 from headartist.identity import Likeness
+from headartist.names import default_path
 from headartist.presets import preset
 
 PROMPT = "a DSLR portrait of a middle aged man with short brown hair"

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headartist.errors import HeadArtistError
 from headartist.files import replacing
 
 
@@ -26,16 +27,16 @@ def remembered(
         compute: makes them, on `device`.
         device: where they are wanted.
     """
-    try:
-        path = _folder() / f"{name}.safetensors"
-    except RuntimeError:  # a user without a home
+    folder = _folder()
+    if folder is None:
         return compute()
+    path = folder / f"{name}.safetensors"
     # A damaged or unreadable file is no reason to stop: what it held is computed again.
     with suppress(OSError, SafetensorError):
         return load_file(path, device=str(device))
     tensors = compute()
-    # A read-only home costs a repetition, not the run.
-    with suppress(OSError), replacing(path) as draft:  # in one move: a second process never sees half a file
+    # A read-only home or a full disk costs a repetition, not the run.
+    with suppress(OSError, SafetensorError, HeadArtistError), replacing(path) as draft:
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, draft)
     return tensors
 
@@ -50,6 +51,11 @@ def fingerprint(words: str, *tensors: Tensor) -> str:
     return digest.hexdigest()[:32]
 
 
-def _folder() -> Path:
-    named = os.environ.get("HEADARTIST_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headartist"
+def _folder() -> Path | None:
+    """Where to keep things; None where the system knows no home of the user."""
+    if named := os.environ.get("HEADARTIST_CACHE"):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headartist"
+    except RuntimeError:
+        return None

@@ -3,15 +3,12 @@
 Torch is imported when the work begins, so that help and mistakes are answered at once.
 """
 
-import os
-import shlex
-import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, assert_never
 
 import tyro
@@ -20,7 +17,7 @@ from headartist.config import Config, Exports, Format, Iris, Variant
 from headartist.config_text import from_json, override, to_json
 from headartist.edit import edit, edit_config
 from headartist.errors import HeadArtistError, one_line
-from headartist.folder import HeadFolder
+from headartist.folder import HeadFolder, claimed
 from headartist.generate import generate, write_meshes, write_video
 from headartist.json_files import read_text
 from headartist.presets import PRESETS, preset
@@ -30,7 +27,7 @@ from headartist.viewer import view
 if TYPE_CHECKING:  # torch comes with it
     import headartist.checkpoint
 
-DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+DONE, MISTAKE = 0, 2
 
 _UNSET = "(default: the preset's)"
 _KEPT = "(default: the head's own)"
@@ -204,16 +201,11 @@ Command = (
 )
 
 
-def main() -> None:
-    """The entry point of the `headartist` command."""
-    # Idle OpenMP threads must sleep: spinning, they slow a busy machine's small steps by a factor of ten and more.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line and return the exit status: 0, 2 for a user's mistake, 130 when interrupted."""
+    """Carry out one command line and return the exit status: 0, or 2 for a user's mistake.
+
+    What becomes of signals and streams is settled by `headartist_command`.
+    """
     command = tyro.cli(
         Command,
         prog="headartist",
@@ -232,12 +224,6 @@ def run(arguments: Sequence[str]) -> int:
             words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             print(f"headartist: {one_line(words)}", file=sys.stderr)
             return MISTAKE
-        except KeyboardInterrupt:
-            print("headartist: interrupted", file=sys.stderr)
-            if isinstance(command, Generate | Edit):
-                again = ["headartist", *(argument for argument in arguments if argument != "--overwrite")]
-                print(f"resume: {shlex.join(again)}", file=sys.stderr)
-            return INTERRUPTED
     return DONE
 
 
@@ -250,11 +236,13 @@ def _carry_out(command: Generate | Edit | Export | Video | View | Presets) -> No
         case Export(path):
             names = ("formats", "texture_size", "rig", "eyes", "iris", "variant", "delight")
             exports = Exports(**{name: getattr(command, name) for name in names})
-            for written in write_meshes(_load(path), exports):
-                print(written)
+            with _opened(path) as head:
+                for written in write_meshes(head, exports):
+                    print(written)
         case Video(path, views, size, fps):
             exports = Exports(video_views=views, video_size=size, video_fps=fps)
-            print(write_video(_load(path), exports))
+            with _opened(path) as head:
+                print(write_video(head, exports))
         case View(heads, out, show):
             print(view(heads, out=out, show=show))
         case Presets(None):
@@ -289,12 +277,14 @@ def _edit(command: Edit) -> None:
     print(head.folder)
 
 
-def _load(path: Path) -> "headartist.checkpoint.Head":
+@contextmanager
+def _opened(path: Path) -> Iterator["headartist.checkpoint.Head"]:
+    """A head whose folder is written to meanwhile."""
     HeadFolder(path).read_config()  # before torch is imported: most mistakes are found here
+    with claimed(path):
+        from headartist.checkpoint import load_head
 
-    from headartist.checkpoint import load_head
-
-    return load_head(path)
+        yield load_head(path)
 
 
 def _config(command: Generate) -> Config:
@@ -341,10 +331,6 @@ def _read_config(path: Path) -> Config:
         return from_json(read_text(path), source=str(path))
     except OSError:
         raise HeadArtistError(f"--config {path} cannot be read: give a JSON file or a Head folder.") from None
-
-
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _show_warning(message: Warning | str, *_details: object) -> None:

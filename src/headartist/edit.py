@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from headartist.config import Config, Part, Rates, Regularisers, Stage
 from headartist.errors import HeadArtistError
 from headartist.files import content_hash
-from headartist.folder import MARK, HeadFolder, check_folder, mark, shortened, slug
+from headartist.folder import HeadFolder, check_folder, claimed
 from headartist.generate import carry_out
+from headartist.interrupts import resumable
 from headartist.limits import require_size
 from headartist.loss_config import Refine
+from headartist.names import MARK, mark, shortened, slug
 from headartist.presets import preset
 from headartist.prompts import check_prompt, edited_prompt
 from headartist.schedules import Constant, stretched
@@ -66,9 +68,11 @@ def edit(
     path = Path(out) if out is not None else default_path(parent.path, config)
     if path.resolve() == parent.path.resolve():
         raise HeadArtistError(f"{path} is the head to be edited, which must stay as it is: choose another --out.")
-    folder = check_folder(path, config, overwrite=overwrite)
-    made = carry_out(folder, config, prior, parent=parent, overwrite=overwrite, progress=progress)
-    return _compared(parent, folder, made)
+    with claimed(path) as folder:
+        check_folder(path, config, overwrite=overwrite)
+        made = carry_out(folder, config, prior, parent=parent, overwrite=overwrite, progress=progress)
+        with resumable():
+            return _compared(parent, folder, made)
 
 
 def edit_config(

@@ -3,27 +3,28 @@
 Every file is replaced whole, by a rename, so that a killed run leaves the old one.
 """
 
-import hashlib
+import errno
 import json
 import os
 import re
-import shutil
-import unicodedata
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headartist.belongings import PAGE, is_old_draft, mesh_names, noted
+from headartist.claim import LOCK, alone_in
 from headartist.config import Config
 from headartist.config_text import differences, from_json, to_json
 from headartist.errors import HeadArtistError, shown
-from headartist.files import drafts, replacing, write_text
+from headartist.files import check_regular, is_draft, naming, replacing, sweep, write_text
 from headartist.json_files import parse_json, read_text
 
 DIFFERENCES_SHOWN = 3
-SLUG_LETTERS, SLUG_BYTES = 60, 120
-"""The longest part that a text has in a file's name; file systems allow a name 255 bytes, suffixes included."""
-MARK = 8  # hexadecimal digits that tell apart what is cut alike
+_LONGEST_NAME = 255  # bytes
+_ROOM = "previews/0-a-stage-of-a-long-name-00000.png"  # what fits beside it fits for every file within
 _PARTS: Mapping[str, Any] = {
     "template": {},
     "prior": {"sha256": {}},
@@ -97,7 +98,7 @@ class HeadFolder:
     @property
     def viewer(self) -> Path:
         """The page that shows the head."""
-        return self.path / "viewer.html"
+        return self.path / PAGE
 
     def read_config(self) -> Config:
         """The config the head was made with.
@@ -136,12 +137,57 @@ class HeadFolder:
         return record
 
     def write_provenance(self, record: dict[str, Any]) -> None:
-        """Replace `provenance.json`."""
+        """Replace `provenance.json`; the head's own files stay noted in it."""
+        record = {**record, "files": sorted(noted(self.path, self.read_provenance()))}
         write_text(self.provenance, json.dumps(record, indent=2) + "\n")
+
+    @contextmanager
+    def owning(self, names: Iterable[str]) -> Iterator[list[Path]]:
+        """Note the files that are written meanwhile, which the caller lists, as the head's own in the provenance.
+
+        What `--overwrite` may remove is known even where a kill comes between: of the `names` that may be written,
+        those of which nothing is there yet are noted before.
+
+        Args:
+            names: of files in this folder.
+        """
+        written: list[Path] = []
+        before = noted(self.path, self.read_provenance())
+        self._note(before | {name for name in names if not os.path.lexists(self.path / name)})
+        yield written
+        self._note(before | {path.name for path in written})
+
+    def own_files(self) -> list[Path]:
+        """Files of the head that are there: those that every Head folder has, and those that the provenance notes."""
+        try:
+            record = self.read_provenance()
+        except HeadArtistError:  # damaged: as if it had noted none
+            record = {"files": None}
+        places = [self.weights, self.video, self.contact_sheet, self.metrics]
+        if not self.checkpoint.parent.is_symlink():
+            places.append(self.checkpoint)
+        # The provenance last: it says which other files are to go.
+        places = [self.path / name for name in sorted(noted(self.path, record))] + self._previews() + places
+        return [path for path in (*places, self.provenance) if os.path.lexists(path)]
+
+    def _note(self, names: set[str]) -> None:
+        record = self.read_provenance()
+        if record and set(record.get("files", ())) != names:
+            write_text(self.provenance, json.dumps({**record, "files": sorted(names)}, indent=2) + "\n")
+
+    def _previews(self) -> list[Path]:
+        """Pictures of the stages that the config names."""
+        try:
+            stages = self.read_config().stages
+        except HeadArtistError:
+            return []
+        names = "|".join(f"{index}-{re.escape(stage.name)}" for index, stage in enumerate(stages))
+        pictures = [] if self.previews.is_symlink() else _listed(self.previews)
+        return [path for path in pictures if re.fullmatch(rf"({names})-\d{{5,}}\.png", path.name)]
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to `metrics.jsonl`."""
-        with self.metrics.open("a", encoding="utf-8") as lines:
+        with naming(self.metrics), self.metrics.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row) + "\n")
 
     def trim_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
@@ -165,11 +211,33 @@ def _keeps(keep: Callable[[dict[str, Any]], bool], line: bytes) -> bool:
 
 
 def _has_form(record: Any, parts: Mapping[str, Any]) -> bool:
-    """Whether it maps names to plain values, and those in `parts` to mappings of their own forms."""
+    """Whether it maps names to plain values or lists of them, and those in `parts` to mappings of their own forms."""
     return isinstance(record, dict) and all(
-        _has_form(value, parts[name]) if name in parts else not isinstance(value, dict | list)
-        for name, value in record.items()
+        _has_form(value, parts[name]) if name in parts else _is_plain(value) for name, value in record.items()
     )
+
+
+def _is_plain(value: Any) -> bool:
+    return not any(isinstance(one, dict | list) for one in (value if isinstance(value, list) else [value]))
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[HeadFolder]:
+    """Hold a Head folder, there or still to be made, against all other commands; a thread may do so again within.
+
+    What a killed run left half-written in it is removed.
+
+    Raises:
+        HeadArtistError: another command is at work there, or it is no place to write a head to.
+    """
+    folder = HeadFolder(path)
+    _check_place(folder)
+    with alone_in(path):
+        for place in (folder.path, folder.checkpoint.parent, folder.previews):
+            sweep(place)
+            for old in filter(is_old_draft, _listed(place)):
+                old.unlink()
+        yield folder
 
 
 def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> HeadFolder:
@@ -179,14 +247,7 @@ def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> Head
         HeadArtistError: when a head with other settings, or something else, is there, or it cannot be written to.
     """
     folder = HeadFolder(path)
-    if path.exists() and not path.is_dir():
-        raise HeadArtistError(f"{path} is a file: choose another --out.")
-    # A run that was killed before its first file was whole leaves nothing but that file's draft.
-    if path.exists() and not folder.config.exists() and not set(path.iterdir()) <= set(drafts(path)):
-        raise HeadArtistError(f"{path} is not empty and not a Head folder: choose another --out.")
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise HeadArtistError(f"{existing} cannot be written to: choose another --out, or change its permissions.")
+    _check_place(folder)
     if folder.config.exists() and not overwrite:
         changed = differences(folder.read_config(), config)
         if changed:
@@ -201,60 +262,60 @@ def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> Head
 def open_folder(folder: HeadFolder, config: Config, *, overwrite: bool = False) -> None:
     """Make the folder and write its config; with `overwrite`, first remove what an earlier head left.
 
-    Only files that a Head folder is made of are removed; drafts that a killed run left are so in any case. The config
-    is written first, because it is what makes the folder known as ours.
+    Only files of that head are removed, never a folder or what else a user keeps there. The config is written before
+    the rest, because it is what makes the folder known as ours.
     """
     if overwrite:
-        meshes = ("head.*", "head_usd.*", "head_game.*", "head_game_usd.*")
-        for name in (*meshes, "checkpoint", "previews", "metrics.jsonl", "provenance.json"):
-            for old in folder.path.glob(name):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-        folder.video.unlink(missing_ok=True)
-        folder.contact_sheet.unlink(missing_ok=True)
-        folder.viewer.unlink(missing_ok=True)
-        folder.template.unlink(missing_ok=True)
+        for old in folder.own_files():
+            old.unlink()
     folder.write_config(config)
-    for place in (folder.path, folder.checkpoint.parent, folder.previews):
+    for place in (folder.checkpoint.parent, folder.previews):
         place.mkdir(exist_ok=True)
-        for draft in drafts(place):
-            draft.unlink()
 
 
-def default_path(prompt: str, seed: int) -> Path:
-    """`heads/<slug of the prompt>-<seed>`, as in `heads/a-dslr-portrait-of-a-clown-0`."""
-    return Path("heads") / f"{slug(prompt)}-{seed}"
+def check_length(path: Path) -> None:
+    """Find out early that no file system takes a path.
 
-
-def slug(text: str) -> str:
-    """A text as part of a file's name: its first words in small letters, joined by hyphens.
-
-    Where words are cut off, or letters beyond ASCII are lost or a file system may take them for others, a mark of the
-    whole text follows: another text has another name.
+    Raises:
+        HeadArtistError: in that case.
     """
-    words = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", text).lower()).strip("-_")
-    short = shortened(words, SLUG_LETTERS, SLUG_BYTES)
-    if short == words and _beyond_ascii(text) == _beyond_ascii(words) and not any(map(_has_a_twin, words)):
-        return words or "head"
-    room = MARK + 1
-    return f"{shortened(words, SLUG_LETTERS - room, SLUG_BYTES - room) or 'head'}-{mark(text)}"
+    for part in path.parts:
+        if os.name != "nt" and (size := len(os.fsencode(part))) > _LONGEST_NAME:
+            raise HeadArtistError(
+                f"The name {part[:20]}... is {size} bytes long, and a file system allows {_LONGEST_NAME}: choose a "
+                "shorter --out."
+            )
+    try:
+        (path / _ROOM).lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            start = str(path)[:40]
+            raise HeadArtistError(f"The path {start}... is too long for this system: choose a shorter --out.") from None
 
 
-def mark(text: str) -> str:
-    """A few digits that another text does not have."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
+def _check_place(folder: HeadFolder) -> None:
+    """Find out what keeps a head from being written to a folder."""
+    path = folder.path
+    check_length(path)
+    if path.exists() and not path.is_dir():
+        raise HeadArtistError(f"{path} is a file: choose another --out.")
+    # A run that was killed before its first file was whole leaves nothing but that file's draft.
+    if path.exists() and not folder.config.exists() and not all(_is_passing(child) for child in path.iterdir()):
+        raise HeadArtistError(f"{path} is not empty and not a Head folder: choose another --out.")
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise HeadArtistError(f"{existing} cannot be written to: choose another --out, or change its permissions.")
+    for place in (folder.checkpoint.parent, folder.previews):
+        if os.path.lexists(place) and not stat.S_ISDIR(place.lstat().st_mode):
+            raise HeadArtistError(f"{place} is no folder of its own: move away what is there, or choose another --out.")
+    for own in (folder.config, *folder.own_files(), *(path / name for name in mesh_names())):
+        check_regular(own)
 
 
-def shortened(name: str, letters: int, size: int) -> str:
-    """The beginning of a name, of so many letters and so many bytes at most, without a hyphen at its end."""
-    cut = name[:letters].encode()[: max(size, 0)].decode(errors="ignore")
-    return name if cut == name else cut.rstrip("-_")
+def _is_passing(path: Path) -> bool:
+    """Whether a file is a command's that is at work, or was when it was killed, and no one's content."""
+    return path.name == LOCK or is_draft(path) or is_old_draft(path)
 
 
-def _beyond_ascii(text: str) -> list[str]:
-    return [letter for letter in text if not letter.isascii()]
-
-
-def _has_a_twin(letter: str) -> bool:
-    """Whether a file system that ignores case takes a small letter for another one, as a final sigma for a sigma."""
-    capital = letter.upper()
-    return len(capital) == 1 and capital.lower() != letter
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

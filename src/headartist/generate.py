@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headartist.belongings import mesh_names
 from headartist.config import Config, Exports
 from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, check_folder, default_path, open_folder
+from headartist.folder import HeadFolder, check_folder, claimed, open_folder
+from headartist.interrupts import resumable
 from headartist.limits import avatar_needs, export_needs, require_memory, training_needs
 from headartist.loss_config import Refine
+from headartist.names import default_path
 from headartist.presets import preset
 from headartist.prompts import PromptWarning, check_prompt
 from headartist.rewording import read
@@ -55,10 +58,9 @@ def generate(
         raise HeadArtistError(
             "These settings belong to an edit, which begins with another head: use `headartist edit`."
         )
-    folder = check_folder(
-        Path(out) if out is not None else default_path(config.prompt, config.seed), config, overwrite=overwrite
-    )
-    return carry_out(folder, config, prior, overwrite=overwrite, progress=progress)
+    with claimed(Path(out) if out is not None else default_path(config.prompt, config.seed)) as folder:
+        check_folder(folder.path, config, overwrite=overwrite)
+        return carry_out(folder, config, prior, overwrite=overwrite, progress=progress)
 
 
 def carry_out(
@@ -70,7 +72,7 @@ def carry_out(
     overwrite: bool = False,
     progress: bool = True,
 ) -> "headartist.checkpoint.Head":
-    """Make the head of a config, or what is left to make of it, in a folder that `check_folder` has passed.
+    """Make the head of a config, or what is left to make of it, in a folder that is claimed and checked.
 
     Args:
         folder: the Head folder.
@@ -104,9 +106,10 @@ def carry_out(
 
     from headartist.checkpoint import load_head
 
-    head = load_head(folder.path)
-    write_files(head, config.exports, progress=progress)
-    return head
+    with resumable():
+        head = load_head(folder.path)
+        write_files(head, config.exports, progress=progress)
+    return replace(head, provenance=folder.read_provenance())
 
 
 def _listens_to_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
@@ -151,11 +154,11 @@ def write_files(head: "headartist.checkpoint.Head", exports: Exports, *, progres
     """Write everything that `exports` asks for, and a contact sheet, into the Head folder; returns the paths."""
     from headartist.export import contact_sheet, save_png
 
-    folder = HeadFolder(head.folder)
-    save_png(folder.contact_sheet, contact_sheet(head.avatar))
-    written = [folder.contact_sheet, *write_meshes(head, exports)]
-    if exports.video_views:
-        written.append(write_video(head, exports, progress=progress))
+    with claimed(head.folder) as folder:
+        save_png(folder.contact_sheet, contact_sheet(head.avatar))
+        written = [folder.contact_sheet, *write_meshes(head, exports)]
+        if exports.video_views:
+            written.append(write_video(head, exports, progress=progress))
     return written
 
 
@@ -165,18 +168,20 @@ def write_meshes(head: "headartist.checkpoint.Head", exports: Exports) -> Sequen
 
     require_memory([*avatar_needs(head.config.avatar), *export_needs(replace(exports, video_views=0))])
     origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
-    return export_head(
-        head.avatar,
-        head.folder,
-        formats=exports.formats,
-        texture_size=exports.texture_size,
-        metadata=origin,
-        rig=_rig_template(head) if exports.rig else None,
-        eyes=exports.eyes,
-        iris=exports.iris,
-        variant=exports.variant,
-        delight=exports.delight,
-    )
+    with claimed(head.folder) as folder, folder.owning(mesh_names(exports.variant)) as written:
+        written += export_head(
+            head.avatar,
+            head.folder,
+            formats=exports.formats,
+            texture_size=exports.texture_size,
+            metadata=origin,
+            rig=_rig_template(head) if exports.rig else None,
+            eyes=exports.eyes,
+            iris=exports.iris,
+            variant=exports.variant,
+            delight=exports.delight,
+        )
+    return written
 
 
 def _rig_template(head: "headartist.checkpoint.Head") -> "headartist.heads.HeadTemplate":
@@ -193,10 +198,10 @@ def write_video(head: "headartist.checkpoint.Head", exports: Exports, *, progres
     from headartist.export import turntable_video
 
     require_memory([*avatar_needs(head.config.avatar), *export_needs(exports)])
-    path = HeadFolder(head.folder).video
     settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
-    turntable_video(head.avatar, path, **settings, progress=progress)
-    return path
+    with claimed(head.folder) as folder:
+        turntable_video(head.avatar, folder.video, **settings, progress=progress)
+    return folder.video
 
 
 def _optimise(
@@ -253,12 +258,15 @@ def _optimise(
     if not overwrite:
         record = continued(record, folder.read_provenance(), folder.path)
     open_folder(folder, config, overwrite=overwrite)
-    folder.write_provenance(record)
-    if config.template != OPEN and not folder.template.exists():
-        keep_template(folder.template, rest)
-    steps = train(Problem(heard, avatar, template, jury, device), folder, generator)
-    seconds = watch(steps, progress=progress)
-    folder.write_provenance(record | {"seconds": round(seconds, 1)})
+    with resumable():
+        folder.write_provenance(record)
+        if config.template != OPEN and not folder.template.exists():
+            with folder.owning([folder.template.name]) as written:
+                keep_template(folder.template, rest)
+                written.append(folder.template)
+        steps = train(Problem(heard, avatar, template, jury, device), folder, generator)
+        seconds = watch(steps, progress=progress)
+        folder.write_provenance(record | {"seconds": round(seconds, 1)})
 
 
 def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.StableDiffusionPrior":

@@ -2,18 +2,32 @@
 
 import functools
 import os
+import re
+import shutil
+import tempfile
+import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 import warp as wp
 from torch import Tensor
 
+_HALF_BUILT = re.compile(r"wp_headartist.+_p\d+_t\d+")  # what Warp calls the folder of a kernel of ours meanwhile
+_ABANDONED_S = 3600.0  # no compiler takes so long
+
 
 @contextmanager
 def _native_stderr_muted() -> Iterator[None]:
     """Drop what native code writes to file descriptor 2 meanwhile."""
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(sink, 2)
         yield
@@ -30,11 +44,58 @@ def _start_warp() -> None:
         wp.config.quiet = True  # type: ignore[attr-defined]
     elif wp.config.log_level == wp.LOG_INFO:  # a level that the user chose stands
         wp.config.log_level = wp.LOG_WARNING
+    if not _has_cache_home():
+        wp.config.kernel_cache_dir = _passing_folder("no home folder is known")
+    try:
+        _initialise()
+    except OSError as error:
+        wp.config.kernel_cache_dir = _passing_folder(f"{error.filename}: {error.strerror}")
+        _initialise()
+    folder = Path(str(wp.config.kernel_cache_dir))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        wp.config.kernel_cache_dir = _passing_folder(f"{folder} cannot be written to")
+    sweep_half_built(folder)
+
+
+def _initialise() -> None:
     if torch.cuda.is_available():
         wp.init()
         return
     with _native_stderr_muted():
         wp.init()
+
+
+def _has_cache_home() -> bool:
+    """Whether Warp finds a place for its kernels; without one it would make a folder called `~` here."""
+    if wp.config.kernel_cache_dir or os.environ.get("WARP_CACHE_PATH") or os.environ.get("XDG_CACHE_HOME"):
+        return True
+    try:
+        Path.home()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _passing_folder(reason: str) -> str:
+    """A folder for this process's kernels, which goes when it ends."""
+    warnings.warn(
+        f"kernels are compiled anew for this run ({reason}): name a folder to keep them in WARP_CACHE_PATH",
+        stacklevel=2,
+    )
+    return _passing().name
+
+
+@functools.cache
+def _passing() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="headartist-kernels-")
+
+
+def sweep_half_built(folder: Path) -> None:
+    """Remove from Warp's cache the folders of our kernels whose compiling was killed a while ago."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _HALF_BUILT.fullmatch(path.name) and time.time() - path.stat().st_mtime >= _ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _argument(tensor: Tensor, dtype: type) -> object:

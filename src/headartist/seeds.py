@@ -1,15 +1,19 @@
 """Diversity: one prompt, several seeds, one sheet of all their heads."""
 
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headartist.config import Config, Exports, mesh_stem
 from headartist.errors import HeadArtistError, shown
-from headartist.folder import HeadFolder, check_folder, default_path, open_folder, slug
+from headartist.files import check_regular
+from headartist.folder import HeadFolder, check_folder, check_length, claimed, open_folder
 from headartist.generate import generate
+from headartist.interrupts import Begun, resumable
 from headartist.limits import Need, require_memory
+from headartist.names import default_path, slug
 from headartist.presets import preset
 from headartist.prompts import PromptWarning, check_prompt
 
@@ -56,26 +60,31 @@ def generate_seeds(
     require_memory([Need("seeds", count, 1, lambda heads: SHEET_ROW * heads)])
     config = replace(preset(config) if isinstance(config, str) else config, prompt=check_prompt(prompt))
     runs = [replace(config, seed=config.seed + k) for k in range(count)]
-    folders = [
-        check_folder(Path(out) / default_path(run.prompt, run.seed).name, run, overwrite=overwrite) for run in runs
-    ]
-    warned = False
-    for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
-        if overwrite or not _is_complete(folder, run.exports):
-            before = _written(folder)
-            try:
-                with warnings.catch_warnings():
-                    if warned:  # one prompt: what is wrong with it has been said
-                        warnings.simplefilter("ignore", PromptWarning)
-                    generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
-            except KeyboardInterrupt:
-                if overwrite and (done or _written(folder) != before):
-                    _clear(folders[done + 1 :], runs[done + 1 :])
-                raise
-            warned = True
-
     sheet = Path(out) / f"{slug(config.prompt)}-seeds.png"
-    _draw_sheet(folders, sheet)
+    check_length(sheet)
+    check_regular(sheet)
+    paths = [Path(out) / default_path(run.prompt, run.seed).name for run in runs]
+    with ExitStack() as claims:
+        folders = [claims.enter_context(claimed(path)) for path in paths]
+        for path, run in zip(paths, runs, strict=True):
+            check_folder(path, run, overwrite=overwrite)
+        warned = False
+        for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
+            if overwrite or not _is_complete(folder, run.exports):
+                try:
+                    with warnings.catch_warnings():
+                        if warned:  # one prompt: what is wrong with it has been said
+                            warnings.simplefilter("ignore", PromptWarning)
+                        generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
+                    warned = True
+                except KeyboardInterrupt as stop:
+                    begun = done + isinstance(stop, Begun)
+                    if not overwrite or not begun:
+                        raise
+                    _clear(folders[begun:], runs[begun:])
+                    raise Begun(*stop.args) from None
+        with resumable():
+            _draw_sheet(folders, sheet)
     return sheet
 
 
@@ -84,11 +93,6 @@ def _is_complete(folder: HeadFolder, exports: Exports) -> bool:
     meshes = [folder.path / f"{mesh_stem(exports.variant)}.{wanted}" for wanted in exports.formats]
     films = [folder.video] if exports.video_views else []
     return all(path.exists() for path in (folder.weights, folder.contact_sheet, *meshes, *films))
-
-
-def _written(folder: HeadFolder) -> int | None:
-    """When the folder's config was written, in nanoseconds; a head that is begun anew writes it anew."""
-    return folder.config.stat().st_mtime_ns if folder.config.exists() else None
 
 
 def _clear(folders: list[HeadFolder], runs: list[Config]) -> None:

@@ -8,6 +8,7 @@ import json
 import warnings
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +17,7 @@ from typing import Any
 
 from headartist.errors import HeadArtistError
 from headartist.files import replacing
-from headartist.folder import HeadFolder
+from headartist.folder import HeadFolder, claimed
 from headartist.viewable import read_document
 
 _PAGE = files("headartist") / "viewer.html"
@@ -102,13 +103,19 @@ def view(sources: Sequence[Path], *, out: Path | None = None, show: bool = False
     Raises:
         HeadArtistError: when a head cannot be read, the page not be written there, or no browser could open it.
     """
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise HeadArtistError(f"The page {out} must end in .html: rename it, or another file may be lost.")
     _check_size([_file(Path(source)) for source in sources])
     heads = [read_head(source) for source in sources]
-    if out is None and sources:
-        first = Path(sources[0])
-        out = HeadFolder(first).viewer if first.is_dir() else first.with_suffix(".html")
-    path = Path(out or "viewer.html")
-    write_viewer(path, heads)
+    with ExitStack() as claims:
+        if out is None and sources:
+            first = Path(sources[0])
+            out = HeadFolder(first).viewer if first.is_dir() else first.with_suffix(".html")
+            if HeadFolder(first).config.exists():
+                folder = claims.enter_context(claimed(first))
+                claims.enter_context(folder.owning([out.name])).append(out)
+        path = Path(out or "viewer.html")
+        write_viewer(path, heads)
     if show and not webbrowser.open(path.absolute().as_uri()):
         warnings.warn(f"no browser was found: open {path} in one", stacklevel=2)
     return path

@@ -33,5 +33,5 @@ def watch(steps: Generator[Progress, None, None], *, progress: bool) -> float:
             if interrupt.asked:
                 break
     if interrupt.asked:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(interrupt.number)
     return seconds

@@ -1,5 +1,6 @@
 """Turntable video: the head turning once, its colours beside its normals."""
 
+import functools
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,9 @@ from headartist.cameras import turntable
 from headartist.errors import HeadArtistError
 from headartist.export.pictures import draw_pair, to_bytes
 from headartist.files import replacing
+
+ANSWER_S = 20.0  # a program that takes longer to say what it can is none to wait for
+_GET_FFMPEG = "install it (`pip install imageio-ffmpeg`), or name it in the environment variable IMAGEIO_FFMPEG_EXE."
 
 
 def turntable_video(
@@ -59,7 +63,8 @@ def _encode(frames: Iterable[np.ndarray], path: Path, *, width: int, height: int
     encoder += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
     encoder += ["-c:v", "libx264", "-crf", "16", "-movflags", "+faststart", str(path)]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(encoder, stdin=subprocess.PIPE, stderr=log)
+        # In a session of its own, a Ctrl-C reaches us alone, and not both at once.
+        process = subprocess.Popen(encoder, stdin=subprocess.PIPE, stderr=log, start_new_session=True)
         assert process.stdin is not None
         try:
             for frame in frames:
@@ -80,17 +85,28 @@ def _encode(frames: Iterable[np.ndarray], path: Path, *, width: int, height: int
 
 
 def find_ffmpeg() -> str:
-    """The encoder's path.
+    """The encoder's path, once it has answered that it can encode H.264.
 
     Raises:
-        HeadArtistError: there is none.
+        HeadArtistError: there is none, or another program in its place.
     """
     try:  # imported here only, since a head can be exported without it
         import imageio_ffmpeg
 
-        return imageio_ffmpeg.get_ffmpeg_exe()
+        path = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
-        raise HeadArtistError(
-            "Videos need ffmpeg, which was not found: install it (`pip install imageio-ffmpeg`), or name it in the "
-            "environment variable IMAGEIO_FFMPEG_EXE."
-        ) from error
+        raise HeadArtistError(f"Videos need ffmpeg, which was not found: {_GET_FFMPEG}") from error
+    if not _encodes(path):
+        raise HeadArtistError(f"{path} is no ffmpeg that runs here and encodes H.264 (libx264): {_GET_FFMPEG}")
+    return path
+
+
+@functools.cache
+def _encodes(path: str) -> bool:
+    """Whether a program is an ffmpeg that runs here and has the encoder."""
+    ask = [path, "-hide_banner", "-encoders"]
+    try:
+        answer = subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return b"libx264" in answer.stdout

@@ -135,7 +135,7 @@ def _check_closed(path: Path, mesh: Mesh, *, standing: bool = True) -> None:
 def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
     millimetres = 1e3 * load_open_head().metres_per_unit
     names = list(_names(raw))[:1]
-    several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else ""
+    several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
     off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
     return HeadArtistError(
         f"{path} does not look like a head from any side: the closest face lies {best.residual * millimetres:.1f} mm "

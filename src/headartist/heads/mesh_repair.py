@@ -17,6 +17,7 @@ from headartist.geometry.mesh import Mesh, capped, connected
 # As shares of the mesh's size. Of twelve heads and bodies, no two corners of a rim lie closer together than 2.2e-4, and
 # no two corners at all closer than 1.6e-4 but in one; files that round their corners apart do it by 1e-5 at most.
 WELD = 5e-5
+MOST_LOST = 0.05  # of the triangles, by welding rims: with more, only what is in the same place is welded
 DEBRIS = 2e-4  # of the whole area: a smaller component is left out; an eyeball of a whole body has 9e-4
 MOST_DEBRIS = 0.05  # of the whole area: with more, the mesh is in pieces, and none is left out
 CELLS = 64  # of the mesh's size, within which triangles that face one way are seen or unseen together
@@ -70,7 +71,9 @@ def welded(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Int[Tensor
         start.append(rim)
         end.append(rim[_first_of(cells)])
     together = connected(len(verts), torch.cat([*start, torch.arange(len(verts))]), torch.cat([*end, first]))
-    return _first_of(together)
+    one = _first_of(together)
+    # Where sides are shorter than that, whole rims would become one.
+    return one if int(_proper(one[faces]).sum()) > (1 - MOST_LOST) * len(whole) else first
 
 
 def repair(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Repair:
