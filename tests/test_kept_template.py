@@ -13,13 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from flame_file import flame_like, write_flame
-from headartist import HeadArtistError, cli, edit, edit_config, export, generate, trainer
+from headartist import HeadArtistError, cli, edit, edit_config, export, generate
 from headartist.checkpoint import Head
 from headartist.config import Config, Exports
 from headartist.folder import HeadFolder
 from headartist.heads import HeadTemplate, landmark_transfer, load_template
 from headartist.heads.kept_template import KEY, is_kept, keep_template, load_kept
 from headartist.provenance import template_record
+from headartist.training import loop
 from headartist.viewer import view
 from small_run import PROMPT, small_config
 from toys import ToyPrior
@@ -146,8 +147,10 @@ def test_a_head_is_edited_without_the_file_and_its_edit_too(head: HeadFolder):
 def test_landmarks_of_an_edit_follow_an_identity_and_an_expression_of_the_kept_template(
     scans: Path, head: HeadFolder, monkeypatch: pytest.MonkeyPatch
 ):
-    shown, step = [], trainer.train_step
-    monkeypatch.setattr(trainer, "train_step", lambda scene, *rest: shown.append(scene.template) or step(scene, *rest))
+    shown, step = [], loop.train_step
+    monkeypatch.setattr(
+        loop, "train_step", lambda problem, *rest: shown.append(problem.template) or step(problem, *rest)
+    )
     asked = edit_config(head.path, "old", geometry_steps=1, texture_steps=0, expression="expression_001=1")
     asked = replace(asked, identity="seed:3")
     edit(head.path, asked, prior=PRIOR, progress=False)
@@ -158,7 +161,7 @@ def test_landmarks_of_an_edit_follow_an_identity_and_an_expression_of_the_kept_t
 @pytest.fixture
 def begun(scans: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HeadFolder:
     """A head that was interrupted, with the file beside it."""
-    step, taken = trainer.train_step, []
+    step, taken = loop.train_step, []
 
     def interrupted(*arguments: object):
         taken.append(arguments)
@@ -169,7 +172,7 @@ def begun(scans: Path, config: Config, tmp_path: Path, monkeypatch: pytest.Monke
     shutil.copy(scans / SCAN, tmp_path)
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "train_step", interrupted)
+        patched.setattr(loop, "train_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate(PROMPT, config, out="begun", prior=PRIOR, progress=False)
     return HeadFolder(tmp_path / "begun")

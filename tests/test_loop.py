@@ -18,6 +18,7 @@ from headartist.errors import HeadArtistError
 from headartist.folder import HeadFolder, open_folder
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
+from headartist.interrupts import REQUESTS
 from headartist.loss_config import Refine, Sds, Ssd
 from headartist.objectives.build import build_objective
 from headartist.priors.stable_diffusion import TextCutOff
@@ -99,14 +100,14 @@ def _rows(folder: HeadFolder) -> list[tuple[str, int]]:
     return [(row["stage"], row["step"]) for row in map(json.loads, lines)]
 
 
-def interrupt_at(problem: Problem, call: int) -> None:
-    """Ctrl-C in the middle of a step: while the prior thinks."""
+def interrupt_at(problem: Problem, call: int, number: int = signal.SIGINT) -> None:
+    """A request to stop in the middle of a step: while the prior thinks."""
     prior = toy_prior(problem)
     think = prior.predict_noise
 
     def predict_noise(*question):
         if len(prior.asked) == call:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return think(*question)
 
     prior.predict_noise = predict_noise  # type: ignore[method-assign]
@@ -154,15 +155,17 @@ def test_interrupted_anywhere_and_resumed_equals_the_unbroken_run_bit_for_bit(tm
     assert broken.weights.read_bytes() == unbroken.weights.read_bytes()
 
 
-def test_an_interrupt_waits_for_the_end_of_the_step_and_the_handler_of_before_comes_back(tmp_path: Path):
-    folder, problem, before = new_folder(tmp_path), small_problem(), signal.getsignal(signal.SIGINT)
-    interrupt_at(problem, 3)
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize("number", REQUESTS, ids=lambda number: number.name)
+def test_an_interrupt_waits_for_the_end_of_the_step_and_the_handler_of_before_comes_back(tmp_path: Path, number: int):
+    folder, problem, before = new_folder(tmp_path), small_problem(), signal.getsignal(number)
+    interrupt_at(problem, 3, number)
+    with pytest.raises(KeyboardInterrupt) as stopped:
         run(problem, folder)
+    assert stopped.value.args == (number,)
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
     assert (checkpoint.position.stage, checkpoint.position.step) == (0, 4)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 def test_metrics_written_after_the_last_checkpoint_are_not_there_twice(tmp_path: Path):
