@@ -44,6 +44,13 @@ def snapshot(repository: str) -> Path | None:
         return None
 
 
+def still_seconds() -> float:
+    """Say for how long nothing may come of a download; users of slow networks set HF_HUB_DOWNLOAD_TIMEOUT."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+
+
 def settings() -> dict[str, str]:
     """Tell a process as environment variables what this one holds of the library, and what the process is for."""
     from huggingface_hub import constants
@@ -52,6 +59,7 @@ def settings() -> dict[str, str]:
         "HF_ENDPOINT": constants.ENDPOINT,
         "HF_HUB_CACHE": str(constants.HF_HUB_CACHE),
         "HF_HUB_OFFLINE": str(int(constants.HF_HUB_OFFLINE)),
+        "HF_HUB_DOWNLOAD_TIMEOUT": str(constants.HF_HUB_DOWNLOAD_TIMEOUT),
         # Over plain HTTP a stall is seen within seconds; the other way of transfer keeps its retries to itself.
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -18,7 +18,6 @@ from headartist.priors import hub_client
 
 Fault = Literal["forbidden", "gated", "token", "missing", "disk", "unreachable", "silent"]
 _ANSWER_SECONDS = 8.0  # the library's own limit does not hold for the search of the host's address
-_STILL_SECONDS = 10.0
 _START_SECONDS = 60.0
 
 
@@ -113,7 +112,7 @@ class HubProcess:
                 return here
 
             self._ask({"repository": repository, "files": files})
-            reply = self._wait(_STILL_SECONDS, grown)
+            reply = self._wait(hub_client.still_seconds(), grown)
             grown()
         return Path(reply["folder"])
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from headartist.errors import HeadArtistError
 from headartist.priors.hub import locate
 from headartist.priors.hub_cache import mend
+from headartist.priors.hub_client import cache_folder
 from headartist.priors.layout import weights_variant
 from headartist.priors.settings import check_clock, check_network_size, check_words, token_limit
 from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
@@ -43,7 +44,8 @@ def load_prior(
     Raises:
         HeadArtistError: unknown, unreachable, incomplete, damaged or senseless, each with what to do.
     """
-    _check_libraries()
+    with _importing():
+        cache_folder()
     if dtype is None:
         dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     half = dtype == torch.float16
@@ -61,15 +63,15 @@ def load_prior(
     return prior
 
 
-def _check_libraries() -> None:
-    """Find out early that a library is broken, or cannot bear the environment.
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Say in one sentence that a library is broken, or cannot bear the environment.
 
     Raises:
-        HeadArtistError: it cannot be imported.
+        HeadArtistError: in place of what its import raises.
     """
     try:
-        import diffusers  # noqa: F401
-        import transformers  # noqa: F401
+        yield
     except Exception as error:
         raise HeadArtistError(
             f"the libraries that read a prior cannot be imported ({_in_short(error)}): install headartist again, or "
@@ -83,8 +85,9 @@ def _in_short(error: Exception) -> str:
 
 def _load_parts(folders: Mapping[str, Path], dtype: torch.dtype) -> dict[str, Any]:
     """Read every part with its own library class; diffusers and transformers are imported here and nowhere else."""
-    from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    with _importing():
+        from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
 
     kinds = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel, "vae": AutoencoderKL}
     parts: dict[str, Any] = {"controlnet": None}
@@ -143,13 +146,12 @@ def _reading(folder: Path, part: str) -> Iterator[Path]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the libraries' bars and warnings off the terminal, and leave their switches as they were."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
+    with _importing():
+        from diffusers.utils import logging as of_diffusers
+        from transformers.utils import logging as of_transformers
 
-    bars, levels = (
-        of_transformers.is_progress_bar_enabled(),
-        [log.get_verbosity() for log in (of_diffusers, of_transformers)],
-    )
+    bars = of_transformers.is_progress_bar_enabled()
+    levels = [log.get_verbosity() for log in (of_diffusers, of_transformers)]
     of_transformers.disable_progress_bar()
     for log in (of_diffusers, of_transformers):
         log.set_verbosity(log.CRITICAL)
