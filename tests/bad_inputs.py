@@ -42,7 +42,8 @@ from headartist.priors import load_prior
 from headartist.tet_config import FieldConfig, TetConfig
 from headartist.training import loop
 from headartist.training.optimizer import make_optimizer
-from headartist.training.problem import Problem
+from headartist.training.problem import Problem, judges
+from toys import ToyPrior
 
 CPU = torch.device("cpu")
 MEMORY = 24 << 30  # of the machine that the cases suppose
@@ -137,7 +138,7 @@ def resume() -> None:
     config = folder.read_config()
     folder.read_provenance()
     avatar = TetAvatar.empty(config.avatar)
-    problem = Problem(config, avatar, mock.Mock(spec=HeadTemplate), (mock.Mock(),) * len(config.stages), CPU)
+    problem = Problem(config, avatar, mock.Mock(spec=HeadTemplate), judges(config, ToyPrior()), CPU)
     list(loop.train(problem, folder, torch.Generator()))
 
 

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,12 @@ import pytest
 import torch
 from hypothesis import settings
 
+from headartist.interrupts import REQUESTS
+
 torch.set_num_threads(1)
+for _number in REQUESTS:  # a shell that starts the tests in the background has some ignored
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 settings.register_profile("laws", deadline=None)  # a busy machine breaks no law
 settings.load_profile("laws")
 

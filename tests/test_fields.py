@@ -322,9 +322,11 @@ def test_draws_come_from_the_generator_alone():
 
 
 @pytest.mark.parametrize("has_levels", [True, False])
-def test_warp_is_told_to_be_quiet_in_new_releases_and_old(monkeypatch, has_levels):
-    settings = SimpleNamespace(log_level=wp.LOG_INFO) if has_levels else SimpleNamespace(quiet=False)
+def test_warp_is_told_to_be_quiet_in_new_releases_and_old(monkeypatch, tmp_path, has_levels):
+    loud = {"log_level": wp.LOG_INFO} if has_levels else {"quiet": False}
+    settings = SimpleNamespace(**loud, kernel_cache_dir=str(tmp_path))
     monkeypatch.setattr(wp, "config", settings)
     monkeypatch.setattr(wp, "init", lambda: None)
     launch._start_warp.__wrapped__()
-    assert settings == (SimpleNamespace(log_level=wp.LOG_WARNING) if has_levels else SimpleNamespace(quiet=True))
+    quiet = {"log_level": wp.LOG_WARNING} if has_levels else {"quiet": True}
+    assert settings == SimpleNamespace(**quiet, kernel_cache_dir=str(tmp_path))

@@ -234,12 +234,12 @@ def quick_search(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_no_head_is_refused_with_what_to_do(tmp_path, quick_search):
     ball = trimesh.creation.icosphere(3)
     path = _write(tmp_path / "ball.obj", ball.vertices, ball.faces)
-    words = r"ball.obj does not look like a head from any side: .* where 15 mm is the limit; .* in ball.landmarks.npz"
+    words = r"ball.obj looks like no head from any side: .* where 15 mm is the limit: .* of it in ball.landmarks.npz"
     with pytest.raises(HeadArtistError, match=words):
         load_template(path)
     named = tmp_path / "named.obj"
     named.write_text("o globe\n" + path.read_text("utf-8"), encoding="utf-8")
-    with pytest.raises(HeadArtistError, match=r"name the part of it that is one, as in named.obj#globe, or say where"):
+    with pytest.raises(HeadArtistError, match=r"name the part of it that is one, as in named.obj#globe, or landmarks"):
         load_template(named)
     with pytest.raises(HeadArtistError, match=r"has no object or group 'glob': did you mean 'globe'\?"):
         load_template(f"{named}#glob")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # torch comes with these
     import headartist.checkpoint
     import headartist.heads
     import headartist.priors.prior
+    import headartist.training.problem
 
 
 def generate(
@@ -219,11 +220,9 @@ def _optimise(
     from headartist.avatars.tet import TetAvatar
     from headartist.checkpoint import is_finished, load_head
     from headartist.heads.kept_template import keep_template
-    from headartist.objectives.refine import lpips_network, perceptive
-    from headartist.priors import StableDiffusionPrior
     from headartist.provenance import continued, provenance, template_at_rest, template_record
     from headartist.training.loop import train
-    from headartist.training.problem import Problem, judges
+    from headartist.training.problem import Problem
     from headartist.watch import watch
 
     if not overwrite and is_finished(folder, config):
@@ -234,18 +233,8 @@ def _optimise(
     rest, begun_with = template_at_rest(config.template, parent or (None if overwrite else folder))
     template = rest.as_asked(config.identity, config.expression)
     origin = None if parent is None else load_head(parent.path)
-    # Whether pictures can be compared is found out now rather than after the stages before.
-    refining = [stage.loss for stage in config.stages if isinstance(stage.loss, Refine) and stage.steps]
-    compared = {loss.features for loss in refining if loss.perceptual}
-    if "lpips" in compared:
-        lpips_network(device)
     heard = replace(config, prompt=read(config.prompt).text) if _listens_to_few_words(config, prior) else config
-    judge = _load_prior(heard, device, progress) if prior is None else prior
-    if "prior" in compared:
-        perceptive(judge)
-    jury = judges(heard, judge)
-    if isinstance(judge, StableDiffusionPrior) and prior is None:
-        judge.free_text_encoder()
+    jury = _jury(heard, prior, device, progress=progress)
     generator = torch.Generator().manual_seed(config.seed)
     # An edit has its parent's template; else the file that is named must still be the one that the head began with.
     own = begun_with if parent is not None else template_record(config.template, gone=begun_with)
@@ -267,6 +256,27 @@ def _optimise(
         steps = train(Problem(heard, avatar, template, jury, device), folder, generator)
         seconds = watch(steps, progress=progress)
         folder.write_provenance(record | {"seconds": round(seconds, 1)})
+
+
+def _jury(
+    config: Config, given: "headartist.priors.prior.ScorePrior | None", device: "torch.device", *, progress: bool
+) -> "tuple[headartist.training.problem.Judge, ...]":
+    """Who judges each stage, with its texts read; what they cannot do is found out now rather than stages later."""
+    from headartist.objectives.refine import lpips_network, perceptive
+    from headartist.training.problem import judges
+
+    refining = [stage.loss for stage in config.stages if isinstance(stage.loss, Refine) and stage.steps]
+    compared = {loss.features for loss in refining if loss.perceptual}
+    if "lpips" in compared:
+        lpips_network(device)
+    if given is not None:
+        if "prior" in compared:
+            perceptive(given)
+        return judges(config, given)
+    prior = _load_prior(config, device, progress)
+    jury = judges(config, prior)
+    prior.free_text_encoder()
+    return jury
 
 
 def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.StableDiffusionPrior":

@@ -1,7 +1,8 @@
 """Diversity: one prompt, several seeds, one sheet of all their heads."""
 
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,15 +69,12 @@ def generate_seeds(
         folders = [claims.enter_context(claimed(path)) for path in paths]
         for path, run in zip(paths, runs, strict=True):
             check_folder(path, run, overwrite=overwrite)
-        warned = False
+        left = [overwrite or not _is_complete(folder, run.exports) for run, folder in zip(runs, folders, strict=True)]
         for done, (run, folder) in enumerate(zip(runs, folders, strict=True)):
-            if overwrite or not _is_complete(folder, run.exports):
+            if left[done]:
                 try:
-                    with warnings.catch_warnings():
-                        if warned:  # one prompt: what is wrong with it has been said
-                            warnings.simplefilter("ignore", PromptWarning)
+                    with _silent_prompt(any(left[:done])):
                         generate(prompt, run, out=folder.path, prior=prior, overwrite=overwrite, progress=progress)
-                    warned = True
                 except KeyboardInterrupt as stop:
                     begun = done + isinstance(stop, Begun)
                     if not overwrite or not begun:
@@ -86,6 +84,15 @@ def generate_seeds(
         with resumable():
             _draw_sheet(folders, sheet)
     return sheet
+
+
+@contextmanager
+def _silent_prompt(told: bool) -> Iterator[None]:
+    """Say nothing of a prompt of which all has been said before."""
+    with warnings.catch_warnings():
+        if told:
+            warnings.simplefilter("ignore", PromptWarning)
+        yield
 
 
 def _is_complete(folder: HeadFolder, exports: Exports) -> bool:

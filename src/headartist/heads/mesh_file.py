@@ -138,10 +138,9 @@ def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
     several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
     off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
     return HeadArtistError(
-        f"{path} does not look like a head from any side: the closest face lies {best.residual * millimetres:.1f} mm "
-        f"off, and {relief:.0%} of its relief is there, which makes {off:.0f} mm where {LIKE_A_HEAD * millimetres:.0f} "
-        f"mm is the limit; give the mesh of a head,{several} say where some of its landmarks are, in "
-        f"{landmark_file(path).name}."
+        f"{path} looks like no head from any side: a face is {off:.0f} mm off at best "
+        f"({best.residual * millimetres:.0f} mm and {relief:.0%} of its relief) where {LIKE_A_HEAD * millimetres:.0f} mm "
+        f"is the limit: give a head,{several} landmarks of it in {landmark_file(path).name}."
     )
 
 
