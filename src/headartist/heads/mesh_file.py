@@ -138,9 +138,9 @@ def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
     several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
     off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
     return HeadArtistError(
-        f"{path} looks like no head from any side: a face is {off:.0f} mm off at best "
-        f"({best.residual * millimetres:.0f} mm and {relief:.0%} of its relief) where {LIKE_A_HEAD * millimetres:.0f} mm "
-        f"is the limit: give a head,{several} landmarks of it in {landmark_file(path).name}."
+        f"{path} looks like no head from any side: a face is {off:.0f} mm off at best ({best.residual * millimetres:.0f} "
+        f"mm and {relief:.0%} of its relief) where {LIKE_A_HEAD * millimetres:.0f} mm is the limit: give a head,{several} "
+        f"landmarks of it in {landmark_file(path).name}."
     )
 
 
