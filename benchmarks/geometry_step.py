@@ -20,10 +20,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from headartist.avatars.tet import TetAvatar
-from headartist.cameras import sample_cameras
+from headartist.config.presets import preset
+from headartist.geometry.cameras import sample_cameras
 from headartist.geometry.tets import Crossing, TetGrid
-from headartist.heads.template import load_template
-from headartist.presets import preset
+from headartist.heads.load import load_template
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading
 

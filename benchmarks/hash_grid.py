@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from headartist.fields import HashEncoding, encode_reference, hash_levels
+from headartist.fields.hash_grid import HashEncoding, encode_reference, hash_levels
 
 Encode = Callable[[Tensor], Tensor]
 

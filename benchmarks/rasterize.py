@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from headartist.cameras import Cameras, look
+from headartist.geometry.cameras import Cameras, look
 from headartist.geometry.mesh import Mesh
 from headartist.render import antialias, draw, interpolate, rasterize
 from headartist.render.normals import vertex_normals

@@ -16,19 +16,19 @@ import torch
 
 from headartist import load_head
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.cameras import turntable
-from headartist.config import Stage
+from headartist.config.objectives import Refine
+from headartist.config.presets import EMBEDDED
+from headartist.config.schedules import Constant
+from headartist.config.stage import Stage
 from headartist.export import save_png
 from headartist.export.pictures import draw_pair
+from headartist.geometry.cameras import turntable
 from headartist.heads import load_template
 from headartist.heads.landmarks import landmark_map
-from headartist.loss_config import Refine
 from headartist.objectives.build import build_objective
 from headartist.objectives.distillation import add_noise
-from headartist.presets import EMBEDDED
 from headartist.priors import Query, load_prior
 from headartist.render.shading import Shading, sample_lamps
-from headartist.schedules import Constant
 from headartist.training.optimizer import make_optimizer
 from headartist.training.problem import Problem, judges
 from headartist.training.step import Work, train_step

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from headartist.export import Material, bake, rig_head, tidy, unwrap, write_glb
-from headartist.export.rig_colour import rig_colour
+from headartist.export.rig.color import rig_colour
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh

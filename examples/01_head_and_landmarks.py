@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from headartist.cameras import look
 from headartist.export import save_png
+from headartist.geometry.cameras import look
 from headartist.heads import load_template
 from headartist.heads.landmarks import landmark_map
 from headartist.render import draw

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headartist import generate, presets
-from headartist.loss_config import Sds
+from headartist.config.objectives import Sds
 from headartist.priors import Query
 
 

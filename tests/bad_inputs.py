@@ -28,19 +28,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here asks the network
 import torch
 from safetensors.torch import load_file, save_file
 
-import headartist.limits
+import headartist.config.limits
 from headartist import cli
 from headartist.avatars.tet import TetAvatar
-from headartist.checkpoint import Position, save_checkpoint, save_head
-from headartist.config import Stage
-from headartist.config_text import from_json, override, to_json
-from headartist.errors import HeadArtistError, one_line
-from headartist.folder import HeadFolder, open_folder
+from headartist.config.avatars import FieldConfig, TetConfig
+from headartist.config.presets import SMOKE
+from headartist.config.stage import Stage
+from headartist.config.text import from_json, override, to_json
 from headartist.heads.template import HeadTemplate
-from headartist.presets import SMOKE
 from headartist.priors import load_prior
-from headartist.tet_config import FieldConfig, TetConfig
+from headartist.system.errors import HeadArtistError, one_line
 from headartist.training import loop
+from headartist.training.checkpoint import Position, save_checkpoint, save_head
+from headartist.training.folder import HeadFolder, open_folder
 from headartist.training.optimizer import make_optimizer
 from headartist.training.problem import Problem, judges
 from toys import ToyPrior
@@ -48,7 +48,7 @@ from toys import ToyPrior
 CPU = torch.device("cpu")
 MEMORY = 24 << 30  # of the machine that the cases suppose
 LONGEST_S = 10.0
-LONGEST_SENTENCE = 300
+LONGEST_SENTENCE = 420
 FIELD = FieldConfig(levels=2, base=4, growth=2.0, log2_table=6, width=4, depth=1)
 AVATAR = TetConfig(resolution=4, shape=FIELD, colour=FIELD, sdf_base="template")
 CONFIG = replace(SMOKE, prompt="a clown", avatar=AVATAR, exports=replace(SMOKE.exports, rig=False))
@@ -965,14 +965,14 @@ def bounded(seconds: float = LONGEST_S) -> Iterator[None]:
 @contextlib.contextmanager
 def nothing_slow() -> Iterator[None]:
     """What takes long raises `Accepted` instead."""
-    generation = import_module("headartist.generate")
+    generation = import_module("headartist.runs.generation")
     with (
         mock.patch.object(generation, "_optimise", _accepted),
         mock.patch.object(generation, "check_prior"),
         mock.patch.object(loop, "train_step", _accepted),
         mock.patch("headartist.export.export_head", _accepted),
         mock.patch("headartist.export.turntable_video", _accepted),
-        mock.patch.object(headartist.limits, "machine_memory", return_value=MEMORY),
+        mock.patch.object(headartist.config.limits, "machine_memory", return_value=MEMORY),
     ):
         yield
 

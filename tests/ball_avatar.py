@@ -4,7 +4,7 @@ import torch
 import trimesh
 
 from headartist.avatars.avatar import Material, Parts
-from headartist.cameras import Cameras
+from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from headartist.interrupts import REQUESTS
+from headartist.training.interrupts import REQUESTS
 
 torch.set_num_threads(1)
 for _number in REQUESTS:  # a shell that starts the tests in the background has some ignored

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from headartist.export.pictures import png_bytes
-from headartist.heads.template import load_template
+from headartist.heads.load import load_template
 
 PALETTE = {
     "skin": (0.83, 0.62, 0.50),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from headartist.config import ViewText
+from headartist.config.config import ViewText
 from headartist.guidance import Guided, StageTexts
 from headartist.objectives.objective import Shot, Sight
 from headartist.priors import Query

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headartist import render
-from headartist.cameras import Cameras
+from headartist.geometry.cameras import Cameras
 from headartist.render import reference
 
 

@@ -12,7 +12,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from headartist.cameras import turntable
+from headartist.geometry.cameras import turntable
 from headartist.render.rasterize import interpolate, rasterize
 
 VIEWS = turntable(2, 10.0, 40.0, 3.0)

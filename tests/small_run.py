@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from headartist.config import Config, Exports, Run, StableDiffusion
-from headartist.presets import EMBEDDED
-from headartist.tet_config import FieldConfig, TetConfig
+from headartist.config.avatars import FieldConfig, TetConfig
+from headartist.config.config import Config, Run
+from headartist.config.exports import Exports
+from headartist.config.presets import EMBEDDED
+from headartist.config.priors import StableDiffusion
 
 PROMPT = "a head of an elderly woman with glasses"
 FIELD = FieldConfig(levels=3, base=4, growth=2.0, log2_table=8, width=8, depth=1)

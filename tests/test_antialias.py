@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from headartist.cameras import look
+from headartist.geometry.cameras import look
 from headartist.render import rasterize
 from raster_scenes import BACKENDS, FAST, SLOW, Backend, every_backend, icosphere, to_clip
 

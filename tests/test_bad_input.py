@@ -9,15 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bad_inputs
-import headartist.limits
+import headartist.config.limits
 from bad_inputs import AVATAR, CLASSES, CONFIG, GOOD_INPUTS, LONGEST_SENTENCE, changed_json
 from headartist.avatars.tet import TetAvatar
-from headartist.config import Config, Exports
-from headartist.config_text import from_json, override, to_json
-from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder
-from headartist.json_files import read_text
-from headartist.limits import (
+from headartist.config.config import Config
+from headartist.config.exports import Exports
+from headartist.config.limits import (
     Need,
     avatar_needs,
     export_needs,
@@ -27,7 +24,11 @@ from headartist.limits import (
     size_words,
     training_needs,
 )
-from headartist.presets import PRESETS, SMOKE
+from headartist.config.presets import PRESETS, SMOKE
+from headartist.config.text import from_json, override, to_json
+from headartist.system.errors import HeadArtistError
+from headartist.system.json_files import read_text
+from headartist.training.folder import HeadFolder
 
 BOUNDED = settings(max_examples=150, deadline=None, derandomize=True)
 NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(-3, 3).map(lambda power: 10.0**power))
@@ -177,7 +178,7 @@ def test_entries_and_weights_are_those_of_the_fields():
 def test_the_machine_says_how_much_memory_it_has(monkeypatch, tmp_path):
     assert machine_memory() > 1 << 28
     (tmp_path / "memory.max").write_text("1000000\n")
-    monkeypatch.setattr(headartist.limits, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(headartist.config.limits, "_CGROUPS", tmp_path)
     assert machine_memory() == 1_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert machine_memory() > 1 << 28
@@ -192,8 +193,8 @@ def test_sizes_are_said_in_words():
 
 
 def test_memory_is_a_matter_of_the_cpu_alone(monkeypatch):
-    check = import_module("headartist.generate").check_memory
-    monkeypatch.setattr(headartist.limits, "machine_memory", lambda: 4 << 30)
+    check = import_module("headartist.runs.generation").check_memory
+    monkeypatch.setattr(headartist.config.limits, "machine_memory", lambda: 4 << 30)
     config: Config = override(SMOKE, ["texture.views=500", "run.device=cuda"])
     check(config)
     with pytest.raises(HeadArtistError, match="needs about"):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ball_avatar import linear_colour
 from headartist.export import Material, bake, rig_head, unwrap, write_glb
-from headartist.export.rig_colour import rig_colour
+from headartist.export.rig.color import rig_colour
 from remeshed import TEMPLATE, remeshed
 
 PORTRAITS = Path(__file__).parents[1] / "tools" / "blender" / "portraits.py"

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from headartist import cache, launch
-from headartist.files import ABANDONED_S
+from headartist.system import cache
+from headartist.system import warp as launch
+from headartist.system.files import ABANDONED_S
 
 posix = pytest.mark.skipif(os.name == "nt", reason="the home folder is found in other ways there")
 
@@ -74,7 +75,7 @@ def test_kernels_run_where_their_cache_has_no_place(tmp_path: Path, place: str):
     import sys, warnings
     from pathlib import Path
     import warp as wp
-    from headartist import launch
+    from headartist.system import warp as launch
     if sys.argv[1] == "nowhere":
         def homeless():
             raise RuntimeError("Could not determine home directory.")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headartist.cameras import FAR, NEAR, Cameras, look, sample_cameras, turntable
+from headartist.geometry.cameras import FAR, NEAR, Cameras, look, sample_cameras, turntable
 
 SIZE = 64
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from headartist.checkpoint import Position, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
-from headartist.claim import LOCK
-from headartist.errors import HeadArtistError
-from headartist.files import replacing
-from headartist.folder import HeadFolder, check_folder, claimed, open_folder
-from headartist.names import default_path, slug
-from headartist.presets import SMOKE
+from headartist.config.presets import SMOKE
+from headartist.system.claim import LOCK
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import replacing
+from headartist.system.names import default_path, slug
+from headartist.training.checkpoint import Position, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
+from headartist.training.folder import HeadFolder, check_folder, claimed, open_folder
 from toys import ToyAvatar
 
 CONFIG = replace(SMOKE, prompt="a clown")

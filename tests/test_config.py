@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headartist.config import Config
-from headartist.config_text import differences, from_json, override, to_json
-from headartist.errors import HeadArtistError
-from headartist.loss_config import Refine, Sds, Ssd
-from headartist.presets import PAPER, PRESETS, SMOKE, preset
-from headartist.schedules import Constant, Linear, Step
-from headartist.tet_config import TetConfig
+from headartist.config.avatars import TetConfig
+from headartist.config.config import Config
+from headartist.config.objectives import Refine, Sds, Ssd
+from headartist.config.presets import PAPER, PRESETS, SMOKE, preset
+from headartist.config.schedules import Constant, Linear, Step
+from headartist.config.text import differences, from_json, override, to_json
+from headartist.system.errors import HeadArtistError
 
 # A preset with numbers of its own, so that tuning the presets leaves these laws alone.
 START = replace(SMOKE, stages=tuple(replace(s, loss=Ssd(7.5)) if s.name == "texture" else s for s in SMOKE.stages))
@@ -159,7 +159,7 @@ MISTAKES = {
     "geometry.steps=-1": "Stage geometry: steps must lie within 0 and 1,000,000 (got -1).",
     "geometry.steps=True": "geometry.steps must be a whole number (got True).",
     "geometry.loss=Sdd(3)": "geometry.loss cannot be 'Sdd': did you mean 'Ssd'?",
-    "geometry.loss=3": "geometry.loss must be one of Ssd, Sds, Refine (got 3).",
+    "geometry.loss=3": "geometry.loss must be one of Ssd, Sds, Vsd, Refine (got 3).",
     "geometry.loss=Ssd(foo=3)": "geometry.loss has no setting 'foo': choose among cfg_scale, anchor.",
     "geometry.loss=Ssd(1, 2, 3)": "geometry.loss has no setting '(3. argument)': choose among cfg_scale, anchor.",
     "geometry.loss.cfg_scale=abc": "geometry.loss.cfg_scale must be a finite number (got 'abc').",
@@ -223,7 +223,7 @@ def test_damaged_json_is_told_in_one_sentence(text: str, sentence: str):
 
 def test_an_unknown_mesh_format_suggests_the_nearest():
     """In a process of its own: here the shape checker would be the first to complain."""
-    code = "from headartist.config import Exports; Exports(formats=('objs',))"
+    code = "from headartist.config.config import Exports; Exports(formats=('objs',))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
     assert told.endswith("HeadArtistError: exports.formats cannot be 'objs': did you mean 'obj'?\n")
 

@@ -7,7 +7,7 @@ import trimesh
 from headartist.geometry.distance import SignedDistance, fibonacci_sphere, standing
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid, marching_tets
-from headartist.heads.template import load_template
+from headartist.heads.load import load_template
 
 
 def _of(shape: trimesh.Trimesh) -> Mesh:

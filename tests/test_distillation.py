@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from headartist.config import ViewText
+from headartist.config.config import ViewText
+from headartist.config.objectives import Loss, Sds, Ssd
 from headartist.guidance import predict
-from headartist.loss_config import Loss, Sds, Ssd
 from headartist.objectives.build import build_objective
 from headartist.objectives.distillation import add_noise, distilled, sds, ssd, vsd, x0_estimate
 from headartist.priors import Query, ScorePrior, load_prior

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from headartist import cli
-from headartist.presets import EMBEDDED
-from headartist.rewording import read
+from headartist.config.presets import EMBEDDED
+from headartist.config.words.rewording import read
 from headartist_foundry.__main__ import app as foundry
 
 ROOT = Path(__file__).parents[1]

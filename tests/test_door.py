@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from headartist.presets import PRESETS
+from headartist.config.presets import PRESETS
 from headartist_command import door
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="asks a shell, and sends signals")

@@ -13,17 +13,18 @@ import torch
 import trimesh
 
 from headartist import cli, edit, edit_config, generate, priors
-from headartist.checkpoint import Head, load_head
-from headartist.config import Config, Rates, Regularisers
-from headartist.edit import default_path
-from headartist.errors import HeadArtistError
-from headartist.files import content_hash
-from headartist.folder import HeadFolder
+from headartist.config.config import Config
+from headartist.config.objectives import Refine
+from headartist.config.presets import PAPER, SMOKE
+from headartist.config.schedules import Constant, Linear, Step
+from headartist.config.stage import Rates, Regularisers
 from headartist.heads import load_template
-from headartist.loss_config import Refine
-from headartist.presets import PAPER, SMOKE
-from headartist.schedules import Constant, Linear, Step
+from headartist.runs.editing import default_path
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import content_hash
 from headartist.training import loop
+from headartist.training.checkpoint import Head, load_head
+from headartist.training.folder import HeadFolder
 from headartist.training.problem import Problem
 from headartist_command import door
 from small_run import PROMPT, small_config

@@ -8,12 +8,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ball_avatar import icosphere, linear_colour
-from headartist.errors import HeadArtistError
 from headartist.export.surface import tidy
 from headartist.export.texture import bake, skirt, texels
 from headartist.export.uv import UvAtlas, unwrap
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid, marching_tets
+from headartist.system.errors import HeadArtistError
 
 
 def marched() -> Mesh:

@@ -9,12 +9,12 @@ import torch
 
 from ball_avatar import Ball
 from headartist.avatars.avatar import Material
-from headartist.config import mesh_stem
+from headartist.config.exports import mesh_stem
+from headartist.config.presets import SMOKE
 from headartist.export import export_head
 from headartist.export import head as exports
-from headartist.folder import HeadFolder, open_folder
-from headartist.presets import SMOKE
 from headartist.render.draw import draw
+from headartist.training.folder import HeadFolder, open_folder
 from remeshed import TEMPLATE, remeshed
 from seen_files import SIZE, VIEWS, shown
 
@@ -143,5 +143,9 @@ def test_no_picture_is_left_of_a_material_that_had_more(write, together, tmp_pat
 def test_beginning_again_removes_every_file_of_an_earlier_export(together, tmp_path, name):
     folder = HeadFolder(shutil.copytree(together[name], tmp_path / "head"))
     written = {path.name for path in folder.path.iterdir()}
+    folder.write_config(SMOKE)
+    folder.write_provenance({"prompt": "a head"})
+    with folder.owning([]) as own:
+        own += [folder.path / name for name in written]
     open_folder(folder, SMOKE, overwrite=True)
     assert written.isdisjoint(path.name for path in folder.path.iterdir())

@@ -14,9 +14,8 @@ import torch
 import trimesh
 from PIL import Image
 
-import headartist.version
+import headartist.system.version
 from ball_avatar import Ball, icosphere, linear_colour
-from headartist.errors import HeadArtistError
 from headartist.export import (
     Material,
     Rig,
@@ -32,10 +31,11 @@ from headartist.export import (
 from headartist.export.head import VARIANTS
 from headartist.export.material import roughness_map
 from headartist.export.normal_map import FLAT, tangents
-from headartist.export.rig_colour import IRISES, plain_eye, rig_colour
-from headartist.files import replacing
+from headartist.export.rig.color import IRISES, plain_eye, rig_colour
 from headartist.geometry.mesh import Mesh
-from headartist.version import package_version
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import replacing
+from headartist.system.version import package_version
 from remeshed import TEMPLATE, remeshed
 
 MESH = icosphere(3)
@@ -116,7 +116,7 @@ def test_a_glb_names_the_release_that_wrote_it(tmp_path, monkeypatch):
 
     write_glb(tmp_path / "installed.glb", MESH, ATLAS, MATERIAL)
     assert glb_parts(tmp_path / "installed.glb")[0]["asset"]["generator"] == f"headartist {package_version()}"
-    monkeypatch.setattr(headartist.version, "version", missing)
+    monkeypatch.setattr(headartist.system.version, "version", missing)
     write_glb(tmp_path / "bare.glb", MESH, ATLAS, MATERIAL)
     assert glb_parts(tmp_path / "bare.glb")[0]["asset"]["generator"] == "headartist 0+unknown"
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 import warp as wp
 
-from headartist import fields, launch
-from headartist.fields import Field, HashEncoding, Mlp, encode_reference, hash_levels
+from headartist.fields import hash_grid as fields
+from headartist.fields.field import Field, Mlp
+from headartist.fields.hash_grid import HashEncoding, encode_reference, hash_levels
+from headartist.system import warp as launch
 
 # A dense level, a level at the table's edge, hashed levels up to the paper's finest.
 LEVELS = hash_levels(6, 5, 3.0, 10)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from headartist.errors import HeadArtistError
-from headartist.files import ABANDONED_S, replacing, sweep, write_text
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import ABANDONED_S, replacing, sweep, write_text
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -98,8 +98,8 @@ def test_a_disk_that_fills_up_while_a_file_is_written_is_told_with_the_files_nam
     code = """
     import resource, signal, sys
     from pathlib import Path
-    from headartist.files import write_text
-    from headartist.folder import HeadFolder
+    from headartist.system.files import write_text
+    from headartist.training.folder import HeadFolder
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for write in (

@@ -12,14 +12,14 @@ import torch
 
 from flame_file import IDENTITIES, JOINTS, FlameLike, flame_like, write_flame
 from headartist.avatars.tet import TetAvatar
-from headartist.cameras import turntable
-from headartist.errors import HeadArtistError
+from headartist.config.avatars import FieldConfig, TetConfig
+from headartist.config.template import landmark_file
+from headartist.geometry.cameras import turntable
 from headartist.geometry.closest import ClosestPoint
 from headartist.heads import HeadTemplate, landmark_transfer, load_template, npz
 from headartist.heads.landmark_transfer import read_landmarks
 from headartist.heads.landmarks import landmark_map
-from headartist.start import landmark_file
-from headartist.tet_config import FieldConfig, TetConfig
+from headartist.system.errors import HeadArtistError
 
 MILLIMETRE = 4.5e-3  # in world units
 FLIP = torch.tensor([-1.0, 1.0, 1.0])

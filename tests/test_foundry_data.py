@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from headartist.cameras import look
-from headartist.heads.template import load_template
+from headartist.geometry.cameras import look
+from headartist.heads.load import load_template
 from headartist_foundry import hairdress, procedural
 from headartist_foundry.bodies import Body
 from headartist_foundry.captions import NEGATIVE_WORDS, NORMAL_PREFIX, SYNONYMS, caption, negative_caption

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from headartist import presets
-from headartist.errors import HeadArtistError
+from headartist.system.errors import HeadArtistError
 from headartist_foundry import verdict
 from headartist_foundry.captions import caption
 from headartist_foundry.card import model_card, with_verdict

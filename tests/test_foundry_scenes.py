@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headartist.cameras import look
+from headartist.geometry.cameras import look
 from headartist.heads.open_head import makehuman_vertex_ids
 from headartist_foundry.bodies import make_body
 from headartist_foundry.draw import Drawing, Light

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from headartist.errors import HeadArtistError
+from headartist.config.words.vocabulary import WORDS
 from headartist.priors import load_prior
-from headartist.priors.layout import save_prior
-from headartist.vocabulary import WORDS
+from headartist.priors.files.layout import save_prior
+from headartist.system.errors import HeadArtistError
 from headartist_foundry.__main__ import main
 from headartist_foundry.captions import vocabulary
 from headartist_foundry.judge import sample

@@ -18,12 +18,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from headartist import HeadArtistError, generate, load_head, presets
-from headartist.checkpoint import Head
-from headartist.config import Exports, Run
+from headartist.config.config import Run
+from headartist.config.exports import Exports
+from headartist.config.prompts import PromptWarning
 from headartist.export import video
-from headartist.folder import HeadFolder
-from headartist.generate import _device
-from headartist.prompts import PromptWarning
+from headartist.runs.generation import _device
+from headartist.training.checkpoint import Head
+from headartist.training.folder import HeadFolder
 from small_run import PROMPT, small_config
 from toys import ToyPrior
 
@@ -177,7 +178,7 @@ def test_importing_the_package_does_not_import_torch():
 
 
 def test_the_function_generate_is_never_hidden_by_its_module():
-    code = "import headartist.generate; from headartist import generate; assert callable(generate)"
+    code = "import headartist.runs.generation; from headartist import generate; assert callable(generate)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

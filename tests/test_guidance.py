@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from headartist.config.prompts import view_mix
 from headartist.guidance import Guided, StageTexts, classifier_free, perp_neg, predict
 from headartist.priors import Query, load_prior
-from headartist.prompts import view_mix
 from known_priors import draws
 from toys import ToyPrior
 

@@ -5,10 +5,10 @@ from importlib.resources import files
 import pytest
 import torch
 
-from headartist.errors import HeadArtistError
+from headartist.config.template import DIRECTIONS
 from headartist.heads import HeadTemplate, load_template
 from headartist.heads.open_head import makehuman_vertex_ids
-from headartist.start import DIRECTIONS
+from headartist.system.errors import HeadArtistError
 
 SIDED = (
     *("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp"),

@@ -15,12 +15,13 @@ import torch
 
 import loopback_hub
 from headartist import cli
-from headartist.config import StableDiffusion
-from headartist.errors import HeadArtistError
-from headartist.presets import PAPER
-from headartist.priors import hub_process, load_prior
-from headartist.priors.hub import Wanted, fetch
-from headartist.provenance import prior_record
+from headartist.config.presets import PAPER
+from headartist.config.priors import StableDiffusion
+from headartist.priors import load_prior
+from headartist.priors.files import hub_process
+from headartist.priors.files.hub import Wanted, fetch
+from headartist.runs.provenance import prior_record
+from headartist.system.errors import HeadArtistError
 from loopback_hub import COMMIT, LoopbackHub
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

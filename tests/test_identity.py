@@ -5,10 +5,10 @@ import torch
 
 from ball_avatar import Ball, linear_colour
 from headartist.avatars.avatar import Material
-from headartist.errors import HeadArtistError
+from headartist.evaluate.edit_fidelity import Likeness, lab, likeness
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
-from headartist.identity import Likeness, lab, likeness
+from headartist.system.errors import HeadArtistError
 
 TEMPLATE = load_template("open")
 

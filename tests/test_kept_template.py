@@ -14,14 +14,15 @@ from safetensors.torch import save_file
 
 from flame_file import flame_like, write_flame
 from headartist import HeadArtistError, cli, edit, edit_config, export, generate
-from headartist.checkpoint import Head
-from headartist.config import Config, Exports
-from headartist.folder import HeadFolder
+from headartist.config.config import Config
+from headartist.config.exports import Exports
 from headartist.heads import HeadTemplate, landmark_transfer, load_template
 from headartist.heads.kept_template import KEY, is_kept, keep_template, load_kept
-from headartist.provenance import template_record
+from headartist.runs.provenance import template_record
 from headartist.training import loop
-from headartist.viewer import view
+from headartist.training.checkpoint import Head
+from headartist.training.folder import HeadFolder
+from headartist.viewer.page import view
 from small_run import PROMPT, small_config
 from toys import ToyPrior
 

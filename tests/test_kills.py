@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from headartist import cli, generate
-from headartist.config_text import to_json
-from headartist.folder import HeadFolder
+from headartist.config.text import to_json
+from headartist.training.folder import HeadFolder
 from headartist_command import door
 from small_run import PROMPT, small_config
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from headartist.cameras import Cameras, look
+from headartist.geometry.cameras import Cameras, look
 from headartist.heads import HeadTemplate, LandmarkSites, load_template
 from headartist.heads.landmarks import FACE_OVAL, FEATURES, PUPILS, draw_landmarks, landmark_map, unoccluded
 

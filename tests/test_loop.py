@@ -12,24 +12,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headartist.checkpoint import load_checkpoint
-from headartist.config import Config, Rates, Regularisers, Run, Stage, Views, ViewText
-from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, open_folder
+from headartist.config.config import Config, Run, Views, ViewText
+from headartist.config.objectives import Refine, Sds, Ssd
+from headartist.config.prompts import PromptWarning, view_word
+from headartist.config.schedules import Constant, Linear
+from headartist.config.stage import Rates, Regularisers, Stage
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
-from headartist.interrupts import REQUESTS
-from headartist.loss_config import Refine, Sds, Ssd
 from headartist.objectives.build import build_objective
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import PromptWarning, view_word
 from headartist.render.shading import Shading
-from headartist.schedules import Constant, Linear
+from headartist.runs.watch import watch
+from headartist.system.errors import HeadArtistError
+from headartist.training.checkpoint import load_checkpoint
+from headartist.training.folder import HeadFolder, open_folder
+from headartist.training.interrupts import REQUESTS
 from headartist.training.loop import train
 from headartist.training.problem import Problem, judges
 from headartist.training.shot import draw_shot, latent_of, sample_views
 from headartist.training.step import Work, train_step
-from headartist.watch import watch
 from toys import ToyAvatar, ToyPrior
 
 TEMPLATE = load_template("open")

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from headartist.errors import HeadArtistError
-from headartist.heads import mesh_reader
-from headartist.heads.mesh_reader import read_mesh
-from headartist.heads.raw_mesh import RawMesh, strip_triangles
+from headartist.heads.readers import mesh as mesh_reader
+from headartist.heads.readers.mesh import read_mesh
+from headartist.heads.readers.raw_mesh import RawMesh, strip_triangles
+from headartist.system.errors import HeadArtistError
 
 BALL = trimesh.creation.icosphere(2)
 VERTS, FACES = np.array(BALL.vertices), np.array(BALL.faces)
@@ -80,7 +80,7 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path, line):
 
 
 def test_too_many_triangles_or_bytes_are_refused_early(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("headartist.heads.obj_reader.MOST_FACES", 2)
+    monkeypatch.setattr("headartist.heads.readers.obj.MOST_FACES", 2)
     with pytest.raises(HeadArtistError, match=r"it has more than 2,000,000 triangles\): decimate it"):
         read_mesh(write(tmp_path, f"{TETRAHEDRON}f 1 2 3 4\nf 1 2 3\n"))
     monkeypatch.setattr(mesh_reader, "LARGEST", 10)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from headartist import HeadArtistError
-from headartist.files import write_text
-from headartist.folder import HeadFolder, claimed, open_folder
-from headartist.presets import EMBEDDED
+from headartist.config.presets import EMBEDDED
+from headartist.system.files import write_text
+from headartist.training.folder import HeadFolder, claimed, open_folder
 
 CONFIG = replace(EMBEDDED, prompt="a clown")
 MINE = (

@@ -11,11 +11,14 @@ import trimesh
 from torch import Tensor
 
 from headartist import generate
-from headartist.checkpoint import Head, TrainableAvatar
-from headartist.config import Config, Exports, Run, StableDiffusion, Stage
-from headartist.presets import PAPER
-from headartist.tet_config import TetConfig
+from headartist.config.avatars import TetConfig
+from headartist.config.config import Config, Run
+from headartist.config.exports import Exports
+from headartist.config.presets import PAPER
+from headartist.config.priors import StableDiffusion
+from headartist.config.stage import Stage
 from headartist.training import loop
+from headartist.training.checkpoint import Head, TrainableAvatar
 from small_run import FIELD, PROMPT
 
 STEPS = 2

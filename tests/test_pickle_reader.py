@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fake_chumpy
-from headartist.heads import pickle_reader, pickle_records
-from headartist.heads.pickle_names import Kind, Record, Refused
-from headartist.heads.pickle_reader import read_pickle
-from headartist.heads.pickle_records import Arrays, as_array
+from headartist.heads import pickle_records
+from headartist.heads.pickle import reader as pickle_reader
+from headartist.heads.pickle.names import Kind, Record, Refused
+from headartist.heads.pickle.reader import read_pickle
+from headartist.heads.pickle.records import Arrays, as_array
 
 PROTOCOLS = range(6)
 RNG = np.random.default_rng(0)

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from ball_avatar import Ball
-from headartist.errors import HeadArtistError
 from headartist.export.pictures import contact_sheet, preview, save_png, to_bytes
 from headartist.export.video import turntable_video
+from headartist.system.errors import HeadArtistError
 
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
 
@@ -107,6 +107,6 @@ def test_video_errors_name_the_next_step(tmp_path, monkeypatch):
     with pytest.raises(HeadArtistError, match="video of 0 views has nothing to show: use 1 or more"):
         turntable_video(Ball(), tmp_path / "turn.mp4", views=0)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "false")
-    with pytest.raises(HeadArtistError, match=r"ffmpeg could not write .*no reason given"):
+    with pytest.raises(HeadArtistError, match=r"false is no ffmpeg that runs here and encodes H\.264"):
         turntable_video(Ball(), tmp_path / "turn.mp4", views=2, size=64, progress=False)
     assert list(tmp_path.iterdir()) == []

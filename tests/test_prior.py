@@ -6,10 +6,10 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import tiny_diffusion
-from headartist.errors import HeadArtistError
 from headartist.objectives.distillation import add_noise, x0_estimate
 from headartist.priors import Query, ScorePrior, StableDiffusionPrior, load_prior
 from headartist.priors.stable_diffusion import TextCutOff
+from headartist.system.errors import HeadArtistError
 
 TEXTS = ("a head of a man, side view", "worst quality, low quality", "a head of a man")
 

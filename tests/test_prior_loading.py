@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 import tiny_diffusion
-from headartist.errors import HeadArtistError
 from headartist.priors import PriorSource, Query, StableDiffusionPrior, load_prior, resolve
-from headartist.priors.layout import WEIGHTS, save_prior
+from headartist.priors.files.layout import WEIGHTS, save_prior
+from headartist.system.errors import HeadArtistError
 
 COMMIT = "0123456789012345678901234567890123456789"
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headartist.errors import HeadArtistError
-from headartist.prompts import (
+from headartist.config.prompts import (
     BACK,
     FRONT,
     LONGEST_PROMPT,
@@ -24,6 +23,7 @@ from headartist.prompts import (
     view_text,
     view_word,
 )
+from headartist.system.errors import HeadArtistError
 
 
 @pytest.mark.parametrize(

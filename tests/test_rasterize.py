@@ -5,19 +5,15 @@ import pytest
 import torch
 import warp
 
-from headartist.cameras import Cameras, look
-from headartist.errors import HeadArtistError
+from headartist.geometry.cameras import Cameras, look
 from headartist.geometry.mesh import Mesh
-from headartist.render import (
-    blend_kernels,
-    draw,
-    interpolate,
-    outline_kernels,
-    raster_kernels,
-    rasterize,
-    surface_kernels,
-)
+from headartist.render import draw, interpolate, rasterize
+from headartist.render.kernels import blend as blend_kernels
+from headartist.render.kernels import outline as outline_kernels
+from headartist.render.kernels import raster as raster_kernels
+from headartist.render.kernels import surface as surface_kernels
 from headartist.render.normals import unit_normals, vertex_normals
+from headartist.system.errors import HeadArtistError
 from raster_scenes import BACKENDS, SLOW, Backend, every_backend, icosphere, to_clip
 
 SIZE = 24

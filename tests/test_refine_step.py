@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from headartist.cameras import Cameras
-from headartist.config import Stage
+from headartist.config.objectives import Refine
+from headartist.config.schedules import Linear
+from headartist.config.stage import Stage
+from headartist.geometry.cameras import Cameras
 from headartist.guidance import StageTexts
-from headartist.loss_config import Refine
 from headartist.objectives import refine as refine_module
 from headartist.objectives.build import build_objective
 from headartist.objectives.objective import Sight
@@ -18,7 +19,6 @@ from headartist.objectives.refine import RefineObjective, clean_picture
 from headartist.priors.prior import Query
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading
-from headartist.schedules import Linear
 from headartist.training.optimizer import make_optimizer
 from headartist.training.problem import Problem, judges
 from headartist.training.step import Work, train_step

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from headartist import generate
-from headartist.config_text import override
-from headartist.errors import HeadArtistError
+from headartist.config.objectives import Refine
+from headartist.config.presets import PAPER, SMOKE
+from headartist.config.schedules import Constant, Linear
+from headartist.config.text import override
 from headartist.guidance import Guided
-from headartist.loss_config import Refine
 from headartist.objectives.distillation import add_noise
 from headartist.objectives.refine import (
     LEAST_SIGNAL,
@@ -24,9 +25,8 @@ from headartist.objectives.refine import (
     feature_distance,
     lpips_network,
 )
-from headartist.presets import PAPER, SMOKE
 from headartist.priors import Query, load_prior
-from headartist.schedules import Constant, Linear
+from headartist.system.errors import HeadArtistError
 from headartist.training.problem import judges
 from known_priors import CLOCK, GaussianPrior, LinearPrior, draws, image_gradient
 from test_loop import TEXTURE, new_folder, run, small_problem, toy_prior

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ball_avatar import icosphere
-from headartist.errors import HeadArtistError
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.registration import Pins, RegistrationConfig, laplacian, register, similarity
 from headartist.heads import load_template
+from headartist.system.errors import HeadArtistError
 
 SPHERE = icosphere(3)
 BUMPY = icosphere(4, bumps=0.05)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from headartist import generate
-from headartist.config import Config
-from headartist.folder import HeadFolder
-from headartist.loss_config import Refine
-from headartist.presets import EMBEDDED
+from headartist.config.config import Config
+from headartist.config.objectives import Refine
+from headartist.config.presets import EMBEDDED
+from headartist.training.folder import HeadFolder
 from small_run import PROMPT, small_config
 
 STEPS = 12

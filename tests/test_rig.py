@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from ball_avatar import icosphere
-from headartist.errors import HeadArtistError
 from headartist.export import rig_head, simplified
-from headartist.export.animation import DEMONSTRATION, Animation
-from headartist.export.features import MouthLine
-from headartist.export.rig_value import Rig
-from headartist.export.transfer import smoothed
+from headartist.export.glb.animation import DEMONSTRATION, Animation
+from headartist.export.rig.features import MouthLine
+from headartist.export.rig.rig import Rig
+from headartist.export.rig.transfer import smoothed
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh, rims
 from headartist.geometry.seam import let_go, split_along
+from headartist.system.errors import HeadArtistError
 from remeshed import HAT, MM, TEMPLATE, remeshed, truth
 
 SPHERE = icosphere(3)

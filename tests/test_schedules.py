@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headartist.errors import HeadArtistError
-from headartist.schedules import Constant, Linear, Schedule, Step, extremes, stretched
+from headartist.config.schedules import Constant, Linear, Schedule, Step, extremes, stretched
+from headartist.system.errors import HeadArtistError
 
 values = st.floats(-1e6, 1e6)
 steps = st.integers(0, 10**6)

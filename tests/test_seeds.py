@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headartist import checkpoint, cli, generate_seeds, priors, seeds
-from headartist.config import Config
-from headartist.config_text import to_json
-from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, check_folder
-from headartist.interrupts import Begun
-from headartist.names import slug
+from headartist import cli, generate_seeds, priors
+from headartist.config.config import Config
+from headartist.config.prompts import PromptWarning
+from headartist.config.text import to_json
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import PromptWarning
-from headartist.training import loop
+from headartist.runs import sweep as seeds
+from headartist.system.errors import HeadArtistError
+from headartist.system.names import slug
+from headartist.training import checkpoint, loop
+from headartist.training.folder import HeadFolder, check_folder
+from headartist.training.interrupts import Begun
 from small_run import PROMPT, small_config
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from headartist.config_text import override
-from headartist.errors import HeadArtistError
-from headartist.presets import preset
+from headartist.config.presets import preset
+from headartist.config.text import override
 from headartist.render import Frame
 from headartist.render.shading import Lamps, lit, sample_lamps
+from headartist.system.errors import HeadArtistError
 
 BACKGROUND = torch.tensor([0.2, 0.5, 0.8])
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from headartist import cli
-from headartist.config_text import differences, from_json, override, to_json
-from headartist.errors import HeadArtistError
-from headartist.presets import EMBEDDED
-from headartist.start import Identity, check_template, parse_expression, parse_identity, split_template
+from headartist.config.presets import EMBEDDED
+from headartist.config.template import Identity, check_template, parse_expression, parse_identity, split_template
+from headartist.config.text import differences, from_json, override, to_json
+from headartist.system.errors import HeadArtistError
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_a_template_may_name_a_group_and_a_files_own_name_may_hold_the_sign(tmp_
         ("nowhere/flame.pkl", "'nowhere/flame.pkl' is not there: give the path of an existing file"),
         ("nowhere/body.obj#head", "'nowhere/body.obj' is not there"),
         ("folder.obj", "'folder.obj' is no plain file: give the path of a file, or 'open'"),
-        ("a\0.obj", "'a\\x00.obj' has letters in its name that no text holds"),
-        ("a\udcff.obj", "'a\\udcff.obj' has letters in its name that no text holds"),
+        ("a\0.obj", "holds characters that are no text (got 'a\\x00.obj'): leave them out"),
+        ("a\udcff.obj", "holds characters that are no text (got 'a\\udcff.obj'): leave them out"),
         ("two\nlines.obj", "'two\\nlines.obj' has letters in its name that no text holds"),
     ],
 )
@@ -148,6 +148,6 @@ def test_a_template_that_cannot_be_is_refused_before_any_work(template, words, t
         check_template(template)
     assert cli.run(["generate", "a clown", "--template", template]) == cli.MISTAKE
     told = capsys.readouterr().err
-    assert told.startswith(f"headartist: Template {words}")
+    assert told.lower().startswith(f"headartist: template {words}".lower())
     assert told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["folder.obj"]

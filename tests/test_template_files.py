@@ -9,14 +9,14 @@ import torch
 import trimesh
 
 import odd_heads
-from headartist import provenance
-from headartist.errors import HeadArtistError
+from headartist.config.template import landmark_file
 from headartist.heads import HeadTemplate, LandmarkSites, load_template, mesh_file, placing
 from headartist.heads.landmark_transfer import KnownLandmarks, _nearest, open_head_on
-from headartist.heads.mesh_reader import read_mesh
 from headartist.heads.mesh_repair import welded
 from headartist.heads.open_head_fit import Similarity
-from headartist.start import landmark_file
+from headartist.heads.readers.mesh import read_mesh
+from headartist.runs import provenance
+from headartist.system.errors import HeadArtistError
 
 CENTIMETRES = 22.0  # of the file, in a world unit
 SHIFT = torch.tensor([3.0, 150.0, -2.0])

@@ -6,18 +6,19 @@ import pytest
 import torch
 import trimesh
 
-from headartist.avatars import shape_fit
+from headartist.avatars import tet_start as shape_fit
 from headartist.avatars.avatar import Avatar, TrainableAvatar
 from headartist.avatars.tet import TetAvatar
-from headartist.cameras import look
-from headartist.errors import HeadArtistError
+from headartist.config.avatars import FieldConfig, TetConfig
 from headartist.export.pictures import preview
+from headartist.geometry.cameras import look
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import marching_tets
-from headartist.heads.template import HeadTemplate, load_template
+from headartist.heads.load import load_template
+from headartist.heads.template import HeadTemplate
 from headartist.render.shading import Shading
-from headartist.tet_config import FieldConfig, TetConfig
+from headartist.system.errors import HeadArtistError
 
 SMALL = FieldConfig(levels=3, base=4, growth=1.7, log2_table=11, width=16, depth=1)
 CONFIG = TetConfig(resolution=14, shape=SMALL, colour=SMALL, sdf_base="template", fit_steps=150)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from ball_avatar import Ball, icosphere, linear_colour
-from headartist.errors import HeadArtistError
 from headartist.export import Material, bake, export_head, rig_head, unwrap, write_usd
-from headartist.export.animation import DEMONSTRATION
+from headartist.export.glb.animation import DEMONSTRATION
 from headartist.export.usd import find_usd
 from headartist.geometry.mesh import Mesh
+from headartist.system.errors import HeadArtistError
 from remeshed import TEMPLATE, remeshed
 
 
@@ -160,6 +160,6 @@ def test_a_failed_write_leaves_no_layer_and_no_picture(pxr, tmp_path):
     mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
     atlas = unwrap(mesh, resolution=64)
     (tmp_path / "head.usd").mkdir()
-    with pytest.raises(OSError, match=r"head\.usd"):
+    with pytest.raises(HeadArtistError, match=r"head\.usd is a folder, and only regular files are replaced"):
         write_usd(tmp_path / "head.usd", mesh, atlas, Material(torch.zeros(3, 8, 8)))
     assert [path.name for path in tmp_path.iterdir()] == ["head.usd"]

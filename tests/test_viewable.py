@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from expressive_glb import Model, balls, container
 from headartist import cli
-from headartist.errors import HeadArtistError
 from headartist.export.pictures import png_bytes
-from headartist.viewable import LARGEST_JSON, SHOWN, read_document
-from headartist.viewer import view
+from headartist.system.errors import HeadArtistError
+from headartist.viewer.page import view
+from headartist.viewer.viewable import LARGEST_JSON, SHOWN, read_document
 
 WORKSHOP = Path(__file__).parents[1] / "tools" / "viewer"
 CHROMIUM = os.environ.get("CHROMIUM")

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import expressive_glb
-from headartist import cli, viewer
-from headartist.errors import HeadArtistError
-from headartist.folder import HeadFolder, open_folder
-from headartist.heads.template import load_template
-from headartist.presets import EMBEDDED
-from headartist.viewer import ViewedHead, page, read_head, view, write_viewer
+from headartist import cli
+from headartist.config.presets import EMBEDDED
+from headartist.heads.load import load_template
+from headartist.system.errors import HeadArtistError
+from headartist.training.folder import HeadFolder, open_folder
+from headartist.viewer import page as viewer
+from headartist.viewer.page import ViewedHead, page, read_head, view, write_viewer
 
 WORKSHOP = Path(__file__).parents[1] / "tools" / "viewer"
 CHROMIUM = os.environ.get("CHROMIUM")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headartist.errors import HeadArtistError
-from headartist.loss_config import Sds, Ssd, Vsd
+from headartist.config.objectives import Sds, Ssd, Vsd
 from headartist.objectives.build import build_objective
 from headartist.objectives.score import VsdObjective
 from headartist.priors.prior import Query
+from headartist.system.errors import HeadArtistError
 from headartist.training.problem import Problem
 from known_priors import GaussianPrior, draws, image_gradient
 from test_loop import CONFIG, TEXTURE, interrupt_at, new_folder, run, small_problem

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from headartist.priors.layout import save_prior
+from headartist.priors.files.layout import save_prior
 
 Kind = Literal["sd21", "sd15", "embedded"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

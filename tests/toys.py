@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headartist.avatars.avatar import Material, Parts
-from headartist.cameras import Cameras
+from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.priors.prior import Query
 from headartist.render.frame import Frame

@@ -18,14 +18,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gallery import made
 from headartist import edit, edit_config, generate, generate_seeds, load_head
-from headartist.cameras import look
-from headartist.checkpoint import Head
-from headartist.config import Config
-from headartist.edit import default_path as edit_path
+from headartist.config.config import Config
+from headartist.config.presets import preset
+from headartist.evaluate.edit_fidelity import Likeness
 from headartist.export.pictures import draw_pair, to_bytes
-from headartist.identity import Likeness
-from headartist.names import default_path
-from headartist.presets import preset
+from headartist.geometry.cameras import look
+from headartist.runs.editing import default_path as edit_path
+from headartist.system.names import default_path
+from headartist.training.checkpoint import Head
 
 PROMPT = "a DSLR portrait of a middle aged man with short brown hair"
 ANGRY = "browDownLeft=1,browDownRight=1,noseSneerLeft=0.6,noseSneerRight=0.6,mouthFrownLeft=0.6,mouthFrownRight=0.6"

@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw
 
 from headartist import generate, load_head
 from headartist.avatars.avatar import Avatar
-from headartist.cameras import look
-from headartist.checkpoint import Head, is_finished
-from headartist.config import Config
-from headartist.config_text import override
+from headartist.config.config import Config
+from headartist.config.presets import preset
+from headartist.config.text import override
 from headartist.export.pictures import to_bytes
-from headartist.folder import check_folder
-from headartist.presets import preset
+from headartist.geometry.cameras import look
 from headartist.render.shading import Shading
+from headartist.training.checkpoint import Head, is_finished
+from headartist.training.folder import check_folder
 
 AZIMUTHS_DEG = (0.0, 45.0, 90.0, 180.0)
 CAPTION = 14  # pixels

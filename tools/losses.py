@@ -12,9 +12,9 @@ from pathlib import Path
 
 from gallery import made, stacked, strip
 from headartist import generate
-from headartist.config import Config
-from headartist.loss_config import Loss, Sds, Ssd
-from headartist.presets import preset
+from headartist.config.config import Config
+from headartist.config.objectives import Loss, Sds, Ssd
+from headartist.config.presets import preset
 
 PRESET = "as the preset has it"
 LOSSES: dict[str, tuple[Loss, Loss]] = {

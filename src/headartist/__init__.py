@@ -2,15 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-# The functions are imported now, not on demand: submodules of the same names would otherwise take their places.
-from headartist import presets
-from headartist.edit import edit, edit_config
-from headartist.errors import HeadArtistError
-from headartist.generate import generate
-from headartist.seeds import generate_seeds
+from headartist.config import presets
+from headartist.runs.editing import edit, edit_config
+from headartist.runs.generation import generate
+from headartist.runs.sweep import generate_seeds
+from headartist.system.errors import HeadArtistError
 
 if TYPE_CHECKING:  # torch comes with them
-    from headartist.checkpoint import Head, load_head
+    from headartist.training.checkpoint import Head, load_head
 
 __all__ = [
     "Head",
@@ -26,7 +25,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("Head", "load_head"):
-        from headartist import checkpoint
+        from headartist.training import checkpoint
 
         return getattr(checkpoint, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

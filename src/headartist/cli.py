@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import tyro
 
-from headartist.config import Config, Exports, Format, Iris, Variant
-from headartist.config_text import from_json, override, to_json
-from headartist.edit import edit, edit_config
-from headartist.errors import HeadArtistError, one_line
-from headartist.folder import HeadFolder, claimed
-from headartist.generate import generate, write_meshes, write_video
-from headartist.json_files import read_text
-from headartist.presets import PRESETS, preset
-from headartist.seeds import generate_seeds
-from headartist.viewer import view
+from headartist.config.config import Config
+from headartist.config.exports import Exports, Format, Iris, Variant
+from headartist.config.presets import PRESETS, preset
+from headartist.config.text import from_json, override, to_json
+from headartist.runs.editing import edit, edit_config
+from headartist.runs.generation import generate, write_meshes, write_video
+from headartist.runs.sweep import generate_seeds
+from headartist.system.errors import HeadArtistError, one_line
+from headartist.system.json_files import read_text
+from headartist.training.folder import HeadFolder, claimed
+from headartist.viewer.page import view
 
 if TYPE_CHECKING:  # torch comes with it
-    import headartist.checkpoint
+    import headartist.training.checkpoint
 
 DONE, MISTAKE = 0, 2
 
@@ -271,18 +272,18 @@ def _edit(command: Edit) -> None:
     config, progress = _edit_config(command), not command.quiet
     head = edit(command.head, config, out=command.out, overwrite=command.overwrite, progress=progress)
 
-    from headartist.identity import Likeness  # here, because torch comes with it
+    from headartist.evaluate.edit_fidelity import Likeness  # here, because torch comes with it
 
     print(Likeness(**head.provenance["likeness"]))
     print(head.folder)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["headartist.checkpoint.Head"]:
+def _opened(path: Path) -> Iterator["headartist.training.checkpoint.Head"]:
     """A head whose folder is written to meanwhile."""
     HeadFolder(path).read_config()  # before torch is imported: most mistakes are found here
     with claimed(path):
-        from headartist.checkpoint import load_head
+        from headartist.training.checkpoint import load_head
 
         yield load_head(path)
 

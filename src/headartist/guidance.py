@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.config import ViewText
+from headartist.config.config import ViewText
+from headartist.config.prompts import VIEW_WORDS, view_mix, view_text, view_word
 from headartist.priors.prior import Query, ScorePrior
-from headartist.prompts import VIEW_WORDS, view_mix, view_text, view_word
 
 
 @dataclass(frozen=True)

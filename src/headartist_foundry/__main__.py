@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from headartist.errors import HeadArtistError
+from headartist.system.errors import HeadArtistError
 from headartist_foundry.sizes import PriorSize
 
 app = tyro.extras.SubcommandApp()

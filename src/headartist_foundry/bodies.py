@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from headartist.heads.load import load_template
 from headartist.heads.open_head import makehuman_vertex_ids
-from headartist.heads.template import HeadTemplate, load_template
+from headartist.heads.template import HeadTemplate
 from headartist_foundry.traits import EXPRESSIONS, Traits
 
 CROWN_TO_CENTRE, FORWARD, UNITS_PER_METRE = 0.125, 0.01, 4.5  # the frame of the open head, see tools/build_open_head.py

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from headartist.prompts import VIEW_WORDS
+from headartist.config.prompts import VIEW_WORDS
 from headartist_foundry.traits import Traits, sample_traits
 
 NORMAL_PREFIX = "a normal map of"

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headartist.config.prompts import view_word
 from headartist.heads.landmarks import draw_landmarks
-from headartist.prompts import view_word
 from headartist_foundry.captions import caption, negative_caption
 from headartist_foundry.shards import read_labels, shows_face, stored
 from headartist_foundry.traits import Traits

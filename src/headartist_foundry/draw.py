@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 
-from headartist.cameras import Cameras
+from headartist.geometry.cameras import Cameras
 from headartist_foundry.scenes import Layer
 from headartist_foundry.visibility import nearest
 

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from headartist.errors import HeadArtistError
-from headartist.files import replacing
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import replacing
 from headartist_foundry.data import Pictures
 from headartist_foundry.reading import DOMAIN, hidden, possible_answers
 from headartist_foundry.traits import Traits

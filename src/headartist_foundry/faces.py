@@ -9,7 +9,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
+from headartist.system.errors import HeadArtistError
 from headartist_foundry import face_detector
 
 SHOWN_SIZE = 512  # pixels; the detector has seen photographs, not thumbnails

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from headartist.cameras import look
+from headartist.geometry.cameras import look
 from headartist.guidance import Guided, predict
 from headartist.heads.landmarks import landmark_map
-from headartist.heads.template import load_template
+from headartist.heads.load import load_template
 from headartist.objectives.distillation import add_noise, x0_estimate
 from headartist.priors.prior import Query
 from headartist.priors.stable_diffusion import StableDiffusionPrior

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from headartist.priors.layout import TOKENIZER_FILES, WEIGHTS
+from headartist.priors.files.layout import TOKENIZER_FILES, WEIGHTS
 from headartist_foundry.sizes import PriorSize
 from headartist_foundry.tokens import tokenize
 

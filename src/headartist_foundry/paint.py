@@ -10,7 +10,7 @@ import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
 
-from headartist.heads.template import load_template
+from headartist.heads.load import load_template
 from headartist_foundry.procedural import (
     CENTIMETRE,
     CHIN,

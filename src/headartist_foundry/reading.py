@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headartist.prompts import VIEW_WORDS
+from headartist.config.prompts import VIEW_WORDS
 from headartist_foundry.captions import caption
 from headartist_foundry.models import PriorModels
 from headartist_foundry.traits import Traits, sample_traits

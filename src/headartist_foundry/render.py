@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headartist.cameras import Cameras, look
+from headartist.geometry.cameras import Cameras, look
 from headartist.heads.landmarks import draw_landmarks
 from headartist_foundry.captions import caption
 from headartist_foundry.draw import Drawing, Light

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headartist.heads.template import load_template
+from headartist.heads.load import load_template
 from headartist_foundry.bodies import Body, make_body
 from headartist_foundry.hairdress import make_hairdress, make_scalp, pressed
 from headartist_foundry.paint import adorn, places, texel_places, wrinkle_depth

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headartist.files import replacing
+from headartist.system.files import replacing
 from headartist_foundry.traits import Traits
 
 PICTURES = ("rgb", "normal")

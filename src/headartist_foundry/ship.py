@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from headartist.config.words.vocabulary import WORDS
 from headartist.priors import load_prior
-from headartist.vocabulary import WORDS
 from headartist_foundry.captions import vocabulary
 from headartist_foundry.card import model_card
 from headartist_foundry.judge import gate, sample_sheet

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from headartist.files import replacing
+from headartist.system.files import replacing
 
 
 def save_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer, numbers: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from headartist.priors.layout import TOKENIZER_FILES
+from headartist.priors.files.layout import TOKENIZER_FILES
 
 WORD_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 START, END = "<|startoftext|>", "<|endoftext|>"

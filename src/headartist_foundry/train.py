@@ -19,7 +19,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headartist.errors import HeadArtistError
+from headartist.system.errors import HeadArtistError
 from headartist_foundry.data import Pictures
 from headartist_foundry.face_weight import face_weight
 from headartist_foundry.linear_encoder import encode_as_installed, install, is_installed, principal_components

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headartist.cameras import Cameras, look
-from headartist.checkpoint import Head, load_head
-from headartist.errors import HeadArtistError
-from headartist.files import write_text
-from headartist.folder import HeadFolder
+from headartist.geometry.cameras import Cameras, look
 from headartist.priors.prior import resized
 from headartist.priors.stable_diffusion import StableDiffusionPrior
-from headartist.provenance import template_at_rest
 from headartist.render.shading import Shading
+from headartist.runs.provenance import template_at_rest
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import write_text
+from headartist.training.checkpoint import Head, load_head
+from headartist.training.folder import HeadFolder
 from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures
 from headartist_foundry.examiner import ATTRIBUTES, UNASKED, Examiner, ask

@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from headartist.errors import HeadArtistError
-from headartist.files import write_text
-from headartist.priors.layout import save_prior
+from headartist.priors.files.layout import save_prior
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import write_text
 from headartist_foundry.captions import NEGATIVE_WORDS, caption
 from headartist_foundry.data import Pictures
 from headartist_foundry.linear_encoder import encode_as_installed, is_installed

@@ -1,11 +1,11 @@
-// Bundles the page into src/headartist/viewer.html: `node build.js`; with --check it only compares, and fails on a difference.
+// Bundles the page into src/headartist/viewer/viewer.html: `node build.js`; with --check it only compares, and fails on a difference.
 
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const here = (path) => new URL(path, import.meta.url);
-const TARGET = here("../../src/headartist/viewer.html");
+const TARGET = here("../../src/headartist/viewer/viewer.html");
 const PLACE_FOR_HEADS = "<!-- heads -->";
 const BROWSERS = ["chrome123", "firefox120", "safari17.5"];
 
@@ -50,7 +50,7 @@ if (page.split(PLACE_FOR_HEADS).length !== 2) throw new Error(`${PLACE_FOR_HEADS
 
 if (process.argv.includes("--check")) {
   if (readFileSync(TARGET, "utf8") !== page) {
-    console.error("src/headartist/viewer.html is not what tools/viewer makes: run `npm run build` there.");
+    console.error("src/headartist/viewer/viewer.html is not what tools/viewer makes: run `npm run build` there.");
     process.exit(1);
   }
 } else {

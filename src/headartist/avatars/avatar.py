@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Parameter
 
-from headartist.cameras import Cameras
+from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
 from headartist.render.frame import Frame

@@ -17,15 +17,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from headartist.avatars.avatar import Material, Parts
-from headartist.avatars.shape_fit import freedom_around_face, initial_shape, make_field
-from headartist.cameras import Cameras
+from headartist.avatars.tet_start import freedom_around_face, initial_shape, make_field
+from headartist.config.avatars import TetConfig
+from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import HeadTemplate
 from headartist.render.draw import draw
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading, lit
-from headartist.tet_config import TetConfig
 
 _CHUNK = 1 << 18  # grid vertices evaluated at a time, which bounds the memory of a fine grid
 _SOLID_PARTS = ("skin", "eyes")  # of a template; teeth and tongue lie inside, and lashes are sheets without inside

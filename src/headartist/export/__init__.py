@@ -1,14 +1,14 @@
 """What comes out: meshes with texture, pictures and videos."""
 
 from headartist.export.delight import delit
-from headartist.export.glb import write_glb
+from headartist.export.glb.write import write_glb
 from headartist.export.head import FORMATS, export_head
 from headartist.export.material import Material
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.normal_map import normal_map
 from headartist.export.pictures import contact_sheet, preview, save_png
-from headartist.export.rig import rig_head
-from headartist.export.rig_value import Rig
+from headartist.export.rig.build import rig_head
+from headartist.export.rig.rig import Rig
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import bake

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import get_args
 
 from headartist.avatars.avatar import Avatar
-from headartist.config import DEFAULT_FORMATS, Format, Variant, mesh_stem
-from headartist.errors import HeadArtistError, did_you_mean
+from headartist.config.exports import DEFAULT_FORMATS, Format, Variant, mesh_stem
 from headartist.export.delight import delit
-from headartist.export.glb import write_glb
+from headartist.export.glb.write import write_glb
 from headartist.export.material import Material, roughness_map
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.normal_map import normal_map
-from headartist.export.rig import rig_head
-from headartist.export.rig_colour import PAINTED, rig_colour
-from headartist.export.rig_value import SURFACE, Rig
+from headartist.export.rig.build import rig_head
+from headartist.export.rig.color import PAINTED, rig_colour
+from headartist.export.rig.rig import SURFACE, Rig
 from headartist.export.simplify import simplified
 from headartist.export.surface import tidy
 from headartist.export.texture import Colour, bake
@@ -22,6 +21,7 @@ from headartist.export.usd import find_usd, write_usd
 from headartist.export.uv import UvAtlas, unwrap
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
+from headartist.system.errors import HeadArtistError, did_you_mean
 
 FORMATS, VARIANTS = get_args(Format), get_args(Variant)
 TEXTURED = {"glb", "obj", "usd"}

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headartist.export.pictures import png_bytes
-from headartist.export.rig_value import Rig
+from headartist.export.rig.rig import Rig
 from headartist.export.texture import painted
 from headartist.export.uv import UvAtlas
-from headartist.files import replacing
+from headartist.system.files import replacing
 
 ROUGHNESS = 0.8  # as dull as skin and hair: the learned colours hold their own soft shading already
 WET = {"lips": 0.5, "mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "lids": 0.5, "eyes": 0.15}

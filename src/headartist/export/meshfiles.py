@@ -11,8 +11,8 @@ from headartist.export.material import ROUGHNESS, Material, replacing_pictures
 from headartist.export.surface import unit_normals
 from headartist.export.texture import Colour
 from headartist.export.uv import UvAtlas
-from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
+from headartist.system.files import replacing
 
 
 def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) -> list[Path]:

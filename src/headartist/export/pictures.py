@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from headartist.avatars.avatar import Avatar
-from headartist.cameras import Cameras, turntable
-from headartist.files import replacing
+from headartist.geometry.cameras import Cameras, turntable
 from headartist.render.shading import Shading
+from headartist.system.files import replacing
 
 WHITE = (1.0, 1.0, 1.0)
 PIXELS_AT_ONCE = 1 << 19

@@ -6,8 +6,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
+from headartist.system.errors import HeadArtistError
 
 CANCELLED = 1e-5  # of the triangles' summed area: what is left of their normals below this is rounding
 

@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
 from headartist.export.uv import UvAtlas
 from headartist.geometry.mesh import Mesh
+from headartist.system.errors import HeadArtistError
 
 Colour = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 SurfaceValue = Callable[[Int[Tensor, "n"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]

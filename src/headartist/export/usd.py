@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
-from headartist.export.animation import DEMONSTRATION, FRAMES_PER_SECOND
+from headartist.export.glb.animation import DEMONSTRATION, FRAMES_PER_SECOND
 from headartist.export.material import ROUGHNESS, Material, replacing_pictures
-from headartist.export.rig_value import Rig
+from headartist.export.rig.rig import Rig
 from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
-from headartist.files import replacing
 from headartist.geometry.mesh import Mesh
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import replacing
 
 if TYPE_CHECKING:
     from pxr import Usd, UsdGeom, UsdShade

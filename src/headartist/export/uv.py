@@ -8,8 +8,8 @@ import xatlas
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
 from headartist.geometry.mesh import Mesh
+from headartist.system.errors import HeadArtistError
 
 # xatlas's time grows faster than the size of one piece: 82k faces took 42 s whole and 12 s in patches of 3k.
 PATCH_FACES = 1_000

@@ -12,10 +12,10 @@ import torch
 from tqdm import tqdm
 
 from headartist.avatars.avatar import Avatar
-from headartist.cameras import turntable
-from headartist.errors import HeadArtistError
 from headartist.export.pictures import draw_pair, to_bytes
-from headartist.files import replacing
+from headartist.geometry.cameras import turntable
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import replacing
 
 ANSWER_S = 20.0  # a program that takes longer to say what it can is none to wait for
 _GET_FFMPEG = "install it (`pip install imageio-ffmpeg`), or name it in the environment variable IMAGEIO_FFMPEG_EXE."

@@ -9,7 +9,7 @@ from torch import Tensor
 from headartist.geometry.closest_kernels import closest_point
 from headartist.geometry.distance import warp_mesh
 from headartist.geometry.mesh import Mesh
-from headartist.launch import launch, vec3
+from headartist.system.warp import launch, vec3
 
 
 @dataclass(frozen=True)

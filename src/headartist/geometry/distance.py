@@ -14,7 +14,7 @@ from torch import Tensor
 
 from headartist.geometry.distance_kernels import nearest_distance, sees_sky
 from headartist.geometry.mesh import Mesh, capped, rims
-from headartist.launch import launch, vec3
+from headartist.system.warp import launch, vec3
 
 DIRECTIONS = 128
 LEAST_OPENNESS = 0.04

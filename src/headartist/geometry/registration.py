@@ -21,9 +21,9 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from headartist.errors import HeadArtistError
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
+from headartist.system.errors import HeadArtistError
 
 MEMBRANE = 0.02  # share of the stiffness that resists stretching; the rest resists bending of the displacements
 HOLD = 1e-7  # pulls a part without any correspondence to stay where it is

@@ -15,18 +15,18 @@ from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
+from headartist.config.template import landmark_file, require_content
 from headartist.geometry.mesh import Mesh
 from headartist.heads.flame_checks import JOINTS, KEYS, check_model
 from headartist.heads.landmark_transfer import no_landmarks, read_landmarks, with_landmarks
 from headartist.heads.npz import LARGEST, read_npz
 from headartist.heads.open_head import load_open_head
-from headartist.heads.pickle_names import Refused
-from headartist.heads.pickle_reader import read_pickle
-from headartist.heads.pickle_records import Arrays
+from headartist.heads.pickle.names import Refused
+from headartist.heads.pickle.reader import read_pickle
+from headartist.heads.pickle.records import Arrays
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
 from headartist.heads.template import HeadTemplate
-from headartist.start import landmark_file, require_content
+from headartist.system.errors import HeadArtistError
 
 IDENTITIES = 300  # directions of `shapedirs` that are identities; the rest are expressions
 REACH = (0.3, 2.0)  # world units that a head reaches from its middle; others are not in metres

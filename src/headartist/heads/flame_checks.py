@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headartist.errors import HeadArtistError
 from headartist.heads.flatness import flatness
+from headartist.system.errors import HeadArtistError
 
 KEYS = ("v_template", "f", "shapedirs", "J_regressor", "kintree_table", "weights")
 JOINTS = ("root", "neck", "jaw", "eye_left", "eye_right")

@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
-from headartist.files import replacing
+from headartist.config.template import OPEN
 from headartist.heads.landmark_transfer import ALL_SITES, FACE_SITES, LEAST_FACES
 from headartist.heads.npz import LARGEST
 from headartist.heads.template import HeadTemplate, LandmarkSites
-from headartist.start import OPEN
+from headartist.system.errors import HeadArtistError
+from headartist.system.files import replacing
 
 KEY = "headartist_template"  # of the one entry of metadata; several would be written in any order
 _WORDS = ("name", "part_names", "expression_names", "joint_names", "joint_parents", "metres_per_unit")

@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from headartist.cache import fingerprint, remembered
-from headartist.errors import HeadArtistError
+from headartist.config.template import OPEN
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.registration import Pins, register
@@ -21,7 +20,8 @@ from headartist.heads.npz import read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import OpenHeadFit, Similarity, outer_skin
 from headartist.heads.template import HeadTemplate, LandmarkSites
-from headartist.start import OPEN
+from headartist.system.cache import fingerprint, remembered
+from headartist.system.errors import HeadArtistError
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
 LEAST_FACES = 100  # triangles of a head's skin

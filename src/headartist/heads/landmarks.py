@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from headartist.cameras import Cameras
+from headartist.geometry.cameras import Cameras
 from headartist.heads.template import HeadTemplate
 
 Rgb = tuple[int, int, int]

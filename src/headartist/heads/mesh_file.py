@@ -16,21 +16,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from headartist.cache import fingerprint, remembered
-from headartist.errors import HeadArtistError, did_you_mean
+from headartist.config.template import GROUP, landmark_file
 from headartist.geometry.mesh import Mesh, open_share
 from headartist.geometry.registration import similarity
 from headartist.heads.flatness import flatness
 from headartist.heads.landmark_transfer import LEAST_FACES, KnownLandmarks, no_landmarks, read_landmarks, with_landmarks
-from headartist.heads.mesh_reader import read_mesh
 from headartist.heads.mesh_repair import Repair, repair, welded
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import Similarity
 from headartist.heads.placing import LIKE_A_HEAD, Place, Placing
-from headartist.heads.raw_mesh import RawMesh
+from headartist.heads.readers.mesh import read_mesh
+from headartist.heads.readers.raw_mesh import RawMesh
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
 from headartist.heads.template import HeadTemplate
-from headartist.start import GROUP, landmark_file
+from headartist.system.cache import fingerprint, remembered
+from headartist.system.errors import HeadArtistError, did_you_mean
 
 HALF_WIDTH = 1.08  # world units; of the box beyond which, as below a bust, nothing is kept
 LEAST_LANDMARKS = 4
@@ -138,9 +138,10 @@ def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
     several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
     off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
     return HeadArtistError(
-        f"{path} looks like no head from any side: a face is {off:.0f} mm off at best ({best.residual * millimetres:.0f} "
-        f"mm and {relief:.0%} of its relief) where {LIKE_A_HEAD * millimetres:.0f} mm is the limit: give a head,{several} "
-        f"landmarks of it in {landmark_file(path).name}."
+        f"{path} looks like no head from any side: a face is {off:.0f} mm off at best "
+        f"({best.residual * millimetres:.0f} mm and {relief:.0%} of its relief) where "
+        f"{LIKE_A_HEAD * millimetres:.0f} mm is the limit: give a head,{several} landmarks of it in "
+        f"{landmark_file(path).name}."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headartist.errors import HeadArtistError
+from headartist.system.errors import HeadArtistError
 
 LARGEST = 1 << 28  # bytes of all that is read from a file; FLAME has 50 to 100 MB
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -14,11 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from headartist.cache import fingerprint, remembered
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
+from headartist.system.cache import fingerprint, remembered
 
 REACHES = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08)  # world units; a hit further away does not count
 COARSE_REACHES = (0.5, 0.35, 0.2)  # enough to tell good starts from bad ones

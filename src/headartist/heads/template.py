@@ -5,23 +5,14 @@ World units: the head stands near the origin, y up, looking to +z, and fits a ba
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.errors import HeadArtistError, did_you_mean
+from headartist.config.template import Identity, parse_expression, parse_identity
 from headartist.geometry.mesh import Mesh
-from headartist.start import (
-    FLAME_SUFFIXES,
-    OPEN,
-    Identity,
-    check_template,
-    parse_expression,
-    parse_identity,
-    split_template,
-)
+from headartist.system.errors import HeadArtistError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -140,45 +131,6 @@ class HeadTemplate:
             return self.expression_names.index(expression_name)
         hint = did_you_mean(expression_name, self.expression_names) if self.expression_names else "it has none at all."
         raise HeadArtistError(f"Template {self.name!r} has no expression {expression_name!r}: {hint}")
-
-
-def load_template(source: str | Path = OPEN, *, identity: str = "", expression: str = "") -> HeadTemplate:
-    """The shipped head "open", or the template in a user's file: FLAME's, or any mesh of a head.
-
-    Args:
-        source: "open", a FLAME file (.pkl, .npz, .safetensors), a mesh (.obj, .ply, .stl, .glb, .gltf, .vrm) with the
-            name of one of its objects or groups behind a "#", or the template.safetensors that a Head folder keeps.
-        identity: which person of the template, as in "seed:7" or "0=1.5,wide=-2"; empty for the average one.
-        expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
-
-    Raises:
-        HeadArtistError: when there is no such template, its file cannot be used, or it has no such identity or
-            expression.
-    """
-    parse_identity(identity, str(source))  # mistakes are told before a file is read
-    parse_expression(expression)
-    check_template(str(source))
-    return _rest(source).as_asked(identity, expression)
-
-
-def _rest(source: str | Path) -> HeadTemplate:
-    # Imported here because they are built from this module's values, and none needs the others.
-    if source == OPEN:
-        from headartist.heads.open_head import load_open_head
-
-        return load_open_head()
-    from headartist.heads.kept_template import is_kept, load_kept
-
-    if is_kept(Path(source)):
-        return load_kept(Path(source))
-    path, group = split_template(source)
-    if path.suffix.lower() in FLAME_SUFFIXES:
-        from headartist.heads.flame import load_flame
-
-        return load_flame(path)
-    from headartist.heads.mesh_file import load_mesh_file
-
-    return load_mesh_file(path, group)
 
 
 def _coefficients(person: Identity, template: HeadTemplate) -> Float[Tensor, "k"] | None:

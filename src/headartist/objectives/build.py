@@ -4,7 +4,7 @@ from typing import assert_never
 
 import torch
 
-from headartist.loss_config import Loss, Refine, Sds, Ssd, Vsd
+from headartist.config.objectives import Loss, Refine, Sds, Ssd, Vsd
 from headartist.objectives.objective import Objective
 from headartist.objectives.refine import RefineObjective
 from headartist.objectives.score import SdsObjective, SsdObjective, VsdObjective

@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from headartist.errors import HeadArtistError
+from headartist.config.objectives import Features, Refine
 from headartist.guidance import Guided, predict
-from headartist.loss_config import Features, Refine
 from headartist.objectives.distillation import add_noise, x0_estimate
 from headartist.objectives.objective import Shot, Sight, Stateless
 from headartist.priors.prior import PerceptivePrior, ScorePrior, resized
+from headartist.system.errors import HeadArtistError
 
 AT_ONCE = 8  # views; more would only take memory, with Stable Diffusion gigabytes of it
 LEAST_SIGNAL = 1e-3  # of alpha_bar: below it an estimate of the clean latent is the prior's error, hugely enlarged

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
+from headartist.config.objectives import Sds, Ssd, Vsd
 from headartist.guidance import predict
-from headartist.loss_config import Sds, Ssd, Vsd
 from headartist.objectives.distillation import add_noise, distilled, sds, ssd, vsd
 from headartist.objectives.objective import Shot, Stateless
 from headartist.priors.prior import ScorePrior, Trainable
+from headartist.system.errors import HeadArtistError
 
 
 class SsdObjective(Stateless):

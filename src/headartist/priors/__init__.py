@@ -1,8 +1,8 @@
 """The judge: frozen diffusion models that say which way a picture should change."""
 
+from headartist.priors.files.sources import PriorSource, resolve
 from headartist.priors.load import load_prior
 from headartist.priors.prior import PerceptivePrior, Query, ScorePrior, Trainable
-from headartist.priors.sources import PriorSource, resolve
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 
 __all__ = [

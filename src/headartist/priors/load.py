@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headartist.errors import HeadArtistError
-from headartist.priors.hub import locate
-from headartist.priors.hub_cache import mend
-from headartist.priors.hub_client import cache_folder
-from headartist.priors.layout import weights_variant
+from headartist.priors.files.hub import locate
+from headartist.priors.files.hub_cache import mend
+from headartist.priors.files.hub_client import cache_folder
+from headartist.priors.files.layout import weights_variant
+from headartist.priors.files.sources import FACE_CONTROLNET, PriorSource, resolve
 from headartist.priors.settings import check_clock, check_network_size, check_words, token_limit
-from headartist.priors.sources import FACE_CONTROLNET, PriorSource, resolve
 from headartist.priors.stable_diffusion import StableDiffusionPrior
+from headartist.system.errors import HeadArtistError
 
 _PROBE = "a photo of a head"
 _LARGEST = 1024  # side of a latent

@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors import safe_open
 
-from headartist.errors import HeadArtistError
-from headartist.priors.layout import WEIGHTS
+from headartist.priors.files.layout import WEIGHTS
+from headartist.system.errors import HeadArtistError
 
 _MOST_STEPS = 100_000
 _TEXT_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings")

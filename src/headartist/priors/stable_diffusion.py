@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from headartist.errors import HeadArtistError
+from headartist.config.prompts import PromptWarning
 from headartist.priors.prior import Query, resized
-from headartist.prompts import PromptWarning
+from headartist.system.errors import HeadArtistError
 
 _SHOWN = 30  # characters of either end of a text that was cut off
 

@@ -12,11 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headartist.cameras import NEAR
-from headartist.launch import launch, vec3i, vec4
-from headartist.render import blend_kernels, outline_kernels
+from headartist.geometry.cameras import NEAR
 from headartist.render.fragments import Fragments
+from headartist.render.kernels import blend as blend_kernels
+from headartist.render.kernels import outline as outline_kernels
 from headartist.render.rasterize import narrow
+from headartist.system.warp import launch, vec3i, vec4
 
 
 def antialias(

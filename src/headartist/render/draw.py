@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.cameras import Cameras
-from headartist.errors import HeadArtistError
+from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh
 from headartist.render.antialias import antialias
 from headartist.render.fragments import Fragments
 from headartist.render.frame import Frame
 from headartist.render.normals import unit_normals, vertex_normals
 from headartist.render.rasterize import interpolate, narrow, rasterize
+from headartist.system.errors import HeadArtistError
 
 Shade = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 

@@ -5,9 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headartist.launch import launch, vec3, vec3i
-from headartist.render import surface_kernels as kernels
+from headartist.render.kernels import surface as kernels
 from headartist.render.rasterize import narrow
+from headartist.system.warp import launch, vec3, vec3i
 
 
 def vertex_normals(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:

@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headartist.cameras import NEAR
-from headartist.launch import launch, vec3, vec3i, vec4
-from headartist.render import raster_kernels, surface_kernels
+from headartist.geometry.cameras import NEAR
 from headartist.render.fragments import Fragments
+from headartist.render.kernels import raster as raster_kernels
+from headartist.render.kernels import surface as surface_kernels
+from headartist.system.warp import launch, vec3, vec3i, vec4
 
 _EMPTY_KEY = torch.iinfo(torch.int64).max
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from headartist.cameras import NEAR
+from headartist.geometry.cameras import NEAR
 from headartist.render.fragments import Fragments
 
 _FACES_AT_ONCE = 1024

@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch
 
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint, save_head
 from headartist.export.pictures import preview, save_png
-from headartist.folder import HeadFolder
 from headartist.objectives.build import build_objective
+from headartist.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint, save_head
+from headartist.training.folder import HeadFolder
 from headartist.training.optimizer import make_optimizer
 from headartist.training.problem import Problem
 from headartist.training.progress import Progress, WorkLeft

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.config import Stage
-from headartist.errors import HeadArtistError
+from headartist.config.stage import Stage
+from headartist.system.errors import HeadArtistError
 
 BETAS, EPS = (0.9, 0.99), 1e-15  # of the released code
 

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import torch
 
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.config import Config, Stage
-from headartist.errors import HeadArtistError
+from headartist.config.config import Config
+from headartist.config.prompts import PromptWarning, negative_text, plain_text
+from headartist.config.stage import Stage
 from headartist.guidance import StageTexts
 from headartist.heads.template import HeadTemplate
 from headartist.priors.prior import ScorePrior
 from headartist.priors.stable_diffusion import TextCutOff
-from headartist.prompts import PromptWarning, negative_text, plain_text
+from headartist.system.errors import HeadArtistError
 
 NORMAL_AND_OPACITY = 4  # channels
 

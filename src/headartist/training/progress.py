@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headartist.avatars.avatar import Avatar
-from headartist.checkpoint import Position
-from headartist.config import Stage
+from headartist.config.objectives import Refine, Sds, Ssd, Vsd
+from headartist.config.stage import Stage
 from headartist.export.pictures import preview
-from headartist.loss_config import Refine, Sds, Ssd, Vsd
+from headartist.training.checkpoint import Position
 
 
 @dataclass(frozen=True)

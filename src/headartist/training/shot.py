@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.cameras import Cameras, sample_cameras
-from headartist.config import Stage, Views
+from headartist.config.config import Views
+from headartist.config.stage import Stage
+from headartist.geometry.cameras import Cameras, sample_cameras
 from headartist.heads.landmarks import landmark_map
 from headartist.objectives.objective import Shot, Sight
 from headartist.render.frame import Frame

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.config import Stage
-from headartist.errors import HeadArtistError
+from headartist.config.stage import Stage
 from headartist.objectives.objective import Objective
 from headartist.render.frame import Frame
+from headartist.system.errors import HeadArtistError
 from headartist.training.optimizer import gradient_norm, set_rates
 from headartist.training.problem import Judge, Problem
 from headartist.training.shot import NoSurface, draw_shot

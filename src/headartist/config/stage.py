@@ -1,0 +1,122 @@
+"""Stage: one stretch of the optimisation, as values. Nothing here needs torch."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, get_args
+
+from headartist.config.bounds import Count, Within, check_settings, require
+from headartist.config.objectives import Loss, Refine
+from headartist.config.schedules import Constant, Schedule, extremes
+from headartist.system.errors import shown
+
+Part = Literal["sdf", "offset", "colour"]
+Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
+Rate = Annotated[Schedule, Within(0, 10)]
+Weight = Annotated[Schedule, Within(0, 1_000_000_000)]
+Level = Annotated[Schedule, Within(0, 1)]
+LONGEST_NAME = 60
+_OFF = Constant(0.0)
+_GRID_RATE, _MLP_RATE = Constant(1e-2), Constant(1e-3)
+_T_MIN, _T_MAX = Constant(0.02), Constant(0.98)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates by parameter group (Adam's steps have the size of the rate)."""
+
+    hash_grid: Rate = _GRID_RATE
+    mlp: Rate = _MLP_RATE
+
+    def __post_init__(self) -> None:
+        check_settings(self, "rates.")
+
+    def of(self, kind: str) -> Schedule:
+        """The rate of a kind of parameter: "grid", or any other."""
+        return self.hash_grid if kind == "grid" else self.mlp
+
+
+@dataclass(frozen=True)
+class Regularisers:
+    """Weights of the two smoothness energies of the surface (supplement D); 0 costs nothing."""
+
+    normal_consistency: Weight = _OFF
+    laplacian: Weight = _OFF
+
+    def __post_init__(self) -> None:
+        check_settings(self, "regularisers.")
+
+    def at(self, step: int | float) -> dict[str, float]:
+        """Every energy's weight at a step."""
+        return {item.name: getattr(self, item.name)(step) for item in fields(self)}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of the optimisation, with a fresh optimiser; its schedules count its own steps from 0.
+
+    Attributes:
+        name: what the stage is called in overrides, metrics and messages.
+        trains: parts of the avatar that learn; the others stay as they are, bit for bit.
+        draws: the picture that the prior judges. "normal_opacity_latent" puts normals and opacity straight in the
+            place of the latent (paper 4.2.1); the others go through the prior's encoder.
+        loss: the objective.
+        steps: how many steps.
+        t_min: lower end of the noise levels, as a fraction of the diffusion clock.
+        t_max: upper end of the noise levels.
+        render_size: pixels of the square render; it is brought to the prior's size afterwards.
+        views: cameras a step.
+        text: the stage's text; `{prompt}` is the prompt as typed, `{subject}` the prompt without its prefix.
+        negative: the negative text; `{negative}` is the prompt's own, by `prompts.default_negative`.
+        rates: learning rates.
+        weight_decay: AdamW's decoupled decay.
+        regularisers: smoothness weights.
+        background: RGB in [0, 1] behind a colour render.
+        lit: light a colour render by a soft lamp at random, so that colours are learned without light and shade.
+    """
+
+    name: str
+    trains: tuple[Part, ...]
+    draws: Drawing
+    loss: Loss
+    steps: Count
+    t_min: Level = _T_MIN
+    t_max: Level = _T_MAX
+    render_size: Annotated[int, Within(8, 8_192)] = 512
+    views: Annotated[int, Within(1, 1_024)] = 1
+    text: str = "{prompt}"
+    negative: str = ""
+    rates: Rates = Rates()
+    weight_decay: Annotated[float, Within(0, 100)] = 0.0
+    regularisers: Regularisers = Regularisers()
+    background: Annotated[tuple[float, float, float], Within(0, 1)] = (0.5, 0.5, 0.5)
+    lit: bool = False
+
+    @property
+    def shapes(self) -> bool:
+        """Whether it moves the surface."""
+        return not {"sdf", "offset"}.isdisjoint(self.trains)
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.name, str) and self.name.isidentifier() and len(self.name) <= LONGEST_NAME,
+            f"A stage's name must be one word of letters and _, of {LONGEST_NAME} at most (got {shown(self.name)}).",
+        )
+        name = f"Stage {self.name}"
+        check_settings(self, f"{name}: ")
+        require(bool(self.trains), f"{name} trains nothing: name at least one of {', '.join(get_args(Part))}.")
+        require(
+            self.draws == "rgb" or set(self.trains) != {"colour"},
+            f"{name} trains colour but draws {self.draws}, where no colour is seen: use draws=rgb.",
+        )
+        require(
+            self.draws == "rgb" or not self.lit,
+            f"{name} is lit but draws {self.draws}, which no light falls on: use draws=rgb or lit=false.",
+        )
+        require(
+            not (isinstance(self.loss, Refine) and self.draws == "normal_opacity_latent"),
+            f"{name} refines pictures but draws a latent: use draws=rgb or draws=normal, or another loss.",
+        )
+        require(
+            extremes(self.t_min)[1] <= extremes(self.t_max)[0],
+            f"{name}: t_min must stay at or below t_max (got {extremes(self.t_min)[1]:g} and "
+            f"{extremes(self.t_max)[0]:g}).",
+        )

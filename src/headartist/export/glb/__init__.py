@@ -1,0 +1,1 @@
+"""Binary glTF: the document, its rig, its animation."""

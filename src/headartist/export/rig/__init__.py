@@ -1,0 +1,1 @@
+"""The template's shapes and joints, carried to a head."""

@@ -1,0 +1,1 @@
+"""Hash grids with small networks behind them."""

@@ -1,0 +1,1 @@
+"""A pickle read as data: nothing in it runs."""

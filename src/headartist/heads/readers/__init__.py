@@ -1,0 +1,1 @@
+"""Mesh files of every kind, read without believing them."""

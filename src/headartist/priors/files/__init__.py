@@ -1,0 +1,1 @@
+"""Where a prior's files are, and in which layout."""

@@ -1,0 +1,1 @@
+"""The rasteriser's Warp kernels."""
