@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fake_chumpy
-from headartist.heads import pickle_records
 from headartist.heads.pickle import reader as pickle_reader
+from headartist.heads.pickle import records as pickle_records
 from headartist.heads.pickle.names import Kind, Record, Refused
 from headartist.heads.pickle.reader import read_pickle
 from headartist.heads.pickle.records import Arrays, as_array
