@@ -238,9 +238,11 @@ def _check_room(size: int, repository: str) -> None:
 def _refusal(want: Wanted, fault: _Fault) -> HeadArtistError:
     name, repository, reason = fault
     why, advice = (words.format(repository=repository, reason=reason, last=want.ids[-1]) for words in _FAULTS[name])
+    first, *mirrors = want.ids
+    named = f"{first} (or one of its {len(mirrors)} mirrors)" if mirrors else first
     return HeadArtistError(
-        f"{' or '.join(want.ids)} is not in the local cache and {why}: {advice}, or give a folder with "
-        f"{want.otherwise}, or use --prior embedded"
+        f"{named} is not in the local cache and {why}: {advice}, or give a folder with {want.otherwise}, or use "
+        "--prior embedded"
     )
 
 
