@@ -224,7 +224,8 @@ def test_a_bad_token_is_called_so(hub, folder, monkeypatch):
 def test_a_hub_in_trouble_is_said_at_once(hub):
     hub.down = 503
     message = error_of(lambda: load_prior("sd21"))
-    assert message.startswith(f"{MIRRORS[0]} (or one of its 2 mirrors) is not in the local cache and the hub cannot be reached (")
+    named = f"{MIRRORS[0]} (or one of its 2 mirrors)"
+    assert message.startswith(f"{named} is not in the local cache and the hub cannot be reached (")
     assert "503" in message
     assert message.endswith(
         f"): fetch it with `hf download {MIRRORS[2]}` where there is a network and run this command again{OR_ELSE}"

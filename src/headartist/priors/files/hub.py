@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from textwrap import shorten
 from typing import cast
 
 from headartist.priors.files.hub_cache import take_out_damaged
@@ -237,6 +238,7 @@ def _check_room(size: int, repository: str) -> None:
 
 def _refusal(want: Wanted, fault: _Fault) -> HeadArtistError:
     name, repository, reason = fault
+    reason = shorten(reason, 80, placeholder=" ...")
     why, advice = (words.format(repository=repository, reason=reason, last=want.ids[-1]) for words in _FAULTS[name])
     first, *mirrors = want.ids
     named = f"{first} (or one of its {len(mirrors)} mirrors)" if mirrors else first
