@@ -4,7 +4,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from types import UnionType
 from typing import Any, Union, get_origin
 
@@ -68,7 +67,6 @@ def settings(value: Any, path: str = "") -> Iterator[Setting]:
             yield Setting(below, written(held), meanings[item.name])
 
 
-@cache
 def attributes(kind: type) -> Mapping[str, str]:
     """Read what each field of a dataclass is, from the Attributes section of its docstring.
 
