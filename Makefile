@@ -1,4 +1,5 @@
-# Two commands: `make head PROMPT="..."` and `make test`. Both work on a fresh machine.
+# Two commands: `make head PROMPT="..."` and `make test`. Both work on a fresh machine; ARGS go to the command, as in
+# `make test ARGS="-n 2 tests/test_config.py"`.
 PYTHON ?= python3
 PROMPT ?= a DSLR portrait of an old bald man with short beard
 ARGS ?=

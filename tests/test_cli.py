@@ -10,18 +10,26 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from headartist import cli
+from headartist.commands import doctor
+from headartist.commands.arguments import parse
+from headartist.config import limits
 from headartist.config.presets import EMBEDDED, PAPER, PRESETS
 from headartist.config.text import from_json, to_json
+from headartist.system.errors import HeadArtistError
+from headartist.system.version import package_version
 from headartist.training import loop
 from headartist.training.folder import HeadFolder
 from headartist_command import door
 from small_run import PROMPT, small_config
 
+LIKENESS = {"landmark_shift": 0.0, "untouched": 1.0, "colour_difference": 0.0}
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+COMMANDS = ("generate", "edit", "export", "video", "view", "presets", "config", "doctor")
 PriorFolder = Callable[[str], Path]
 
 
@@ -48,7 +56,7 @@ def config(place: Path, tiny_prior_folder: PriorFolder) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [(), ("generate",), ("edit",), ("export",), ("video",), ("view",), ("presets",)])
+@pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)])
 def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
     with pytest.raises(SystemExit) as ended:
@@ -60,7 +68,16 @@ def test_help_says_what_it_said(arguments: tuple[str, ...], capsys, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["generate", "--help"], ["presets"], ["generate", "", "--seed", "3"], ["view", "x.glb"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["generate", "--help"],
+        ["presets"],
+        ["config", "quick"],
+        ["generate", "", "--seed", "3"],
+        ["view", "x.glb"],
+    ],
 )
 def test_help_and_the_first_mistakes_need_no_heavy_library(arguments: list[str]):
     code = f"""
@@ -138,6 +155,8 @@ MISTAKES = {
     "view before the first mesh": (_another_head, "view head"),
     "export before the first checkpoint": (_another_head, "export head"),
     "unknown preset to print": (_nothing, "presets qick"),
+    "unknown preset to explain": (_nothing, "config qick"),
+    "unknown setting to explain": (_nothing, "config quick --set seeds=3"),
 }
 
 
@@ -212,6 +231,90 @@ def test_presets_are_listed_and_printed(place: Path, capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(PRESETS)
     assert cli.run(["presets", "paper"]) == 0
     assert from_json(capsys.readouterr().out) == PAPER
+
+
+def test_a_config_is_explained_with_a_star_at_what_was_changed(capsys):
+    assert cli.run(["config", "quick", "--set", "geometry.steps=7", "--set", "seed=3"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition("  # ")[0] for line in told if line.startswith("*")] == [
+        "* geometry.steps = 7",
+        "* seed = 3",
+    ]
+    assert "  geometry.steps = 120  # how many steps" not in told
+    assert all(line.partition("  # ")[2] for line in told)
+
+
+def test_the_release_is_told(capsys):
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"headartist {package_version()}\n"
+
+
+def test_what_lies_on_stdout_is_the_path_alone_and_the_last_word_says_what_to_type_next(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    made = SimpleNamespace(folder=Path("my heads/one"), provenance={"likeness": LIKENESS})
+    monkeypatch.setattr(cli, "generate", lambda *_, **__: made)
+    monkeypatch.setattr(cli, "edit", lambda *_, **__: made)
+    monkeypatch.setattr(cli, "edit_config", lambda *_, **__: replace(EMBEDDED, parent="0"))
+    for line in (["generate", "a clown"], ["edit", "head", "with a beard"]):
+        assert cli.run(line) == 0
+        told = capsys.readouterr()
+        assert told.out == "my heads/one\n"
+        first, second = told.err.splitlines()[-1].removeprefix("next: ").split(", or ")
+        for command in (first, second):
+            parsed = parse(shlex.split(command)[1:])
+            assert made.folder in (getattr(parsed, "head", None), *getattr(parsed, "heads", ()))
+    assert cli.run(["generate", "a clown", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_several_seeds_are_shown_side_by_side_next(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    folders = [place / "my heads" / f"a-clown-{seed}" for seed in (0, 1, 10)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    sheet = place / "my heads" / "a-clown-seeds.png"
+    sheet.touch()
+    monkeypatch.setattr(cli, "generate_seeds", lambda *_, **__: sheet)
+    assert cli.run(["generate", "a clown", "--seeds", "3", "--out", "my heads"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{sheet}\n"
+    shown = told.err.removeprefix("next: headartist view ").split(" --out ")[0]
+    ended = subprocess.run(["sh", "-c", f"printf '%s\\n' {shown}"], capture_output=True, text=True, check=True)
+    assert {place / line for line in ended.stdout.splitlines()} == set(folders)
+
+
+def test_the_doctor_finds_nothing_in_the_way_here_and_says_what_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    assert cli.run(["doctor"]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith("Nothing is in the way of a run.\n")
+    assert len(told.splitlines()) < 24
+    assert not any(line.startswith("!") for line in told.splitlines())
+    assert list(place.iterdir()) == []
+
+    def refuse() -> None:
+        raise HeadArtistError("Videos need ffmpeg: install it.")
+
+    monkeypatch.setattr(doctor, "find_ffmpeg", refuse)
+    monkeypatch.setattr(doctor, "machine_memory", lambda: 1 << 30)
+    monkeypatch.setattr(limits, "machine_memory", lambda: 1 << 30)
+    monkeypatch.setattr(doctor, "LIBRARIES", ("torch", "no-such-library"))
+    assert cli.run(["doctor"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    hindered = [line.split()[1] for line in lines if line.startswith("!")]
+    assert hindered == ["libraries", "memory", "videos"]
+    assert any(line.strip() == "Install what is missing: pip install no-such-library" for line in lines)
+    assert any(line.strip() == "Videos need ffmpeg: install it." for line in lines)
+
+
+def test_what_usd_lacks_stops_no_run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    def refuse() -> None:
+        raise HeadArtistError("USD files need usd-core: install it.")
+
+    monkeypatch.setattr(doctor, "find_usd", refuse)
+    assert cli.run(["doctor"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("!")] == ["USD"]
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_that_works(

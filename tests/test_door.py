@@ -16,13 +16,13 @@ from headartist.config.presets import PRESETS
 from headartist_command import door
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="asks a shell, and sends signals")
-# The first line tells that Python has started: before that no program can say what a signal does.
-COMMAND = "import os; os.write(2, b'up\\n'); from headartist_command.door import main; main()"
+# A line tells that Python has come to the entry point: before that no program can say what a signal does.
+COMMAND = "import os; from headartist_command.door import main; os.write(2, b'up\\n'); main()"
 LINE = ["generate", "an old man", "--preset", "smoke", "--out", "my head", "--quiet"]
 
 
 def started(*arguments: str, **settings: object) -> subprocess.Popen:
-    """A command that has come to its first line."""
+    """A command that has come to its entry point."""
     process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.PIPE, **settings)
     assert process.stderr is not None
     assert process.stderr.readline() == b"up\n"

@@ -1,13 +1,15 @@
 """Laws of the house that no linter states: who may import heavy libraries, sizes, names, and what is never read."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
 FILES = sorted(SOURCE.rglob("*.py"))
 HOME = {
     "anny": {"headartist_foundry/bodies.py"},
@@ -25,9 +27,17 @@ HOME = {
     "tokenizers": {"headartist_foundry/tokens.py"},
     "transformers": {"headartist/priors/load.py", "headartist_foundry/models.py"},
     "trimesh": {"headartist/heads/readers/mesh.py"},
-    "tyro": {"headartist/cli.py", "headartist_foundry/__main__.py"},
+    "tyro": {"headartist/commands/arguments.py", "headartist_foundry/__main__.py"},
     "xatlas": {"headartist/export/uv.py"},
 }
+LARGE = {
+    "src/headartist/heads/open_head.npz",
+    "src/headartist/priors/embedded/controlnet/diffusion_pytorch_model.safetensors",
+    "src/headartist/priors/embedded/text_encoder/model.safetensors",
+    "src/headartist/priors/embedded/unet/diffusion_pytorch_model.safetensors",
+    "src/headartist/priors/embedded/vae/diffusion_pytorch_model.safetensors",
+}
+"""All that may be kept beyond a MiB: history never forgets a file."""
 HOMELESS_NAMES = {"utils", "misc", "common", "helpers", "base"}
 
 
@@ -83,3 +93,11 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, headartist; print(*sorted({'torch', 'warp', 'diffusers', 'numpy'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
+
+
+@pytest.mark.skipif(not (shutil.which("git") and (ROOT / ".git").exists()), reason="no git checkout")
+def test_no_large_file_is_tracked_but_those_that_must_be():
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
+    tracked = [ROOT / name for name in listed.stdout.split("\0") if name]
+    large = {path.relative_to(ROOT).as_posix() for path in tracked if path.is_file() and path.stat().st_size > 1 << 20}
+    assert large == LARGE

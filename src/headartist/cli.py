@@ -3,18 +3,29 @@
 Torch is imported when the work begins, so that help and mistakes are answered at once.
 """
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-import tyro
-
+from headartist.commands.arguments import (
+    Command,
+    Doctor,
+    Edit,
+    Explain,
+    Export,
+    Generate,
+    Presets,
+    Video,
+    View,
+    parse,
+)
 from headartist.config.config import Config
-from headartist.config.exports import Exports, Format, Iris, Variant
+from headartist.config.explain import explain
+from headartist.config.exports import Exports
 from headartist.config.presets import PRESETS, preset
 from headartist.config.text import from_json, override, to_json
 from headartist.runs.editing import edit, edit_config
@@ -22,6 +33,7 @@ from headartist.runs.generation import generate, write_meshes, write_video
 from headartist.runs.sweep import generate_seeds
 from headartist.system.errors import HeadArtistError, one_line
 from headartist.system.json_files import read_text
+from headartist.system.version import package_version
 from headartist.training.folder import HeadFolder, claimed
 from headartist.viewer.page import view
 
@@ -30,194 +42,20 @@ if TYPE_CHECKING:  # torch comes with it
 
 DONE, MISTAKE = 0, 2
 
-_UNSET = "(default: the preset's)"
-_KEPT = "(default: the head's own)"
-Word = Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_UNSET)]
-Number = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint=_UNSET)]
-Place = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
-Prompt = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT", help_behavior_hint="")]
-HeadPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="HEAD", help_behavior_hint="")]
-Instruction = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INSTRUCTION", help_behavior_hint="")]
-Overrides = Annotated[
-    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="PATH=VALUE", help_behavior_hint="")
-]
-
-
-@dataclass(frozen=True)
-class Generate:
-    """Make a head from a sentence.
-
-    Started again with the same settings, it goes on where it was stopped.
-    """
-
-    prompt: Prompt
-    """whose head, as in "a DSLR portrait of an old man with a beard"; the embedded prior knows no names"""
-    preset: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint="(default: embedded)")] = None
-    """settings to start from; `headartist presets` lists them"""
-    config: Place = None
-    """settings to start from instead of a preset: a JSON file, or the Head folder of an earlier head"""
-    seed: Number = None
-    """every random draw follows from it"""
-    seeds: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """make N heads, of this seed and the next ones, and a sheet of them all; those that are done stay as they are"""
-    out: Place = None
-    """the Head folder, heads/<prompt>-<seed> by default; with --seeds the folder of them all, heads by default"""
-    prior: Word = None
-    """the judge: embedded, sd21, sd15, a diffusers folder or a hub id"""
-    controlnet: Word = None
-    """its landmark ControlNet: a folder or a hub id"""
-    dtype: Word = None
-    """precision of the prior: auto, float32, bfloat16 or float16"""
-    device: Word = None
-    """auto, cpu, cuda or cuda:N"""
-    threads: Number = None
-    """CPU threads; 0 leaves the choice to torch"""
-    negative: Word = None
-    """negative text of the stages that draw colour"""
-    template: Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_UNSET)] = None
-    """the head to start from: open, a FLAME file (.pkl, .npz, .safetensors) or a mesh (.obj, .ply, .stl, .glb, .gltf,
-    .vrm), FILE#NAME for one of its objects or groups"""
-    identity: Word = None
-    """which person of the template: seed:7, or shape directions in standard deviations, 0=1.5,3=-2; those of the open
-    head called size, heavy, wide, crown and chin by name too, wide=-1.5"""
-    expression: Word = None
-    """its expression, as in jawOpen=0.6,mouthSmileLeft=0.5"""
-    overwrite: bool = False
-    """start again, in place of whatever head is in the folder"""
-    quiet: bool = False
-    """no progress bars"""
-    overrides: Overrides = ()
-    """any other setting by its path, as in geometry.steps=300, "texture.loss=Ssd(7.5, anchor=0.3)" or
-    "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)"; `headartist presets NAME` prints all paths"""
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Change a finished head by a sentence: its shape moves, then its colours; the head itself stays as it is.
-
-    Started again with the same settings, it goes on where it was stopped.
-    """
-
-    head: HeadPath
-    """the Head folder to start from"""
-    instruction: Instruction
-    """what is new, as in "with a beard"; or a whole new prompt, as in "a DSLR portrait of a young man" """
-    preset: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_KEPT)] = None
-    """settings whose stages and prior to use"""
-    geometry_steps: Number = None
-    """steps of moving the shape"""
-    texture_steps: Number = None
-    """steps of colouring"""
-    keep_geometry: bool = False
-    """leave the shape as it is"""
-    keep_texture: bool = False
-    """leave the colours as they are"""
-    reshape: bool = False
-    """let hair and hats grow farther than vertices move; less of the head is sure to stay"""
-    expression: Annotated[str | None, tyro.conf.arg(metavar="WORD", help_behavior_hint=_KEPT)] = None
-    """the landmarks' expression, as in jawOpen=0.6,mouthSmileLeft=0.5"""
-    seed: Number = None
-    """every random draw follows from it"""
-    out: Place = None
-    """the new Head folder; beside the old one by default"""
-    prior: Word = None
-    """the judge: embedded, sd21, sd15, a diffusers folder or a hub id"""
-    device: Word = None
-    """auto, cpu, cuda or cuda:N"""
-    threads: Number = None
-    """CPU threads; 0 leaves the choice to torch"""
-    overwrite: bool = False
-    """start again, in place of whatever head is in the new folder"""
-    quiet: bool = False
-    """no progress bars"""
-    overrides: Overrides = ()
-    """any other setting by its path, as in edit_geometry.loss.cfg_scale=20"""
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a head's meshes again, with other settings."""
-
-    head: HeadPath
-    """the Head folder"""
-    formats: tuple[Format, ...] = Exports().formats
-    """which files"""
-    texture_size: int = 1024
-    """pixels of the square texture"""
-    rig: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
-    """leave out the template's shapes, joints, mouth, teeth and tongue"""
-    eyes: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """with the rig, open the lids and set in the template's eyeballs"""
-    iris: Iris = "painted"
-    """of those eyeballs: as the head's eyes are painted, or the colour of plain ones"""
-    variant: Variant = "full"
-    """game writes head_game files of at most 20,000 triangles and a texture of at most 1,024 pixels"""
-    delight: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """divide the soft light that was learned with the colours out of them"""
-
-
-@dataclass(frozen=True)
-class Video:
-    """Film a head on a turntable."""
-
-    head: HeadPath
-    """the Head folder"""
-    views: int = 120
-    """frames of one turn"""
-    size: int = 512
-    """height in pixels"""
-    fps: int = 30
-    """frames a second"""
-
-
-@dataclass(frozen=True)
-class View:
-    """Write one HTML file that shows heads in a browser, without a network."""
-
-    heads: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="HEAD [HEAD ...]", help_behavior_hint="")
-    ]
-    """Head folders or .glb files, to be seen side by side"""
-    out: Place = None
-    """the HTML file; viewer.html in the first Head folder by default"""
-    open: bool = False
-    """open it in the browser"""
-
-
-@dataclass(frozen=True)
-class Presets:
-    """List the presets, or print one as JSON."""
-
-    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]")] = None
-    """the preset to print; save it, change it and give it to --config"""
-
-
-Command = (
-    Annotated[Generate, tyro.conf.subcommand("generate")]
-    | Annotated[Edit, tyro.conf.subcommand("edit")]
-    | Annotated[Export, tyro.conf.subcommand("export")]
-    | Annotated[Video, tyro.conf.subcommand("video")]
-    | Annotated[View, tyro.conf.subcommand("view")]
-    | Annotated[Presets, tyro.conf.subcommand("presets")]
-)
-
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line and return the exit status: 0, or 2 for a user's mistake.
 
     What becomes of signals and streams is settled by `headartist_command`.
     """
-    command = tyro.cli(
-        Command,
-        prog="headartist",
-        description="A sentence becomes a 3D head.",
-        args=list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    if list(arguments) == ["--version"]:
+        print(f"headartist {package_version()}")
+        return DONE
+    command = parse(arguments)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
-            _carry_out(command)
+            return _carry_out(command)
         except HeadArtistError as error:
             print(f"headartist: {error}", file=sys.stderr)
             return MISTAKE
@@ -225,13 +63,13 @@ def run(arguments: Sequence[str]) -> int:
             words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             print(f"headartist: {one_line(words)}", file=sys.stderr)
             return MISTAKE
-    return DONE
 
 
-def _carry_out(command: Generate | Edit | Export | Video | View | Presets) -> None:
+def _carry_out(command: Command) -> int:
+    """Do what a command asks; its results go to stdout and all talk to stderr."""
     match command:
         case Generate():
-            print(_generate(command))
+            _generate(command)
         case Edit():
             _edit(command)
         case Export(path):
@@ -252,19 +90,31 @@ def _carry_out(command: Generate | Edit | Export | Video | View | Presets) -> No
                 print(f"{name:10} prior {config.prior.model}; steps: {stages}")
         case Presets(name):
             print(to_json(preset(name)), end="")
+        case Explain(name, overrides):
+            usual = preset(name)
+            print(explain(override(usual, overrides), usual), end="")
+        case Doctor():
+            return _doctor()
         case _:
             assert_never(command)
+    return DONE
 
 
-def _generate(command: Generate) -> Path:
-    """Make the head or the heads; returns the Head folder or the sheet."""
+def _generate(command: Generate) -> None:
+    """Make the head or the heads, and print the Head folder or the sheet."""
     config, progress = _config(command), not command.quiet
     if command.seeds is None:
-        return generate(command.prompt, config, out=command.out, overwrite=command.overwrite, progress=progress).folder
+        head = generate(command.prompt, config, out=command.out, overwrite=command.overwrite, progress=progress)
+        _finish(head.folder, quiet=command.quiet)
+        return
     out = Path("heads") if command.out is None else command.out
-    return generate_seeds(
+    sheet = generate_seeds(
         command.prompt, config, command.seeds, out=out, overwrite=command.overwrite, progress=progress
     )
+    print(sheet)
+    if not command.quiet:
+        all_of_them = f"{shlex.quote(str(out))}/{sheet.name.removesuffix('seeds.png')}[0-9]*"
+        _tell_next(f"headartist view {all_of_them} --out heads.html --open")
 
 
 def _edit(command: Edit) -> None:
@@ -274,8 +124,36 @@ def _edit(command: Edit) -> None:
 
     from headartist.evaluate.edit_fidelity import Likeness  # here, because torch comes with it
 
-    print(Likeness(**head.provenance["likeness"]))
-    print(head.folder)
+    print(Likeness(**head.provenance["likeness"]), file=sys.stderr)
+    _finish(head.folder, quiet=command.quiet)
+
+
+def _finish(folder: Path, *, quiet: bool) -> None:
+    """Print a finished head's folder, and say on stderr what to type next."""
+    print(folder)
+    if not quiet:
+        head = shlex.quote(str(folder))
+        _tell_next(f"headartist view {head} --open", f"headartist export {head} --formats glb --eyes")
+
+
+def _tell_next(*commands: str) -> None:
+    sys.stdout.flush()  # so that it is the last line where both streams lead to one place
+    print(f"next: {', or '.join(commands)}", file=sys.stderr)
+
+
+def _doctor() -> int:
+    """Print what was found, and tell by the status whether something is in the way of a run."""
+    from headartist.commands.doctor import findings  # here, because torch comes with it
+
+    found = list(findings())
+    width = max(len(each.subject) for each in found)
+    for each in found:
+        print(f"{'!' if each.mend else ' '} {each.subject:{width}}  {each.text}")
+        if each.mend:
+            print(f"  {'':{width}}  {each.mend}")
+    hindered = any(each.stops for each in found)
+    print("Something is in the way of a run (!)." if hindered else "Nothing is in the way of a run.")
+    return MISTAKE if hindered else DONE
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What the commands take, and those that need more than a line."""
