@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from headartist import cli
+from headartist import cli, door
 from headartist.config.presets import EMBEDDED, PAPER, PRESETS
 from headartist.config.text import from_json, to_json
 from headartist.training import loop
 from headartist.training.folder import HeadFolder
-from headartist_command import door
 from small_run import PROMPT, small_config
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
