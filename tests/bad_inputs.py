@@ -509,6 +509,7 @@ RECORDS = [
     '{"started": []}',
     '{"started": {}}',
     '{"likeness": 1}',
+    '{"edit_fidelity": 1}',
     '{"parent": []}',
     '{"prompt": ["x"]}',
     '{"a": 1, "a": 2}',

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from headartist.config.presets import SMOKE
+from headartist.runs.head import load_head
 from headartist.system.claim import LOCK
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
 from headartist.system.names import default_path, slug
-from headartist.training.checkpoint import Position, is_finished, load_checkpoint, load_head, save_checkpoint, save_head
+from headartist.training.checkpoint import Position, is_finished, load_checkpoint, save_checkpoint, save_head
 from headartist.training.folder import HeadFolder, check_folder, claimed, open_folder
 from toys import ToyAvatar
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from headartist import cli
+from headartist import cli, door
 from headartist.commands import doctor
 from headartist.commands.arguments import parse
 from headartist.config import limits
@@ -24,10 +24,9 @@ from headartist.system.errors import HeadArtistError
 from headartist.system.version import package_version
 from headartist.training import loop
 from headartist.training.folder import HeadFolder
-from headartist_command import door
 from small_run import PROMPT, small_config
 
-LIKENESS = {"landmark_shift": 0.0, "untouched": 1.0, "colour_difference": 0.0}
+FIDELITY = {"landmark_shift": 0.0, "untouched": 1.0, "color_difference": 0.0}
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = ("generate", "edit", "export", "video", "view", "presets", "config", "doctor")
 PriorFolder = Callable[[str], Path]
@@ -252,7 +251,7 @@ def test_the_release_is_told(capsys):
 def test_what_lies_on_stdout_is_the_path_alone_and_the_last_word_says_what_to_type_next(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    made = SimpleNamespace(folder=Path("my heads/one"), provenance={"likeness": LIKENESS})
+    made = SimpleNamespace(folder=Path("my heads/one"), provenance={"edit_fidelity": FIDELITY})
     monkeypatch.setattr(cli, "generate", lambda *_, **__: made)
     monkeypatch.setattr(cli, "edit", lambda *_, **__: made)
     monkeypatch.setattr(cli, "edit_config", lambda *_, **__: replace(EMBEDDED, parent="0"))

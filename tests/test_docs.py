@@ -60,8 +60,7 @@ def test_a_source_file_that_is_named_exists(page, file):
 def test_a_command_of_the_docs_is_understood(page, words, monkeypatch: pytest.MonkeyPatch):
     """It is parsed and its settings are applied; only the work itself is left out."""
     asked = []
-    likeness = {"landmark_shift": 0.0, "untouched": 1.0, "colour_difference": 0.0}
-    made = SimpleNamespace(folder=Path("heads"), provenance={"likeness": likeness})
+    made = SimpleNamespace(folder=Path("heads"), provenance={})
     monkeypatch.setattr(cli, "generate", lambda prompt, *_, **__: asked.append(prompt) or made)
     monkeypatch.setattr(cli, "generate_seeds", lambda prompt, *_, **__: asked.append(prompt) or made.folder)
     monkeypatch.setattr(cli, "edit_config", lambda *_, **__: replace(EMBEDDED, parent="0"))

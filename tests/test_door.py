@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from headartist import door
 from headartist.config.presets import PRESETS
-from headartist_command import door
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="asks a shell, and sends signals")
 # A line tells that Python has come to the entry point: before that no program can say what a signal does.
-COMMAND = "import os; from headartist_command.door import main; os.write(2, b'up\\n'); main()"
+COMMAND = "import os; from headartist.door import main; os.write(2, b'up\\n'); main()"
 LINE = ["generate", "an old man", "--preset", "smoke", "--out", "my head", "--quiet"]
 
 
@@ -79,7 +79,7 @@ def test_a_stop_that_python_dropped_or_made_another_error_of_stops_all_the_same(
     code = """
     import sys, time, signal
     from headartist import cli
-    from headartist_command import door
+    from headartist import door
 
     class Dropped:
         def __del__(self):
@@ -119,7 +119,7 @@ def test_a_closed_stream_keeps_no_work_from_being_done(tmp_path: Path, closed: s
 def test_a_closed_descriptor_is_never_a_files(tmp_path: Path):
     code = """
     import os
-    from headartist_command.streams import mend_streams
+    from headartist.system.streams import mend_streams
     mend_streams()
     with open("head.png", "wb") as file:
         os.write(1, b"words")
@@ -153,7 +153,7 @@ def test_letters_that_a_terminal_lacks_are_escaped(tmp_path: Path):
     code = """
     from pathlib import Path
     from headartist import cli
-    from headartist_command import door
+    from headartist import door
     cli.run = lambda _: print(Path("köpfe")) or 0
     door.main()
     """

@@ -12,7 +12,7 @@ import pytest
 import torch
 import trimesh
 
-from headartist import cli, edit, edit_config, generate, priors
+from headartist import cli, door, edit, edit_config, generate, priors
 from headartist.config.config import Config
 from headartist.config.objectives import Refine
 from headartist.config.presets import PAPER, SMOKE
@@ -20,13 +20,12 @@ from headartist.config.schedules import Constant, Linear, Step
 from headartist.config.stage import Rates, Regularisers
 from headartist.heads import load_template
 from headartist.runs.editing import default_path
+from headartist.runs.head import Head, load_head
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import content_hash
 from headartist.training import loop
-from headartist.training.checkpoint import Head, load_head
 from headartist.training.folder import HeadFolder
 from headartist.training.problem import Problem
-from headartist_command import door
 from small_run import PROMPT, small_config
 
 PriorFolder = Callable[[str], Path]
@@ -95,10 +94,10 @@ def test_an_edit_names_its_parent_and_what_is_left_of_it(parent: Head, child: He
     }
     assert child.config.parent == child.provenance["parent"]["sha256"]
     assert child.provenance == json.loads((child.folder / "provenance.json").read_text())
-    left = child.provenance["likeness"]
-    assert set(left) == {"landmark_shift", "untouched", "colour_difference"}
+    left = child.provenance["edit_fidelity"]
+    assert set(left) == {"landmark_shift", "untouched", "color_difference"}
     assert left["landmark_shift"] > 0
-    assert left["colour_difference"] > 0
+    assert left["color_difference"] > 0
     assert "parent" not in parent.provenance
 
 
@@ -122,9 +121,9 @@ def test_what_is_to_be_kept_is_kept_bit_for_bit(tmp_path: Path, parent: Head, se
     made = edit(parent.folder, config, out=tmp_path / "head", progress=False)
     assert changed(parent, made) == parts
     if settings.get("keep_texture"):
-        assert made.provenance["likeness"]["colour_difference"] < 1
+        assert made.provenance["edit_fidelity"]["color_difference"] < 1
     if "keep_geometry" in settings:
-        assert made.provenance["likeness"]["landmark_shift"] == 0
+        assert made.provenance["edit_fidelity"]["landmark_shift"] == 0
 
 
 @pytest.mark.parametrize("call", [1, 4])
@@ -146,7 +145,7 @@ def test_an_edit_that_was_stopped_goes_on_and_ends_as_the_unbroken_one(
     assert not folder.weights.exists()
     resumed = edit(parent.folder, BEARD, out=folder.path, progress=False)
     assert folder.weights.read_bytes() == HeadFolder(child.folder).weights.read_bytes()
-    assert resumed.provenance["likeness"] == child.provenance["likeness"]
+    assert resumed.provenance["edit_fidelity"] == child.provenance["edit_fidelity"]
 
 
 def test_a_finished_edit_is_only_exported_again(parent: Head, child: Head):
@@ -209,7 +208,7 @@ def test_an_edit_keeps_its_template_wherever_its_file_is_now(
     asked = edit_config(origin.folder, BEARD)
     moved = Path(shutil.move(first, tmp_path / "moved.ply"))
     made = edit(origin.folder, replace(asked, template=str(moved)), progress=False)
-    assert made.provenance["likeness"]["untouched"] > 0
+    assert made.provenance["edit_fidelity"]["untouched"] > 0
     moved.write_bytes(moved.read_bytes() + b"\n")
     for other in (str(moved), "open", str(tmp_path / "none.ply")):
         with pytest.raises(HeadArtistError) as caught:

@@ -23,7 +23,7 @@ from headartist.config.exports import Exports
 from headartist.config.prompts import PromptWarning
 from headartist.export import video
 from headartist.runs.generation import _device
-from headartist.training.checkpoint import Head
+from headartist.runs.head import Head
 from headartist.training.folder import HeadFolder
 from small_run import PROMPT, small_config
 from toys import ToyPrior
@@ -149,7 +149,7 @@ def test_the_embedded_prior_alone_is_told_what_a_prompt_means(tmp_path: Path, na
     assert plain == {told, told.replace("a head of", "a normal map of")}
     assert all("Zork" in text for text in prior.texts if text)
     assert made.config.prompt == made.provenance["prompt"] == DENYING
-    assert made.provenance.get("heard", DENYING) == told
+    assert made.provenance.get("reworded_prompt", DENYING) == told
     assert [str(each.message) for each in caught if each.category is PromptWarning] == [
         "the embedded prior reads 'bearded' as 'with a beard'; and it does not know 'called', 'Zork'; it was taught no "
         "names, professions or other languages: describe the face by age, sex, origin, build, skin, hair, beard, "

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from headartist import door
 from headartist.training.interrupts import REQUESTS, Begun, deferred_interrupts, resumable
-from headartist_command import door
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows ends a process that it sends a signal to")
 

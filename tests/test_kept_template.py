@@ -18,9 +18,9 @@ from headartist.config.config import Config
 from headartist.config.exports import Exports
 from headartist.heads import HeadTemplate, landmark_transfer, load_template
 from headartist.heads.kept_template import KEY, is_kept, keep_template, load_kept
+from headartist.runs.head import Head
 from headartist.runs.provenance import template_record
 from headartist.training import loop
-from headartist.training.checkpoint import Head
 from headartist.training.folder import HeadFolder
 from headartist.viewer.page import view
 from small_run import PROMPT, small_config

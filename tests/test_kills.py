@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from headartist import cli, generate
+from headartist import cli, door, generate
 from headartist.config.text import to_json
 from headartist.training.folder import HeadFolder
-from headartist_command import door
 from small_run import PROMPT, small_config
 
 KILLS = 40

@@ -85,7 +85,7 @@ def new_folder(path: Path, config: Config = CONFIG) -> HeadFolder:
 
 def run(problem: Problem, folder: HeadFolder) -> float:
     """Carry the problem out; returns the seconds of its steps."""
-    return watch(train(problem, folder, torch.Generator().manual_seed(problem.config.seed)), progress=False)
+    return watch(train(problem, folder, torch.Generator().manual_seed(problem.config.seed)), lambda _: None)
 
 
 def first_step(problem: Problem, stage: Stage, optimizer: torch.optim.Optimizer) -> dict[str, float]:

@@ -11,14 +11,15 @@ import trimesh
 from torch import Tensor
 
 from headartist import generate
+from headartist.avatars.avatar import TrainableAvatar
 from headartist.config.avatars import TetConfig
 from headartist.config.config import Config, Run
 from headartist.config.exports import Exports
 from headartist.config.presets import PAPER
 from headartist.config.priors import StableDiffusion
 from headartist.config.stage import Stage
+from headartist.runs.head import Head
 from headartist.training import loop
-from headartist.training.checkpoint import Head, TrainableAvatar
 from small_run import FIELD, PROMPT
 
 STEPS = 2

@@ -17,15 +17,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gallery import made
-from headartist import edit, edit_config, generate, generate_seeds, load_head
+from headartist import Head, edit, edit_config, generate, generate_seeds, load_head
 from headartist.config.config import Config
 from headartist.config.presets import preset
-from headartist.evaluate.edit_fidelity import Likeness
+from headartist.evaluate.edit_fidelity import noted
 from headartist.export.pictures import draw_pair, to_bytes
 from headartist.geometry.cameras import look
 from headartist.runs.editing import default_path as edit_path
 from headartist.system.names import default_path
-from headartist.training.checkpoint import Head
 
 PROMPT = "a DSLR portrait of a middle aged man with short brown hair"
 ANGRY = "browDownLeft=1,browDownRight=1,noseSneerLeft=0.6,noseSneerRight=0.6,mouthFrownLeft=0.6,mouthFrownRight=0.6"
@@ -69,7 +68,7 @@ def edits(first: Head) -> list[tuple[str, Head]]:
         config = edit_config(parent, instruction, expression=expression)
         path = edit_path(parent, config)
         head = made(path, config, partial(edit, parent, config, out=path))
-        rows.append((f"{instruction}: {Likeness(**head.provenance['likeness'])}", head))
+        rows.append((f"{instruction}: {noted(head.provenance)}", head))
     return rows
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
-from headartist import generate, load_head
+from headartist import Head, generate, load_head
 from headartist.avatars.avatar import Avatar
 from headartist.config.config import Config
 from headartist.config.presets import preset
@@ -20,7 +20,7 @@ from headartist.config.text import override
 from headartist.export.pictures import to_bytes
 from headartist.geometry.cameras import look
 from headartist.render.shading import Shading
-from headartist.training.checkpoint import Head, is_finished
+from headartist.training.checkpoint import is_finished
 from headartist.training.folder import check_folder
 
 AZIMUTHS_DEG = (0.0, 45.0, 90.0, 180.0)

@@ -1,6 +1,6 @@
 """`python -m headartist` is `headartist`."""
 
-from headartist_command.door import main
+from headartist.door import main
 
 if __name__ == "__main__":
     main()

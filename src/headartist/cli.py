@@ -29,7 +29,8 @@ from headartist.config.exports import Exports
 from headartist.config.presets import PRESETS, preset
 from headartist.config.text import from_json, override, to_json
 from headartist.runs.editing import edit, edit_config
-from headartist.runs.generation import generate, write_meshes, write_video
+from headartist.runs.exporting import write_meshes, write_video
+from headartist.runs.generation import generate
 from headartist.runs.sweep import generate_seeds
 from headartist.system.errors import HeadArtistError, one_line
 from headartist.system.json_files import read_text
@@ -38,7 +39,7 @@ from headartist.training.folder import HeadFolder, claimed
 from headartist.viewer.page import view
 
 if TYPE_CHECKING:  # torch comes with it
-    import headartist.training.checkpoint
+    import headartist.runs.head
 
 DONE, MISTAKE = 0, 2
 
@@ -46,7 +47,7 @@ DONE, MISTAKE = 0, 2
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line and return the exit status: 0, or 2 for a user's mistake.
 
-    What becomes of signals and streams is settled by `headartist_command`.
+    What becomes of signals and streams is settled by `headartist.door`.
     """
     if list(arguments) == ["--version"]:
         print(f"headartist {package_version()}")
@@ -122,9 +123,9 @@ def _edit(command: Edit) -> None:
     config, progress = _edit_config(command), not command.quiet
     head = edit(command.head, config, out=command.out, overwrite=command.overwrite, progress=progress)
 
-    from headartist.evaluate.edit_fidelity import Likeness  # here, because torch comes with it
+    from headartist.evaluate.edit_fidelity import noted  # here, because torch comes with it
 
-    print(Likeness(**head.provenance["likeness"]), file=sys.stderr)
+    print(noted(head.provenance), file=sys.stderr)
     _finish(head.folder, quiet=command.quiet)
 
 
@@ -157,11 +158,11 @@ def _doctor() -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["headartist.training.checkpoint.Head"]:
+def _opened(path: Path) -> Iterator["headartist.runs.head.Head"]:
     """A head whose folder is written to meanwhile."""
     HeadFolder(path).read_config()  # before torch is imported: most mistakes are found here
     with claimed(path):
-        from headartist.training.checkpoint import load_head
+        from headartist.runs.head import load_head
 
         yield load_head(path)
 

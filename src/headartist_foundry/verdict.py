@@ -15,10 +15,10 @@ from headartist.geometry.cameras import Cameras, look
 from headartist.priors.prior import resized
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist.render.shading import Shading
+from headartist.runs.head import Head, load_head
 from headartist.runs.provenance import template_at_rest
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import write_text
-from headartist.training.checkpoint import Head, load_head
 from headartist.training.folder import HeadFolder
 from headartist_foundry.card import with_verdict
 from headartist_foundry.data import Pictures

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from headartist.avatars.avatar import Material, Parts
-from headartist.avatars.tet_start import freedom_around_face, initial_shape, make_field
+from headartist.avatars.tet_start import Tell, freedom_around_face, initial_shape, make_field
 from headartist.config.avatars import TetConfig
 from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
@@ -52,6 +52,7 @@ class TetAvatar(nn.Module):
         *,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
+        tell: Tell | None = None,
     ):
         """A head with the template's surface.
 
@@ -60,11 +61,12 @@ class TetAvatar(nn.Module):
             template: whose skin and eyes it starts from.
             generator: draws the first parameters, on the CPU.
             device: where it is made and lives; a paper-sized fit takes minutes on a CPU.
+            tell: is told how far that fit has come; what it raises ends it.
         """
         self._build(config, generator)
         self.to(device)
         solid = template.mesh(*_SOLID_PARTS)
-        start = initial_shape(config, Mesh(solid.verts.to(device), solid.faces.to(device)))
+        start = initial_shape(config, Mesh(solid.verts.to(device), solid.faces.to(device)), tell)
         self.load_state_dict(start, strict=False)
         if self.freedom is not None:
             self.freedom.copy_(freedom_around_face(self.positions, template.site_positions(), config.hold_face))

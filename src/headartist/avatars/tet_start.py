@@ -1,5 +1,6 @@
 """How the tetrahedral head starts: its signed distance made that of the template, and remembered on disk."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -21,6 +22,8 @@ _NEAR_CELLS = 2.0
 _GRID_RATE, _MLP_RATE, _LAST_RATE = 1e-2, 1e-3, 0.05  # learning rates, and the share of them at the end
 _SEED = 0
 _CHUNK = 1 << 16  # points at a time, which bounds the memory of their distances
+Tell = Callable[[int, int], object]
+"""Is told how many steps are done, and of how many."""
 NOSE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327)
 REACH = 0.09  # world units: 2 cm on the open head
 _VERSION = 1  # of this file's arithmetic: a new number makes every remembered start stale
@@ -32,7 +35,7 @@ def make_field(config: FieldConfig, outputs: int, radius: float, generator: torc
     return Field(levels, outputs, radius=radius, width=config.width, depth=config.depth, generator=generator)
 
 
-def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
+def initial_shape(config: TetConfig, mesh: Mesh, tell: Tell | None = None) -> dict[str, Tensor]:
     """The tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
 
     With `sdf_base="template"` that is `sdf_base`, the mesh's signed distance at the grid's vertices; with "fit" the
@@ -42,9 +45,10 @@ def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
     Args:
         config: of the head.
         mesh: what it starts from, in world units; an open bust is closed below.
+        tell: is told how far a fit has come, where one is needed; what it raises ends the fit.
     """
     device = mesh.verts.device
-    return remembered(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh), device)
+    return remembered(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh, tell), device)
 
 
 def freedom_around_face(points: Float[Tensor, "n 3"], sites: Float[Tensor, "l 3"], hold: float) -> Float[Tensor, "n"]:
@@ -61,16 +65,16 @@ def freedom_around_face(points: Float[Tensor, "n 3"], sites: Float[Tensor, "l 3"
     return 1 - hold * (-(nearest / REACH).square()).exp()
 
 
-def _computed(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
+def _computed(config: TetConfig, mesh: Mesh, tell: Tell | None) -> dict[str, Tensor]:
     grid = TetGrid(config.resolution, config.radius)
     distance = SignedDistance(mesh)(grid.positions(mesh.verts.device))
     if config.sdf_base == "template":
         return {"sdf_base": distance}
-    fitted = _fitted(config, grid, distance)
+    fitted = _fitted(config, grid, distance, tell)
     return {f"sdf.{name}": tensor.detach() for name, tensor in fitted.state_dict().items()}
 
 
-def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> Field:
+def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"], tell: Tell | None) -> Field:
     """A field with `sum (s(p) - distance(p))^2` minimised over random points p (paper 4.2.1).
 
     Points are drawn from the grid's vertices, the only places where the field is ever asked, half of them from those
@@ -88,7 +92,7 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
     decay = _LAST_RATE ** (1 / max(config.fit_steps, 1))
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
-    for _ in range(config.fit_steps):
+    for step in range(config.fit_steps):
         anywhere = torch.randint(len(grid), (BATCH - near_count,), generator=generator).to(distance.device)
         close = torch.randint(max(len(near), 1), (near_count,), generator=generator).to(distance.device)
         points = torch.cat([anywhere, near[close]])
@@ -97,6 +101,8 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
         loss.backward()
         optimiser.step()
         schedule.step()
+        if tell is not None:
+            tell(step + 1, config.fit_steps)
     return field
 
 

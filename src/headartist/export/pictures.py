@@ -16,6 +16,7 @@ from headartist.system.files import replacing
 
 WHITE = (1.0, 1.0, 1.0)
 PIXELS_AT_ONCE = 1 << 19
+PREVIEW_SIZE = 128
 
 
 def to_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -80,13 +81,14 @@ def contact_sheet(
         One picture, `2 size` high and `views size` wide, in [0, 1].
     """
     cameras = turntable(views, elevation_deg, fov_y_deg, radius)
-    return torch.cat([_row(pictures) for pictures in draw_pair(avatar, cameras, size, background)], dim=1)
+    return torch.cat([row(pictures) for pictures in draw_pair(avatar, cameras, size, background)], dim=1)
 
 
-def preview(avatar: Avatar, *, size: int = 128) -> Float[Tensor, "3 h w"]:
+def preview(avatar: Avatar, *, size: int = PREVIEW_SIZE) -> Float[Tensor, "3 h w"]:
     """A small strip to watch a training run by: face, left side, back and right side over their normals."""
     return contact_sheet(avatar, views=4, size=size)
 
 
-def _row(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "3 h wide"]:
+def row(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "3 h wide"]:
+    """Put pictures side by side."""
     return torch.cat(list(pictures), dim=2)

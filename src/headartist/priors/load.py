@@ -17,6 +17,7 @@ from headartist.priors.files.sources import FACE_CONTROLNET, PriorSource, resolv
 from headartist.priors.settings import check_clock, check_network_size, check_words, token_limit
 from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist.system.errors import HeadArtistError
+from headartist.system.loading import LOADING
 
 _PROBE = "a photo of a head"
 _LARGEST = 1024  # side of a latent
@@ -44,6 +45,19 @@ def load_prior(
     Raises:
         HeadArtistError: unknown, unreachable, incomplete, damaged or senseless, each with what to do.
     """
+    with LOADING:
+        return _load(source, device, dtype, controlnet, offline=offline, progress=progress)
+
+
+def _load(
+    source: PriorSource | str | Path,
+    device: torch.device | str,
+    dtype: torch.dtype | None,
+    controlnet: str | Path | None,
+    *,
+    offline: bool,
+    progress: bool,
+) -> StableDiffusionPrior:
     with _importing():
         cache_folder()
     if dtype is None:

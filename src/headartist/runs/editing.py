@@ -4,7 +4,7 @@ An edit begins with a finished head and makes a new Head folder, which names its
 edited again like any other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,10 @@ from headartist.training.folder import HeadFolder, check_folder, claimed
 from headartist.training.interrupts import resumable
 
 if TYPE_CHECKING:  # torch comes with these
+    import headartist.objectives.objective
     import headartist.priors.prior
-    import headartist.training.checkpoint
+    import headartist.runs.head
+    import headartist.training.progress
 
 PREFIX = "edit_"
 LONGEST_NAME = 180  # bytes of a folder's name, which leave room for what users append
@@ -38,20 +40,22 @@ def edit(
     *,
     out: Path | str | None = None,
     prior: "headartist.priors.prior.ScorePrior | None" = None,
+    objectives: "Mapping[str, headartist.objectives.objective.Objective] | None" = None,
     overwrite: bool = False,
-    progress: bool = True,
-) -> "headartist.training.checkpoint.Head":
+    progress: "bool | Callable[[headartist.training.progress.Progress], object]" = True,
+) -> "headartist.runs.head.Head":
     """Edit a finished head; where the folder holds an unfinished edit with the same settings, go on with it.
 
-    How much of the parent is left is in the new head's `provenance["likeness"]`.
+    How much of the parent is left is in the new head's `provenance["edit_fidelity"]`.
 
     Args:
         head: the parent's Head folder, which stays as it is.
         what: the instruction, as in "with a beard", or a config from `edit_config` for other settings.
         out: the new Head folder; beside the parent, named by both, by default.
         prior: a judge to use instead of the config's.
+        objectives: what stages minimize instead of their config's loss, by the stage's name, as in "edit_texture".
         overwrite: start again, in place of whatever head is in the new folder.
-        progress: whether to show bars on the terminal.
+        progress: whether to show bars on the terminal; or a callable, as in `generate`.
 
     Raises:
         HeadArtistError: for everything that the user can mend.
@@ -71,7 +75,7 @@ def edit(
         raise HeadArtistError(f"{path} is the head to be edited, which must stay as it is: choose another --out.")
     with claimed(path) as folder:
         check_folder(path, config, overwrite=overwrite)
-        made = carry_out(folder, config, prior, parent=parent, overwrite=overwrite, progress=progress)
+        made = carry_out(folder, config, prior, objectives, parent=parent, overwrite=overwrite, progress=progress)
         with resumable():
             return _compared(parent, folder, made)
 
@@ -88,7 +92,7 @@ def edit_config(
     reshape: bool = False,
     expression: str | None = None,
 ) -> Config:
-    """The config of an edit: the parent's head, the new text, and the stages that carry it out.
+    """Make the config of an edit: the parent's head, the new text, and the stages that carry it out.
 
     Args:
         head: the parent's Head folder.
@@ -111,7 +115,7 @@ def edit_config(
     chosen = preset(base) if isinstance(base, str) else base or origin
     parts: tuple[Part, ...] = ("sdf", "offset") if reshape else ("offset",)
     shaping = () if keep_geometry else (_shaping(chosen, parts, geometry_steps),)
-    stages = (*shaping, *(() if keep_texture else _colouring(chosen, texture_steps)))
+    stages = (*shaping, *(() if keep_texture else _coloring(chosen, texture_steps)))
     if not any(stage.steps for stage in stages):
         raise HeadArtistError(f"Nothing of {parent.path} would change: let the edit move its geometry or its texture.")
     return replace(
@@ -144,7 +148,7 @@ def default_path(parent: Path, config: Config) -> Path:
 
 
 def _origin(parent: HeadFolder) -> Config:
-    """The config of a head that can be edited."""
+    """Read the config of a head that can be edited."""
     origin = parent.read_config()
     if not parent.weights.is_file():
         raise HeadArtistError(
@@ -172,7 +176,7 @@ def _require_same_template(parent: HeadFolder, template: str) -> None:
 
 
 def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
-    """The config's last stage that shapes, gone on with, for the parts that an edit moves."""
+    """Go on with the config's last stage that shapes, for the parts that an edit moves."""
     stages = [stage for stage in config.stages if stage.shapes]
     if not stages:
         raise HeadArtistError("These settings have no stage that shapes: use --keep-geometry or another --preset.")
@@ -180,8 +184,8 @@ def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stag
     return replace(_gone_on(last, steps), trains=parts)
 
 
-def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
-    """The config's stages that colour; `steps` are those of distillation, and a refinement is as it was."""
+def _coloring(config: Config, steps: int | None) -> Iterator[Stage]:
+    """Go on with the stages that color; `steps` are those of distillation, and a refinement is as it was."""
     stages = [stage for stage in config.stages if set(stage.trains) == {"colour"}]
     if not stages:
         raise HeadArtistError("These settings have no stage that colours: use --keep-texture or another --preset.")
@@ -193,7 +197,7 @@ def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
 
 
 def _gone_on(stage: Stage, steps: int | None) -> Stage:
-    """The stage gone on with, for `steps` steps.
+    """Go on with the stage, for `steps` steps.
 
     What keeps the head together stays as it was at the stage's end: noise levels, of which the first ones would wipe
     out what is to be kept, and smoothness. Learning rates belong to the optimiser, which is a fresh one: they take
@@ -217,19 +221,18 @@ def _edit_name(stage: Stage) -> str:
     return PREFIX + stage.name.removeprefix(PREFIX)
 
 
-def _compared(
-    parent: HeadFolder, folder: HeadFolder, made: "headartist.training.checkpoint.Head"
-) -> "headartist.training.checkpoint.Head":
-    """The head with its likeness to the parent in its provenance."""
-    from headartist.evaluate.edit_fidelity import likeness
+def _compared(parent: HeadFolder, folder: HeadFolder, made: "headartist.runs.head.Head") -> "headartist.runs.head.Head":
+    """Note in the head's provenance how much of the parent is left."""
+    from headartist.evaluate.edit_fidelity import KEY, OLD_KEY, edit_fidelity
+    from headartist.runs.head import load_head
     from headartist.runs.provenance import template_at_rest
-    from headartist.training.checkpoint import load_head
 
     origin = load_head(parent.path)
     asked = origin.config
     # The parent's own template, from where the edit found it.
     rest, _ = template_at_rest(made.config.template, parent)
-    found = likeness(origin.avatar, made.avatar, rest.as_asked(asked.identity, asked.expression))
-    record = {**made.provenance, "likeness": {name: round(value, 4) for name, value in asdict(found).items()}}
+    found = edit_fidelity(origin.avatar, made.avatar, rest.as_asked(asked.identity, asked.expression))
+    record = {name: value for name, value in made.provenance.items() if name != OLD_KEY}
+    record[KEY] = {name: round(value, 4) for name, value in asdict(found).items()}
     folder.write_provenance(record)
     return replace(made, provenance=record)

@@ -3,33 +3,37 @@
 Everything a user can get wrong without torch is found before torch is imported, in a fraction of a second.
 """
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headartist.config.config import Config
-from headartist.config.exports import Exports
 from headartist.config.limits import avatar_needs, export_needs, require_memory, training_needs
 from headartist.config.objectives import Refine
 from headartist.config.presets import preset
 from headartist.config.prompts import PromptWarning, check_prompt
 from headartist.config.template import OPEN, check_template
 from headartist.config.words.rewording import read
-from headartist.system.errors import HeadArtistError
+from headartist.runs.exporting import write_files
+from headartist.system.errors import HeadArtistError, did_you_mean
+from headartist.system.loading import LOADING
 from headartist.system.names import default_path
-from headartist.training.belongings import mesh_names
 from headartist.training.folder import HeadFolder, check_folder, claimed, open_folder
 from headartist.training.interrupts import resumable
 
 if TYPE_CHECKING:  # torch comes with these
     import torch
 
-    import headartist.heads
+    import headartist.objectives.objective
     import headartist.priors.prior
-    import headartist.training.checkpoint
+    import headartist.runs.head
     import headartist.training.problem
+    import headartist.training.progress
+
+_LOG = logging.getLogger("headartist")
 
 
 def generate(
@@ -38,9 +42,10 @@ def generate(
     *,
     out: Path | str | None = None,
     prior: "headartist.priors.prior.ScorePrior | None" = None,
+    objectives: "Mapping[str, headartist.objectives.objective.Objective] | None" = None,
     overwrite: bool = False,
-    progress: bool = True,
-) -> "headartist.training.checkpoint.Head":
+    progress: "bool | Callable[[headartist.training.progress.Progress], object]" = True,
+) -> "headartist.runs.head.Head":
     """Make a head from a sentence; where the folder holds an unfinished one with the same settings, go on with it.
 
     Args:
@@ -48,8 +53,10 @@ def generate(
         config: a preset's name or a config; its own prompt is replaced.
         out: the Head folder; `heads/<prompt>-<seed>` by default.
         prior: a judge to use instead of the config's.
+        objectives: what stages minimize instead of their config's loss, by the stage's name.
         overwrite: start again, in place of whatever head is in the folder.
-        progress: whether to show bars on the terminal.
+        progress: whether to show bars on the terminal; or a callable, which is told of every step instead. What it
+            raises stops the run after saving, and is raised again: the same call goes on.
 
     Raises:
         HeadArtistError: for everything that the user can mend.
@@ -62,61 +69,79 @@ def generate(
         )
     with claimed(Path(out) if out is not None else default_path(config.prompt, config.seed)) as folder:
         check_folder(folder.path, config, overwrite=overwrite)
-        return carry_out(folder, config, prior, overwrite=overwrite, progress=progress)
+        return carry_out(folder, config, prior, objectives, overwrite=overwrite, progress=progress)
 
 
 def carry_out(
     folder: HeadFolder,
     config: Config,
     prior: "headartist.priors.prior.ScorePrior | None" = None,
+    objectives: "Mapping[str, headartist.objectives.objective.Objective] | None" = None,
     *,
     parent: HeadFolder | None = None,
     overwrite: bool = False,
-    progress: bool = True,
-) -> "headartist.training.checkpoint.Head":
+    progress: "bool | Callable[[headartist.training.progress.Progress], object]" = True,
+) -> "headartist.runs.head.Head":
     """Make the head of a config, or what is left to make of it, in a folder that is claimed and checked.
 
     Args:
         folder: the Head folder.
         config: what is asked, with its prompt.
         prior: a judge to use instead of the config's.
+        objectives: what stages minimize instead of their config's loss, by the stage's name.
         parent: the head to begin with; the template where there is none.
         overwrite: start again.
-        progress: whether to show bars on the terminal.
+        progress: see `generate`.
 
     Raises:
         HeadArtistError: for everything that the user can mend.
     """
+    objectives = objectives or {}
+    check_objectives(config, objectives)
     keeper = parent or (None if overwrite else folder)
     if keeper is None or not keeper.template.exists():
         check_template(config.template)
     check_memory(config)
     if prior is None:
         check_prior(config)
-    if _listens_to_few_words(config, prior) and (told := read(config.prompt).warning):
+    if _knows_few_words(config, prior) and (told := read(config.prompt).warning):
         warnings.warn(PromptWarning(told), stacklevel=2)
-    if config.exports.video_views:
-        from headartist.export.video import find_ffmpeg
+    with LOADING:
+        if config.exports.video_views:
+            from headartist.export.video import find_ffmpeg
 
-        find_ffmpeg()  # now rather than after the training
-    if "usd" in config.exports.formats:
-        from headartist.export.usd import find_usd
+            find_ffmpeg()  # now rather than after the training
+        if "usd" in config.exports.formats:
+            from headartist.export.usd import find_usd
 
-        find_usd()
+            find_usd()
+    _optimize(folder, config, prior, parent, objectives, overwrite=overwrite, progress=progress)
 
-    _optimise(folder, config, prior, parent, overwrite=overwrite, progress=progress)
-
-    from headartist.training.checkpoint import load_head
+    from headartist.runs.head import load_head
+    from headartist.runs.watch import on_terminal
 
     with resumable():
         head = load_head(folder.path)
-        write_files(head, config.exports, progress=progress)
+        _LOG.info("writing the files of %s", folder.path)
+        write_files(head, config.exports, progress=progress is True and on_terminal())
     return replace(head, provenance=folder.read_provenance())
 
 
-def _listens_to_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
-    """Whether the judge is the embedded prior, by the config or as an object."""
+def _knows_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
+    """Tell whether the judge is the embedded prior, by the config or as an object."""
     return (config.prior.model if prior is None else getattr(prior, "name", "")) == "embedded"
+
+
+def check_objectives(config: Config, objectives: "Mapping[str, headartist.objectives.objective.Objective]") -> None:
+    """Find out early that an objective is of a stage that is not there.
+
+    Raises:
+        HeadArtistError: in that case.
+    """
+    stages = [stage.name for stage in config.stages]
+    for name in objectives:
+        if name not in stages:
+            raise HeadArtistError(f"There is no stage {name!r} to give an objective to: {did_you_mean(name, stages)}")
 
 
 def check_memory(config: Config) -> None:
@@ -152,121 +177,76 @@ def check_prior(config: Config) -> None:
         )
 
 
-def write_files(head: "headartist.training.checkpoint.Head", exports: Exports, *, progress: bool = True) -> list[Path]:
-    """Write everything that `exports` asks for, and a contact sheet, into the Head folder; returns the paths."""
-    from headartist.export import contact_sheet, save_png
-
-    with claimed(head.folder) as folder:
-        save_png(folder.contact_sheet, contact_sheet(head.avatar))
-        written = [folder.contact_sheet, *write_meshes(head, exports)]
-        if exports.video_views:
-            written.append(write_video(head, exports, progress=progress))
-    return written
-
-
-def write_meshes(head: "headartist.training.checkpoint.Head", exports: Exports) -> Sequence[Path]:
-    """Write the head's meshes in the formats of `exports`; returns the paths."""
-    from headartist.export import export_head
-
-    require_memory([*avatar_needs(head.config.avatar), *export_needs(replace(exports, video_views=0))])
-    origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
-    with claimed(head.folder) as folder, folder.owning(mesh_names(exports.variant)) as written:
-        written += export_head(
-            head.avatar,
-            head.folder,
-            formats=exports.formats,
-            texture_size=exports.texture_size,
-            metadata=origin,
-            rig=_rig_template(head) if exports.rig else None,
-            eyes=exports.eyes,
-            iris=exports.iris,
-            variant=exports.variant,
-            delight=exports.delight,
-        )
-    return written
-
-
-def _rig_template(head: "headartist.training.checkpoint.Head") -> "headartist.heads.HeadTemplate":
-    """The template as the head began, or where that is a user's, the open head laid onto it: it has shapes to carry."""
-    from headartist.heads.landmark_transfer import open_head_on
-    from headartist.runs.provenance import template_at_rest
-
-    template, _ = template_at_rest(head.config.template, HeadFolder(head.folder))
-    return open_head_on(template.as_asked(head.config.identity, head.config.expression))
-
-
-def write_video(head: "headartist.training.checkpoint.Head", exports: Exports, *, progress: bool = True) -> Path:
-    """Film the head on a turntable; returns the path."""
-    from headartist.export import turntable_video
-
-    require_memory([*avatar_needs(head.config.avatar), *export_needs(exports)])
-    settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
-    with claimed(head.folder) as folder:
-        turntable_video(head.avatar, folder.video, **settings, progress=progress)
-    return folder.video
-
-
-def _optimise(
+def _optimize(
     folder: HeadFolder,
     config: Config,
     prior: "headartist.priors.prior.ScorePrior | None",
     parent: HeadFolder | None,
+    objectives: "Mapping[str, headartist.objectives.objective.Objective]",
     *,
     overwrite: bool,
-    progress: bool,
+    progress: "bool | Callable[[headartist.training.progress.Progress], object]",
 ) -> None:
-    """Everything between the checks and the files; nothing is written before all has been loaded."""
-    import torch
+    """Do everything between the checks and the files; nothing is written before all has been loaded."""
+    with LOADING:
+        import torch
+        import torch._dynamo  # which the first optimizer would import, in whatever thread
 
-    from headartist.avatars.tet import TetAvatar
-    from headartist.heads.kept_template import keep_template
-    from headartist.runs.provenance import continued, provenance, template_at_rest, template_record
-    from headartist.runs.watch import watch
-    from headartist.training.checkpoint import is_finished, load_head
-    from headartist.training.loop import train
-    from headartist.training.problem import Problem
+        from headartist.avatars.tet import TetAvatar
+        from headartist.heads.kept_template import keep_template
+        from headartist.runs.head import load_head
+        from headartist.runs.provenance import begun, continued, template_at_rest
+        from headartist.runs.watch import first_shape, reporting, watch
+        from headartist.training.checkpoint import is_finished
+        from headartist.training.loop import train
+        from headartist.training.problem import Problem
 
-    if not overwrite and is_finished(folder, config):
-        return
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    device = _device(config.run.device, prior)
-    rest, begun_with = template_at_rest(config.template, parent or (None if overwrite else folder))
-    template = rest.as_asked(config.identity, config.expression)
-    origin = None if parent is None else load_head(parent.path)
-    heard = replace(config, prompt=read(config.prompt).text) if _listens_to_few_words(config, prior) else config
-    jury = _jury(heard, prior, device, progress=progress)
+        if not overwrite and is_finished(folder, config):
+            return
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        device = _device(config.run.device, prior)
+        rest, begun_with = template_at_rest(config.template, parent or (None if overwrite else folder))
+        template = rest.as_asked(config.identity, config.expression)
+        origin = None if parent is None else load_head(parent.path)
+        reworded = replace(config, prompt=read(config.prompt).text) if _knows_few_words(config, prior) else config
+        jury = _jury(reworded, prior, device, objectives, progress=progress is True)
     generator = torch.Generator().manual_seed(config.seed)
-    # An edit has its parent's template; else the file that is named must still be the one that the head began with.
-    own = begun_with if parent is not None else template_record(config.template, gone=begun_with)
-    record = provenance(config, own, device, prior) | ({} if heard == config else {"heard": heard.prompt})
-    if origin is None:
-        avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
-    else:
-        avatar = origin.avatar.to(device)
-        record["parent"] = {"folder": origin.folder.name, "sha256": config.parent, "prompt": origin.config.prompt}
-    if not overwrite:
-        record = continued(record, folder.read_provenance(), folder.path)
-    open_folder(folder, config, overwrite=overwrite)
-    with resumable():
-        folder.write_provenance(record)
-        if config.template != OPEN and not folder.template.exists():
-            with folder.owning([folder.template.name]) as written:
-                keep_template(folder.template, rest)
-                written.append(folder.template)
-        steps = train(Problem(heard, avatar, template, jury, device), folder, generator)
-        seconds = watch(steps, progress=progress)
-        folder.write_provenance(record | {"seconds": round(seconds, 1)})
+    record = begun(config, reworded, begun_with, device, prior, origin, objectives)
+    with reporting(progress) as tell:
+        if origin is None:
+            told = first_shape(tell, len(config.stages), template)
+            avatar = TetAvatar(config.avatar, template, generator=generator, device=device, tell=told)
+        else:
+            avatar = origin.avatar.to(device)
+        if not overwrite:
+            record = continued(record, folder.read_provenance(), folder.path)
+        open_folder(folder, config, overwrite=overwrite)
+        with resumable():
+            folder.write_provenance(record)
+            if config.template != OPEN and not folder.template.exists():
+                with folder.owning([folder.template.name]) as written:
+                    keep_template(folder.template, rest)
+                    written.append(folder.template)
+            problem = Problem(reworded, avatar, template, jury, device, objectives)
+            seconds = watch(train(problem, folder, generator), tell)
+            folder.write_provenance(record | {"seconds": round(seconds, 1)})
 
 
 def _jury(
-    config: Config, given: "headartist.priors.prior.ScorePrior | None", device: "torch.device", *, progress: bool
+    config: Config,
+    given: "headartist.priors.prior.ScorePrior | None",
+    device: "torch.device",
+    objectives: Collection[str],
+    *,
+    progress: bool,
 ) -> "tuple[headartist.training.problem.Judge, ...]":
-    """Who judges each stage, with its texts read; what they cannot do is found out now rather than stages later."""
+    """Find who judges each stage, its texts read; what they cannot do is found out now rather than stages later."""
     from headartist.objectives.refine import lpips_network, perceptive
     from headartist.training.problem import judges
 
-    refining = [stage.loss for stage in config.stages if isinstance(stage.loss, Refine) and stage.steps]
+    own = [stage for stage in config.stages if stage.name not in objectives and stage.steps]
+    refining = [stage.loss for stage in own if isinstance(stage.loss, Refine)]
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)
@@ -281,7 +261,7 @@ def _jury(
 
 
 def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.StableDiffusionPrior":
-    """The config's prior."""
+    """Load the config's prior."""
     import torch
 
     from headartist.priors import load_prior
@@ -297,7 +277,7 @@ def _load_prior(config: Config, device: "torch.device", progress: bool) -> "head
 
 
 def _device(name: str, prior: "headartist.priors.prior.ScorePrior | None") -> "torch.device":
-    """Where to work: where a given prior lives, else where the user says or a GPU is."""
+    """Choose where to work: where a given prior lives, else where the user says or a GPU is."""
     import torch
 
     if prior is not None:

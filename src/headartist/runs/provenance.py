@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,16 +18,19 @@ from headartist.priors.files.hub import locate
 from headartist.priors.files.hub_cache import check_content
 from headartist.priors.files.layout import WEIGHTS, weights_variant
 from headartist.priors.files.sources import resolve
-from headartist.system.errors import HeadArtistError
+from headartist.system.errors import HeadArtistError, shown
 from headartist.system.files import content_hash
 from headartist.system.version import package_version
 from headartist.training.folder import HeadFolder
+
+if TYPE_CHECKING:  # it is made of what is here
+    import headartist.runs.head
 
 
 def provenance(
     config: Config, template: Mapping[str, str], device: torch.device, prior: object | None
 ) -> dict[str, Any]:
-    """What to record about a run: versions, template, prior, seed, device.
+    """Record a run: versions, template, prior, seed, device.
 
     Args:
         config: what was asked.
@@ -50,8 +53,40 @@ def provenance(
     }
 
 
+def begun(
+    config: Config,
+    reworded: Config,
+    begun_with: Mapping[str, str],
+    device: torch.device,
+    prior: object | None,
+    parent: "headartist.runs.head.Head | None",
+    objectives: Mapping[str, object],
+) -> dict[str, Any]:
+    """Make the record that a run begins with.
+
+    Args:
+        config: what was asked.
+        reworded: what the prior is told, where that is something else.
+        begun_with: the template's record that its Head folder, or its parent's, has.
+        device: where it runs.
+        prior: a prior that was passed as an object; None for the one that the config names.
+        parent: the head that is edited; None for a head that begins as the template.
+        objectives: those that were passed as objects, by their stage's name.
+    """
+    # An edit has its parent's template; else the file that is named must still be the one that the head began with.
+    template = begun_with if parent is not None else template_record(config.template, gone=begun_with)
+    record = provenance(config, template, device, prior)
+    if reworded != config:
+        record["reworded_prompt"] = reworded.prompt
+    if objectives:
+        record["objectives"] = {stage: type(own).__qualname__ for stage, own in objectives.items()}
+    if parent is not None:
+        record["parent"] = {"folder": parent.folder.name, "sha256": config.parent, "prompt": parent.config.prompt}
+    return record
+
+
 def continued(record: dict[str, Any], before: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The record of a run that goes on where `before` stopped: it began when that began.
+    """Make the record of a run that goes on where `before` stopped: it began when that began.
 
     Args:
         record: of this run.
@@ -59,7 +94,8 @@ def continued(record: dict[str, Any], before: Mapping[str, Any], folder: Path) -
         folder: the Head folder.
 
     Raises:
-        HeadArtistError: when another prior or template is at work; the same content under another name is the same.
+        HeadArtistError: when another prior, template or objective is at work; the same content under another
+            name is the same.
     """
     if not before:
         return record
@@ -74,11 +110,16 @@ def continued(record: dict[str, Any], before: Mapping[str, Any], folder: Path) -
             f"{folder} was begun with another prior ({changed}): use --overwrite to start again, another --out, or "
             "bring that prior back."
         )
+    if before.get("objectives", {}) != record.get("objectives", {}):
+        raise HeadArtistError(
+            f"{folder} was begun with other objectives ({shown(before.get('objectives', {}))}): give those again, use "
+            "--overwrite to start again, or another --out."
+        )
     return record | {"started": before.get("started", record["started"])}
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What tells two records of a prior apart; nothing where they are of the same weights."""
+    """Say what tells two records of a prior apart; nothing where they are of the same weights."""
     if "sha256" in old and "sha256" in new:
         parts = {part for part, _ in {*old["sha256"].items()} ^ {*new["sha256"].items()}}
         return f"other weights in {', '.join(sorted(parts))}" if parts else ""
@@ -87,7 +128,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def template_at_rest(template: str, home: HeadFolder | None) -> tuple[HeadTemplate, Mapping[str, str]]:
-    """A head's template without identity and expression, and its record: the kept one, else that of the user's file.
+    """Load a head's template without identity and expression, and its record.
+
+    That is the kept one, else the user's file.
 
     Args:
         template: as the user typed it; a relative path counts from the folder that headartist runs in.
@@ -119,7 +162,7 @@ def template_at_rest(template: str, home: HeadFolder | None) -> tuple[HeadTempla
 
 
 def template_record(template: str, gone: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """The shipped template's name, or the sha256 of the user's file and of its landmarks; names may change.
+    """Name the shipped template, or give the sha256 of the user's file and landmarks; names may change.
 
     Args:
         template: as the user typed it.
@@ -136,7 +179,7 @@ def template_record(template: str, gone: Mapping[str, str] | None = None) -> Map
 
 
 def prior_record(config: Config) -> dict[str, Any]:
-    """The prior's ids and the sha256 of its weights files, which must be on this machine.
+    """Give the prior's ids and the sha256 of its weights files, which must be on this machine.
 
     Raises:
         HeadArtistError: a file of the hub's cache is not what it was fetched as.
@@ -152,7 +195,7 @@ def prior_record(config: Config) -> dict[str, Any]:
 
 
 def _identity(folder: Path) -> str:
-    """What a folder is called where others can find it: `owner/name@revision` in the hub's cache, else its name."""
+    """Call a folder as others find it: `owner/name@revision` in the hub's cache, else its name."""
     parts = folder.resolve().parts
     if "snapshots" in parts:
         at = parts.index("snapshots")
@@ -169,7 +212,7 @@ def _weights_hash(folder: Path, part: str) -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the git checkout that this very file is tracked in; None for an installed package."""
+    """Ask git for the commit that this very file is tracked in; None for an installed package."""
     here = Path(__file__)
     try:
         for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):

@@ -1,7 +1,7 @@
 """Diversity: one prompt, several seeds, one sheet of all their heads."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from headartist.system.names import default_path, slug
 from headartist.training.folder import HeadFolder, check_folder, check_length, claimed, open_folder
 from headartist.training.interrupts import Begun, resumable
 
-if TYPE_CHECKING:  # torch comes with it
+if TYPE_CHECKING:  # torch comes with these
     import headartist.priors.prior
+    import headartist.training.progress
 
 SHEET_VIEWS = 4
 MOST_SEEDS = 1_000
@@ -35,7 +36,7 @@ def generate_seeds(
     out: Path | str = "heads",
     prior: "headartist.priors.prior.ScorePrior | None" = None,
     overwrite: bool = False,
-    progress: bool = True,
+    progress: "bool | Callable[[headartist.training.progress.Progress], object]" = True,
 ) -> Path:
     """Make `count` heads from one sentence, of the config's seed and the next ones, and a sheet of them all.
 
@@ -48,7 +49,7 @@ def generate_seeds(
         out: the folder of the Head folders and of the sheet.
         prior: a judge to use instead of the config's.
         overwrite: start again, in place of whatever heads are there.
-        progress: whether to show bars on the terminal.
+        progress: whether to show bars on the terminal; or a callable, as in `generate`, for one head after another.
 
     Returns:
         The path of the sheet: a row of colours over a row of normals for each seed.
@@ -113,7 +114,7 @@ def _draw_sheet(folders: list[HeadFolder], path: Path) -> None:
     import torch
 
     from headartist.export import contact_sheet, save_png
-    from headartist.training.checkpoint import load_head
+    from headartist.runs.head import load_head
 
     rows = [contact_sheet(load_head(folder.path).avatar, views=SHEET_VIEWS) for folder in folders]
     save_png(path, torch.cat(rows, dim=1))

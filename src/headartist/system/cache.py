@@ -18,7 +18,7 @@ from headartist.system.files import replacing
 def remembered(
     name: str, compute: Callable[[], dict[str, Tensor]], device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
-    """The tensors that `compute` makes, read back from disk where they were made before.
+    """Read back from disk what `compute` made before, or make it now.
 
     Kept in the folder `HEADARTIST_CACHE`, or in the user's cache folder.
 
@@ -42,7 +42,7 @@ def remembered(
 
 
 def fingerprint(words: str, *tensors: Tensor) -> str:
-    """A short name for a text and the content of tensors; float tensors are compared as float32."""
+    """Name a text and the content of tensors shortly; float tensors are compared as float32."""
     digest = hashlib.sha256(words.encode())
     for tensor in tensors:
         plain = tensor.detach().cpu()

@@ -49,7 +49,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def _locked(folder: Path) -> FileLock | None:
-    """The lock of a folder, taken; None where the file system has none to give."""
+    """Take the lock of a folder; None where the file system has none to give."""
     path = folder / LOCK
     for tries_left in reversed(range(_TRIES)):
         holder = _holder(path)
@@ -81,7 +81,7 @@ def _locked(folder: Path) -> FileLock | None:
 
 
 def _holder(path: Path) -> str:
-    """The number of the process that holds a lock; nothing where that is not written there."""
+    """Read the number of the process that holds a lock; nothing where that is not written there."""
     try:
         word = path.read_text(encoding="ascii")
     except (OSError, ValueError):

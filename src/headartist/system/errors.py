@@ -20,7 +20,7 @@ class HeadArtistError(Exception):
 
 
 def one_line(sentence: str) -> str:
-    """A sentence that a terminal shows on one line: printable, and cut in its middle where a value made it long."""
+    """Make a sentence fit one line of a terminal: printable, and cut in its middle where a value made it long."""
     plain = "".join(letter if letter.isprintable() else _spelled(letter) for letter in sentence[: 100 * LONGEST])
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 105]} ... {plain[-100:]}"
 
@@ -30,7 +30,7 @@ def _spelled(letter: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a sentence names it, however long or deep it is."""
+    """Name a value in a sentence, however long or deep it is."""
     try:
         return _brief.repr(value)
     except ValueError:  # Python writes out no integer of thousands of digits
@@ -38,7 +38,7 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of an error about an unknown word: the closest choice, or all of them."""
+    """End an error about an unknown word: with the closest choice, or all of them."""
     choices = list(choices)
     close = difflib.get_close_matches(word[:LONGEST], choices, n=1)
     return f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(choices)}."

@@ -50,7 +50,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def check_regular(path: Path) -> int | None:
-    """The permissions of the file at `path`; None where there is nothing yet.
+    """Read the permissions of the file at `path`; None where there is nothing yet.
 
     Raises:
         HeadArtistError: something else is there, which is not for us to replace.
@@ -102,13 +102,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def content_hash(path: Path) -> str:
-    """The sha256 of a file's content."""
+    """Compute the sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _new_draft(path: Path) -> Path:
-    """An empty file beside `path` under a name that nobody can foresee, with the permissions of any new file."""
+    """Make an empty file beside `path` under a name that nobody can foresee, with the permissions of any new file."""
     draft = path.with_name(f".headartist-{secrets.token_hex(8)}.part{path.suffix}")
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return draft

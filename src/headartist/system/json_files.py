@@ -13,7 +13,7 @@ LARGEST = 1 << 20
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, without a byte order mark.
+    """Read the text of a file, without a byte order mark.
 
     Raises:
         HeadArtistError: when it is no regular file, is too large or not UTF-8.
@@ -34,7 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """The value that a JSON text stands for.
+    """Read the value that a JSON text stands for.
 
     Args:
         text: what `json.dumps` wrote.

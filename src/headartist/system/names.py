@@ -16,7 +16,7 @@ def default_path(prompt: str, seed: int) -> Path:
 
 
 def slug(text: str) -> str:
-    """A text as part of a file's name: its first words in small letters, joined by hyphens.
+    """Make a text part of a file's name: its first words in small letters, joined by hyphens.
 
     Where words are cut off, or letters beyond ASCII are lost or a file system may take them for others, a mark of the
     whole text follows: another text has another name.
@@ -30,12 +30,12 @@ def slug(text: str) -> str:
 
 
 def mark(text: str) -> str:
-    """A few digits that another text does not have."""
+    """Make a few digits that another text does not have."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
 
 
 def shortened(name: str, letters: int, size: int) -> str:
-    """The beginning of a name, of so many letters and so many bytes at most, without a hyphen at its end."""
+    """Cut a name to so many letters and so many bytes at most, without a hyphen at its end."""
     cut = name[:letters].encode()[: max(size, 0)].decode(errors="ignore")
     return name if cut == name else cut.rstrip("-_")
 

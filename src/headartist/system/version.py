@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def package_version() -> str:
-    """The installed version; "0+unknown" where the source tree is run without being installed."""
+    """Look up the installed version; "0+unknown" where the source tree is run without being installed."""
     try:
         return version("headartist")
     except PackageNotFoundError:

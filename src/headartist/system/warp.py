@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from torch import Tensor
 
 _HALF_BUILT = re.compile(r"wp_headartist.+_p\d+_t\d+")  # what Warp calls the folder of a kernel of ours meanwhile
 _ABANDONED_S = 3600.0  # no compiler takes so long
+_COMPILING = threading.RLock()  # one thread at a time starts Warp, and compiles and loads a kernel
+_launched: set[tuple[wp.Kernel, torch.device]] = set()
 
 
 @contextmanager
@@ -58,11 +61,13 @@ def _start_warp() -> None:
 
 
 def _initialise() -> None:
-    if torch.cuda.is_available():
-        wp.init()
-        return
-    with _native_stderr_muted():
-        wp.init()
+    start: Callable[[], None] = wp.init
+    with _COMPILING:
+        if torch.cuda.is_available():
+            start()
+            return
+        with _native_stderr_muted():
+            start()
 
 
 def _has_cache_home() -> bool:
@@ -77,7 +82,7 @@ def _has_cache_home() -> bool:
 
 
 def _passing_folder(reason: str) -> str:
-    """A folder for this process's kernels, which goes when it ends."""
+    """Make a folder for this process's kernels, which goes when it ends."""
     warnings.warn(
         f"kernels are compiled anew for this run ({reason}): name a folder to keep them in WARP_CACHE_PATH",
         stacklevel=2,
@@ -86,7 +91,7 @@ def _passing_folder(reason: str) -> str:
 
 
 @functools.cache
-def _passing() -> tempfile.TemporaryDirectory:
+def _passing() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="headartist-kernels-")
 
 
@@ -104,17 +109,17 @@ def _argument(tensor: Tensor, dtype: type) -> object:
 
 
 def vec4(tensor: Tensor) -> object:
-    """A contiguous float tensor `... 4` as a kernel argument of `wp.vec4`."""
+    """Pass a contiguous float tensor `... 4` as a kernel argument of `wp.vec4`."""
     return _argument(tensor, wp.vec4)
 
 
 def vec3(tensor: Tensor) -> object:
-    """A contiguous float tensor `... 3` as a kernel argument of `wp.vec3`."""
+    """Pass a contiguous float tensor `... 3` as a kernel argument of `wp.vec3`."""
     return _argument(tensor, wp.vec3)
 
 
 def vec3i(tensor: Tensor) -> object:
-    """A contiguous 32-bit integer tensor `... 3` as a kernel argument of `wp.vec3i`."""
+    """Pass a contiguous 32-bit integer tensor `... 3` as a kernel argument of `wp.vec3i`."""
     return _argument(tensor, wp.vec3i)
 
 
@@ -128,8 +133,18 @@ def launch(kernel: wp.Kernel, dim: int | tuple[int, ...], device: torch.device, 
     contiguous and live on `device`.
     """
     inputs = [_argument(a, _SCALARS[a.dtype]) if isinstance(a, Tensor) else a for a in arguments]
+    if (kernel, device) in _launched:
+        _launch(kernel, dim, device, inputs)
+        return
+    with _COMPILING:
+        _launch(kernel, dim, device, inputs)
+        _launched.add((kernel, device))
+
+
+def _launch(kernel: wp.Kernel, dim: int | tuple[int, ...], device: torch.device, inputs: list[object]) -> None:
     if device.type == "cpu":
         wp.launch(kernel, dim=dim, inputs=inputs, device="cpu", record_tape=False)
         return
-    stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+    wrapped: Callable[[torch.cuda.Stream], wp.Stream] = wp.stream_from_torch
+    stream = wrapped(torch.cuda.current_stream(device))
     wp.launch(kernel, dim=dim, inputs=inputs, stream=stream, record_tape=False)

@@ -13,10 +13,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
-from headartist.avatars.tet import TetAvatar
 from headartist.config.bounds import Count, Within, check_settings
 from headartist.config.config import Config
-from headartist.config.limits import avatar_needs, require_memory, require_size
+from headartist.config.limits import require_size
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
 from headartist.system.json_files import parse_json
@@ -103,16 +102,6 @@ class Checkpoint:
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-@dataclass(frozen=True)
-class Head:
-    """A Head folder opened: the avatar on the CPU, what was asked and where it comes from."""
-
-    folder: Path
-    config: Config
-    provenance: Mapping[str, Any]
-    avatar: TetAvatar
-
-
 def save_checkpoint(
     folder: HeadFolder,
     position: Position,
@@ -155,24 +144,6 @@ def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpo
     if not _under("avatar.", tensors):  # finished: the avatar is the head
         tensors |= {f"avatar.{name}": tensor for name, tensor in _read(folder.weights)[0].items()}
     return Checkpoint(folder.checkpoint, progress, tensors)
-
-
-def load_head(path: Path | str) -> Head:
-    """Open a Head folder, finished or not: an unfinished head is as its last checkpoint left it.
-
-    Raises:
-        HeadArtistError: when the path is not a Head folder, holds no weights yet or others than its config wants, or
-            is damaged.
-    """
-    folder = HeadFolder(Path(path))
-    config = folder.read_config()
-    require_memory(avatar_needs(config.avatar))
-    checkpoint = load_checkpoint(folder, config)
-    if checkpoint is None:
-        raise HeadArtistError(f"{path} holds no head yet: run `headartist generate` with its settings first.")
-    avatar = TetAvatar.empty(config.avatar)
-    checkpoint.restore_avatar(avatar)
-    return Head(folder.path, config, folder.read_provenance(), avatar)
 
 
 def is_finished(folder: HeadFolder, config: Config) -> bool:

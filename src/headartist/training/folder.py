@@ -29,6 +29,8 @@ _PARTS: Mapping[str, Any] = {
     "template": {},
     "prior": {"sha256": {}},
     "parent": {},
+    "objectives": {},
+    "edit_fidelity": {},
     "likeness": {},
 }  # mappings within `provenance.json`
 LONGEST_LINE = 1 << 16

@@ -1,7 +1,8 @@
 """Problem: what stays from step to step of a run."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from headartist.config.prompts import PromptWarning, negative_text, plain_text
 from headartist.config.stage import Stage
 from headartist.guidance import StageTexts
 from headartist.heads.template import HeadTemplate
+from headartist.objectives.objective import Objective
 from headartist.priors.prior import ScorePrior
 from headartist.priors.stable_diffusion import TextCutOff
 from headartist.system.errors import HeadArtistError
@@ -36,6 +38,7 @@ class Problem:
         template: the head it began as, whose landmarks are drawn.
         judges: one for each stage of the config.
         device: where all of them live.
+        objectives: what stages minimize in the place of their config's loss, by the stage's name.
     """
 
     config: Config
@@ -43,6 +46,7 @@ class Problem:
     template: HeadTemplate
     judges: tuple[Judge, ...]
     device: torch.device
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
 
 
 def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:

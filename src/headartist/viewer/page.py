@@ -50,7 +50,7 @@ class ViewedHead:
 
 
 def read_head(path: Path | str) -> ViewedHead:
-    """The head of a Head folder, or of a GLB file, with what its file and its folder say of its origin.
+    """Read the head of a Head folder, or of a GLB file, with what its file and its folder say of its origin.
 
     Raises:
         HeadArtistError: when there is none, or its file is too large, damaged or more than a page can show.
@@ -65,7 +65,7 @@ def read_head(path: Path | str) -> ViewedHead:
 
 
 def _file(path: Path) -> Path:
-    """The GLB of a Head folder, or the file itself; what is no regular file might never end."""
+    """Find the GLB of a Head folder, or take the file itself; what is no regular file might never end."""
     if not path.is_dir():
         if path.is_file() and path.suffix.lower() in SUFFIXES:
             return path
@@ -92,7 +92,7 @@ def _check_size(files: Sequence[Path]) -> None:
         )
 
 
-def view(sources: Sequence[Path], *, out: Path | None = None, show: bool = False) -> Path:
+def view(sources: Sequence[Path | str], *, out: Path | str | None = None, show: bool = False) -> Path:
     """Write the viewer of some heads and return its path.
 
     Args:
@@ -103,6 +103,7 @@ def view(sources: Sequence[Path], *, out: Path | None = None, show: bool = False
     Raises:
         HeadArtistError: when a head cannot be read, the page not be written there, or no browser could open it.
     """
+    out = None if out is None else Path(out)
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise HeadArtistError(f"The page {out} must end in .html: rename it, or another file may be lost.")
     _check_size([_file(Path(source)) for source in sources])
@@ -141,12 +142,12 @@ def write_viewer(path: Path | str, heads: Sequence[ViewedHead]) -> None:
 
 
 def page(heads: Sequence[ViewedHead]) -> str:
-    """The page as text: `viewer.html` with the heads as blocks of data that no browser runs."""
+    """Write the page as text: `viewer.html` with the heads as blocks of data that no browser runs."""
     return "".join(_pieces(heads))
 
 
 def _pieces(heads: Sequence[ViewedHead]) -> Iterator[str]:
-    """The page head by head, so that one at a time is in memory twice."""
+    """Write the page head by head, so that one at a time is in memory twice."""
     before, place, after = _template().partition(_PLACE)
     assert place, "viewer.html has no place for heads"
     yield before
@@ -158,7 +159,7 @@ def _pieces(heads: Sequence[ViewedHead]) -> Iterator[str]:
 
 
 def _about(head: ViewedHead) -> dict[str, str | None]:
-    """What the page says of a head; the seed as text, since a browser's numbers have no 64 bits."""
+    """Collect what the page says of a head; the seed as text, since a browser's numbers have no 64 bits."""
     known = {name: value for name, value in asdict(head).items() if name != "glb"}
     return known | {"seed": None if head.seed is None else str(head.seed)}
 
@@ -179,7 +180,7 @@ def _inert(value: object) -> str:
 
 
 def _origin(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What a GLB's `asset` and a folder's provenance say; the GLB first, since it may have come from elsewhere."""
+    """Collect what a GLB's `asset` and a folder's provenance say; the GLB first: it may be from elsewhere."""
     asset = document["asset"]
     extras = asset.get("extras")
     record: dict[str, Any] = {**provenance, **(extras if isinstance(extras, dict) else {})}

@@ -93,7 +93,7 @@ def read_document(name: str, glb: bytes) -> Item:
 
 
 def _unpack(glb: bytes) -> tuple[Item, int]:
-    """The JSON, and how many bytes the binary chunk holds."""
+    """Take out the JSON, and how many bytes the binary chunk holds."""
     magic, version, length, size, kind = struct.unpack_from("<4sIIII", glb)
     if (magic, version, kind, length) != (b"glTF", 2, _JSON_CHUNK, len(glb)):
         raise ValueError
@@ -112,7 +112,7 @@ def _no_number(word: str) -> Never:
 
 
 def _complaints(document: Item, held: int) -> Iterator[str]:
-    """What follows a file's name in the sentence that refuses it; the first says it best."""
+    """Say what follows a file's name in the sentence that refuses it; the first says it best."""
     yield from _strangers(document)
     yield from _extensions(document)
     _check_references(document)
@@ -164,7 +164,7 @@ def _pictures(document: Item) -> Iterator[str]:
 
 def _kind(image: Item) -> str:
     # Browsers look for themselves where nothing is said.
-    said = image.get("mimeType") or image.get("uri", "data:image/png").removeprefix("data:")
+    said: str = image.get("mimeType") or image.get("uri", "data:image/png").removeprefix("data:")
     return said.partition(",")[0].partition(";")[0].lower()
 
 
@@ -221,7 +221,7 @@ def _check_end(what: str, end: int, size: int) -> None:
 
 
 def _shown_nodes(document: Item) -> list[Item]:
-    """The nodes of all scenes, or all nodes where there is no scene."""
+    """Find the nodes of all scenes, or all nodes where there is no scene."""
     nodes, scenes = _items(document, "nodes"), _items(document, "scenes")
     children = [[_index(child, len(nodes)) for child in node.get("children", [])] for node in nodes]
     inner = list(chain.from_iterable(children))
@@ -265,7 +265,7 @@ def _primitives(document: Item) -> Iterator[Item]:
 
 
 def _at(document: Item, name: str, index: object) -> Item:
-    items = document.get(name, [])
+    items: list[Item] = document.get(name, [])
     return items[_index(index, len(items))]
 
 
@@ -277,7 +277,7 @@ def _index(value: object, count: int) -> int:
 
 
 def _whole(value: object) -> int:
-    """A count, a place or a size; some write 3.0 for 3."""
+    """Read a count, a place or a size; some write 3.0 for 3."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53 or value % 1:
         raise _Damage(f"{value!r:.40} is no count")
     return int(value)

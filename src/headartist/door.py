@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from headartist_command.streams import mend_streams
+from headartist.system.streams import mend_streams
 
 MISTAKE, STOPPED = 2, 128
 REQUESTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -1,11 +1,11 @@
-"""How likeness is measured: on heads of which every answer is known."""
+"""How the fidelity of an edit is measured: on heads of which every answer is known."""
 
 import pytest
 import torch
 
 from ball_avatar import Ball, linear_colour
 from headartist.avatars.avatar import Material
-from headartist.evaluate.edit_fidelity import Likeness, lab, likeness
+from headartist.evaluate.edit_fidelity import EditFidelity, edit_fidelity, lab, noted
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
 from headartist.system.errors import HeadArtistError
@@ -42,32 +42,33 @@ def test_lab_has_the_published_values(rgb, expected):
 
 
 def test_a_head_is_like_itself():
-    assert likeness(Ball(), Ball(), TEMPLATE) == Likeness(landmark_shift=0.0, untouched=1.0, colour_difference=0.0)
+    same = EditFidelity(landmark_shift=0.0, untouched=1.0, color_difference=0.0)
+    assert edit_fidelity(Ball(), Ball(), TEMPLATE) == same
 
 
 def test_a_head_that_moved_shifts_all_landmarks_as_far():
     corners = TEMPLATE.site_positions()[[33, 133, 263, 362]]
     apart = float((corners[:2].mean(0) - corners[2:].mean(0)).norm())
-    found = likeness(Ball(), Changed(by=0.1), TEMPLATE)
+    found = edit_fidelity(Ball(), Changed(by=0.1), TEMPLATE)
     assert found.landmark_shift == pytest.approx(0.1 / apart, rel=1e-4)
-    assert (found.untouched, found.colour_difference) == (0.0, 0.0)
-    within = likeness(Ball(), Changed(by=0.019 * apart), TEMPLATE)
-    assert (within.untouched, within.colour_difference) == (1.0, pytest.approx(0.0, abs=0.01))
+    assert (found.untouched, found.color_difference) == (0.0, 0.0)
+    within = edit_fidelity(Ball(), Changed(by=0.019 * apart), TEMPLATE)
+    assert (within.untouched, within.color_difference) == (1.0, pytest.approx(0.0, abs=0.01))
 
 
 def test_a_change_of_colour_is_measured_where_nothing_moved():
-    found = likeness(Ball(), Changed(darker=0.05), TEMPLATE)
+    found = edit_fidelity(Ball(), Changed(darker=0.05), TEMPLATE)
     assert found.landmark_shift == 0
     middles = Ball().mesh.verts[Ball().mesh.faces].mean(1)
     difference = (lab(linear_colour(middles)) - lab(linear_colour(middles) - 0.05)).norm(dim=1)
-    assert found.colour_difference == pytest.approx(float(difference.mean()), rel=0.02)  # triangles are nearly even
+    assert found.color_difference == pytest.approx(float(difference.mean()), rel=0.02)  # triangles are nearly even
 
 
 def test_other_triangles_of_the_same_surface_are_nearly_no_change():
-    found = likeness(Ball(4), Changed(subdivisions=3), TEMPLATE)
+    found = edit_fidelity(Ball(4), Changed(subdivisions=3), TEMPLATE)
     assert found.landmark_shift < 0.02
     assert found.untouched > 0.9
-    assert found.colour_difference < 1
+    assert found.color_difference < 1
 
 
 def test_a_head_without_a_surface_cannot_be_compared():
@@ -75,11 +76,18 @@ def test_a_head_without_a_surface_cannot_be_compared():
     vanished.mesh = Mesh(vanished.mesh.verts[:0], vanished.mesh.faces[:0])
     for heads in ((Ball(), vanished), (vanished, Ball())):
         with pytest.raises(HeadArtistError, match="One of the two heads has no surface"):
-            likeness(*heads, TEMPLATE)
+            edit_fidelity(*heads, TEMPLATE)
 
 
-def test_likeness_says_what_it_is():
-    assert str(Likeness(landmark_shift=0.0213, untouched=0.87, colour_difference=3.42)) == (
+def test_fidelity_says_what_it_is():
+    assert str(EditFidelity(landmark_shift=0.0213, untouched=0.87, color_difference=3.42)) == (
         "landmarks moved by 2.1% of the distance between the eyes; 87% of the surface stayed in place, and its colour "
         "changed by 3.4 (delta E)"
     )
+
+
+def test_what_was_noted_is_read_back_under_its_old_names_too():
+    old = {"likeness": {"landmark_shift": 0.1, "untouched": 0.5, "colour_difference": 2.0}}
+    new = {"edit_fidelity": {"landmark_shift": 0.1, "untouched": 0.5, "color_difference": 2.0}}
+    assert noted(old) == noted(new) == EditFidelity(landmark_shift=0.1, untouched=0.5, color_difference=2.0)
+    assert noted({}) is None
