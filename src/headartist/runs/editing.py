@@ -53,7 +53,7 @@ def edit(
         what: the instruction, as in "with a beard", or a config from `edit_config` for other settings.
         out: the new Head folder; beside the parent, named by both, by default.
         prior: a judge to use instead of the config's.
-        objectives: what stages minimize instead of their config's loss, by the stage's name, as in "edit_texture".
+        objectives: what stages minimize instead of their config's loss, by the stage's name: `edit_texture`.
         overwrite: start again, in place of whatever head is in the new folder.
         progress: whether to show bars on the terminal; or a callable, as in `generate`.
 

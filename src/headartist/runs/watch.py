@@ -129,7 +129,7 @@ def _share(done: Progress) -> float:
 
 
 def words(done: Progress) -> str:
-    """Say how far a run is, as in "stage 1 of 3 (geometry), step 12 of 220, about 6 min left, loss 0.12"."""
+    """Say how far a run is: "stage 1 of 3 (geometry), step 12 of 220, about 6 min left, loss 0.12"."""
     place = f"stage {done.stage_number} of {done.stage_count} ({done.stage})" if done.stage_number else done.stage
     loss = f", loss {done.metrics['loss']:.3g}" if "loss" in done.metrics else ""
     return f"{place}, step {done.step} of {done.steps}, {time_left(done.seconds_left)} left{loss}"
