@@ -35,8 +35,8 @@ viewer: .venv/installed-dev
 	$(BIN)/pip install --quiet -e .
 	touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet -e ".[dev]"
+.venv/installed-dev: pyproject.toml foundry/pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet -e ".[dev]" -e foundry
 	touch $@ .venv/installed
 
 clean:

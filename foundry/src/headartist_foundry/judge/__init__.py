@@ -1,0 +1,1 @@
+"""How good the prior is: the gate, samples, and judges that never saw its pictures."""
