@@ -12,7 +12,13 @@ from headartist.geometry.cameras import look
 from headartist.heads.load import load_template
 from headartist_foundry.data import procedural, procedural_hair
 from headartist_foundry.data.bodies import Body
-from headartist_foundry.data.captions import NEGATIVE_WORDS, NORMAL_PREFIX, SYNONYMS, caption, negative_caption
+from headartist_foundry.data.captions import (
+    NEGATIVE_WORDS,
+    NORMAL_PREFIX,
+    SYNONYMS,
+    caption,
+    negative_caption,
+)
 from headartist_foundry.data.corruptions import CORRUPTIONS, lump, rippled, torn, unfinished
 from headartist_foundry.data.makehuman_assets import read_garment
 from headartist_foundry.data.paint import adorn, places, texel_places, wrinkle_depth
@@ -246,7 +252,7 @@ def quad(z: float, color: tuple[int, int, int], alpha: int = 255, half: float = 
 
 
 @pytest.mark.parametrize("make", [rippled, torn, unfinished, lump], ids=lambda make: make.__name__)
-def test_a_ruin_is_sound_and_is_not_what_it_was_made_from(body, make):
+def test_a_corrupted_head_is_sound_and_is_not_what_it_was_made_from(body, make):
     template = body.head
     uv = template.uv.numpy()[template.uv_faces.numpy()]
     layer = Layer("skin", body.head_verts, template.faces.numpy(), uv, skin())
@@ -310,10 +316,16 @@ def test_a_shard_survives_its_file(tmp_path):
     assert contact_sheet(shard, rows=2, columns=2).size == (2 * 3 * 32, 2 * 32)
 
 
-def test_shards_of_fewer_traits_are_read_with_the_others_absent(tmp_path):
+def former(named: dict) -> dict:
+    """What names traits as files did that were written before they were American."""
+    return {name.replace("color", "colour"): value for name, value in named.items()}
+
+
+def test_shards_of_fewer_traits_and_former_names_are_read_with_the_others_absent(tmp_path):
     shard = make_shard()
     added = ("skin", "eye_color", "freckles", "wrinkles", "paint", "paint_color")
-    older = [{name: value for name, value in asdict(t).items() if name not in added} for t in shard.traits]
+    older = [former({name: value for name, value in asdict(t).items() if name not in added}) for t in shard.traits]
+    assert "hair_colour" in older[0]
     arrays = {name: getattr(shard, name) for name in vars(shard) if name not in ("traits", "spoiled")}
     np.savez(tmp_path / "shard.npz", **arrays, traits=json.dumps(older))
     loaded = Shard.load(tmp_path / "shard.npz")
@@ -336,7 +348,7 @@ def test_pictures_are_those_of_their_shards_in_order(tmp_path):
     assert pictures.traits[pictures.head[9]] == shards[1].traits[1]
 
 
-def test_ruins_are_trained_under_no_words_of_praise(tmp_path):
+def test_corrupted_heads_are_trained_under_no_words_of_praise(tmp_path):
     shard = make_shard()
     replace(shard, spoiled=np.ones(8, bool)).save(tmp_path / "shard.npz")
     captions = Pictures([tmp_path / "shard.npz"]).batch(np.random.default_rng(0), 40, 64).captions

@@ -1,16 +1,21 @@
 """The judges that a prior never saw: what they count, what they refuse, and the table they write."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from headartist import presets
+from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist.system.errors import HeadArtistError
+from headartist.training.checkpoint import Head
 from headartist_foundry.data.answers import possible_answers
 from headartist_foundry.data.captions import caption
 from headartist_foundry.data.pictures import Pictures
@@ -42,7 +47,7 @@ from headartist_foundry.judge.verdict import (
     r_precision,
     saturation,
 )
-from test_foundry_data import PERSON, make_shard
+from test_foundry_data import PERSON, former, make_shard
 
 MEDIAPIPE = '''
 """Stands in for the real detector: it is as sure of a face as a picture is bright; every landmark is in its middle."""
@@ -122,14 +127,24 @@ def test_what_does_not_show_is_not_asked():
     assert {name for name, number in alien.items() if number == UNASKED} >= {"sex", "age", "origin", "build"}
 
 
-def test_an_examiner_survives_its_file_and_refuses_what_it_learned_from(classifier, shards, tmp_path):
-    path = tmp_path / "examiner.safetensors"
+def test_a_classifier_survives_its_file_and_refuses_what_it_learned_from(classifier, shards, tmp_path):
+    path = tmp_path / "classifier.safetensors"
     save_attribute_classifier(classifier, path, [shards[0].name])
     loaded = load_attribute_classifier(path, ["shard_000_00000.npz"])
     shown = some_faces(3)
     assert torch.equal(loaded.features(*shown), classifier.features(*shown))
     with pytest.raises(HeadArtistError, match=r"learned from shard_001_00000\.npz"):
         load_attribute_classifier(path, ["shard_000_00000.npz", shards[0].name])
+
+
+def test_a_classifier_of_former_names_is_read(classifier, tmp_path):
+    path, weights = tmp_path / "examiner.safetensors", former(classifier.state_dict())
+    answers = former(possible_answers())
+    assert "questions.hair_colour.weight" in weights
+    assert "hair_colour" in answers
+    save_file(weights, path, metadata={"shards": "[]", "answers": json.dumps(answers)})
+    loaded = load_attribute_classifier(path, [])
+    assert all(torch.equal(value, classifier.state_dict()[name]) for name, value in loaded.state_dict().items())
 
 
 def test_too_few_faces_are_refused(shards):
@@ -220,7 +235,7 @@ def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_side
 
     avatar = SimpleNamespace(render=bright_in_front)
     configs = {Path(name): replace(presets.SMOKE, prompt=name) for name in "abc"}
-    heads = {path: SimpleNamespace(folder=path, avatar=avatar, config=config) for path, config in configs.items()}
+    heads = {path: Mock(spec=Head, folder=path, avatar=avatar, config=config) for path, config in configs.items()}
     monkeypatch.setattr(verdict, "load_head", heads.__getitem__)
     asked = []
 
@@ -291,9 +306,8 @@ def test_of_each_head_a_frontal_view_is_drawn_where_there_is_one(monkeypatch, tm
     people = {"head": np.arange(12) % 4, "traits": (PERSON,) * 4, "spoiled": np.zeros(12, bool)}
     replace(shard, azimuth_deg=azimuth, **people).save(tmp_path / "shard_000_00000.npz")
     monkeypatch.setattr(verdict, "sample", lambda _prior, texts, *_, **__: torch.zeros(len(texts), 3, 32, 32))
-    exhibit = make_exhibit(
-        SimpleNamespace(landmark_size=32), Pictures([tmp_path / "shard_000_00000.npz"]), 4, cfg_scale=1
-    )
+    prior = Mock(spec=StableDiffusionPrior, landmark_size=32)
+    exhibit = make_exhibit(prior, Pictures([tmp_path / "shard_000_00000.npz"]), 4, cfg_scale=1.0)
     frontal = np.isin(np.arange(12), [3, 5, 11])
     for sites, is_frontal in zip(exhibit.sites, exhibit.frontal, strict=True):
         (index,) = np.flatnonzero((shard.sites == sites).all(axis=(1, 2)))

@@ -1,4 +1,4 @@
-"""The reservoir keeps up with a folder of shards that grows, and does not go on without those who fill it."""
+"""The sample pool keeps up with a folder of shards that grows, and does not go on without those who fill it."""
 
 from dataclasses import replace
 

@@ -14,7 +14,7 @@ from headartist_foundry.data.scenes import make_scene
 from headartist_foundry.data.traits import Traits
 from test_foundry_data import PERSON
 
-pytest.importorskip("anny", reason="the body model comes with the foundry's extra")
+pytest.importorskip("anny", reason="the body model comes with the foundry")
 
 SIZE = 32
 CHARACTERS = {

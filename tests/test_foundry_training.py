@@ -1,12 +1,14 @@
 """The foundry's training at a tiny size: it runs end to end, goes on where it stopped, and ships what it trained."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from headartist.config.words.vocabulary import WORDS
 from headartist.priors import load_prior
@@ -30,7 +32,7 @@ from headartist_foundry.train.stages import (
 from headartist_foundry.train.state import load_state, save_state
 from headartist_foundry.train.tokens import write_tokenizer
 from headartist_foundry.train.training_context import TrainingContext, caption_corpus
-from test_foundry_data import PERSON, make_shard
+from test_foundry_data import PERSON, former, make_shard
 
 TINY = PriorSize(
     picture=32,
@@ -141,10 +143,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenize
 
 
 def test_a_training_planned_by_time_ends_by_then_with_its_rate_fallen():
-    plan = TrainingPlan(steps=10**6, batch=1, rate=1.0, seconds=100)
-    assert plan.left_at(0, 0) == 1
-    assert [plan.rate_at(500, seconds) for seconds in (50, 80, 90)] == pytest.approx([1.0, 1.0, 0.5])
-    assert plan.left_at(500, 100) == 0
+    plan = TrainingPlan(steps=10**6, batch=1, rate=1.0, seconds=100.0)
+    assert plan.left_at(0, 0.0) == 1
+    assert [plan.rate_at(500, seconds) for seconds in (50.0, 80.0, 90.0)] == pytest.approx([1.0, 1.0, 0.5])
+    assert plan.left_at(500, 100.0) == 0
 
 
 def test_a_training_planned_by_time_takes_what_steps_it_has_time_for(data, tmp_path, tokenizer_folder):
@@ -171,7 +173,7 @@ def test_a_gradient_out_of_range_is_left_out_but_not_for_ever(data, tmp_path, to
     assert not torch.equal(module.weight, before)
 
 
-def test_a_reservoir_is_kept_full_by_other_processes(data, tmp_path, tokenizer_folder):
+def test_a_sample_pool_is_kept_full_by_other_processes(data, tmp_path, tokenizer_folder):
     context = make_context(data, tmp_path, tokenizer_folder, workers=1)
     generator = torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)
@@ -344,6 +346,37 @@ def test_a_state_keeps_to_the_sizes_it_was_begun_with(data, tmp_path, tokenizer_
 def test_a_decoder_to_refit_must_be_some_priors(data, tmp_path):
     with pytest.raises(HeadArtistError, match="--start"):
         TrainingContext(data, tmp_path, TINY, refit=True)
+
+
+def test_a_state_of_former_names_goes_on(tmp_path):
+    module = torch.nn.ModuleDict({"hair_color": torch.nn.Linear(3, 2)})
+    optimizer = torch.optim.AdamW(module.parameters())
+    module["hair_color"](torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    save_state(tmp_path / "today.safetensors", {"live": module}, optimizer, {"step": 7})
+    tensors = former(load_file(tmp_path / "today.safetensors"))
+    assert "live/hair_colour.weight" in tensors
+    save_file(tensors, tmp_path / "former.safetensors", metadata={"numbers": "{}"})
+    other = torch.nn.ModuleDict({"hair_color": torch.nn.Linear(3, 2)})
+    load_state(tmp_path / "former.safetensors", {"live": other}, torch.optim.AdamW(other.parameters()))
+    assert torch.equal(other["hair_color"].weight, module["hair_color"].weight)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("render", ["--assets"]),
+        ("train", ["--workers", "--drawers", "--probe-steps", "--reader-steps", "--picture"]),
+        ("classifier", ["--bfloat16"]),
+        ("examiner", ["--bfloat16"]),
+        ("judge", ["--classifier", "--examiner"]),
+    ],
+)
+def test_commands_and_options_are_known_by_their_former_names_too(command, options, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert set(options) <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
 def test_a_mistake_on_the_command_line_gets_one_sentence(tmp_path, capsys):

@@ -1,1 +1,1 @@
-"""How the embedded prior is made: captioned renders of synthetic heads, training, and judging."""
+"""How the embedded prior is made: renders, training, judging."""

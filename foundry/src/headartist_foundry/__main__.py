@@ -15,6 +15,9 @@ import tyro
 from headartist.system.errors import HeadArtistError
 from headartist_foundry.train.sizes import PriorSize
 
+FORMER_COMMANDS = {"examiner": "classifier"}
+"""Commands that had another name, which still works."""
+
 app = tyro.extras.SubcommandApp()
 
 
@@ -29,7 +32,9 @@ def render(
     part: int = 0,
     parts: int = 1,
 ) -> None:
-    """Render captioned heads into shards; goes on where it stopped.
+    """Render captioned heads into shards.
+
+    What is there already stays, so that it goes on where it stopped.
 
     Args:
         out: folder for the shards.
@@ -51,7 +56,7 @@ def train(
     data: Path,
     state: Path,
     out: Path,
-    probe_steps: int = 2500,
+    probe_steps: Annotated[int, tyro.conf.arg(aliases=["--reader-steps"])] = 2500,
     vae_steps: int = 3000,
     steps: int = 12_000,
     batch: int = 32,
@@ -65,17 +70,19 @@ def train(
     refit: bool = False,
     bfloat16: bool | None = None,
     minutes: float = float("inf"),
-    workers: int = 0,
+    workers: Annotated[int, tyro.conf.arg(aliases=["--drawers"])] = 0,
     compiled: bool = False,
     size: tyro.conf.OmitArgPrefixes[PriorSize] = PriorSize(),  # noqa: B008 - frozen
 ) -> None:
-    """Train the prior and write it to `out` every so often; goes on where it stopped. `torchrun` shares it among cores.
+    """Train the prior and write it to `out` every so often.
+
+    It goes on where it stopped. `torchrun` shares the work among cores.
 
     Args:
         data: folder of shards.
         state: folder for the training state, log and sample sheets.
         out: folder the prior is written to, in the diffusers layout.
-        reader_steps: steps of the text encoder, which learns to read captions.
+        probe_steps: steps of the text encoder, which learns to read captions.
         vae_steps: steps of the VAE.
         steps: steps of UNet and ControlNet; 0 leaves those of `start` as they are.
         batch: pictures a step, of each process.
@@ -89,7 +96,7 @@ def train(
         refit: with `start`: fit the decoder of its VAE anew; nothing that was learned from its latents is lost.
         bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
         minutes: the denoiser's training ends by then at the latest, and its learning rate falls in time for it.
-        drawers: processes that draw samples for a GPU, one a CPU core; without them the training draws its own.
+        workers: processes that draw samples for a GPU, one a CPU core; without them the training draws its own.
         compiled: let torch compile UNet and ControlNet first.
         size: of the networks.
     """
@@ -119,7 +126,7 @@ def classifier(
     threads: int = 1,
     bfloat16: bool = False,
 ) -> None:
-    """Train the examiner, a classifier and matcher of pictures and captions, that `judge` asks.
+    """Train the classifier that `judge` asks about pictures and captions.
 
     Args:
         data: folder of shards rendered with another seed than the prior's; it must see nothing that the prior saw.
@@ -145,7 +152,7 @@ def judge(
     prior: Path,
     data: Path,
     sheet: Path,
-    classifier: Path | None = None,
+    classifier: Annotated[Path | None, tyro.conf.arg(aliases=["--examiner"])] = None,
     detector: Path | None = None,
     heads: tuple[Path, ...] = (),
     count: int = 64,
@@ -153,15 +160,16 @@ def judge(
     landmark_scale: float = 5.0,
     bfloat16: bool = False,
 ) -> None:
-    """Judge a prior folder on held-out shards: print the gate's figures, draw its sample sheet, and ask other judges.
+    """Judge a prior folder on held-out shards.
 
-    What the other judges say is written into the prior folder: into its model card, and as `verdict.json`.
+    The gate's figures are printed, its sample sheet is drawn, and the other judges are asked. What the other judges say
+    is written into the prior folder: into its model card, and as `verdict.json`.
 
     Args:
         prior: folder in the diffusers layout.
         data: folder of shards; the first ones were held out of training.
         sheet: picture to write.
-        examiner: file written by `classifier`, for attribute accuracy, R-precision and saturation.
+        classifier: file written by `classifier`, for attribute accuracy, R-precision and saturation.
         detector: a Python that has MediaPipe (an environment of its own with mediapipe==0.10.21), for faces.
         heads: Head folders made with the prior; the detector looks for faces on their backs.
         count: samples in colour that the judges see; a third as many are normals.
@@ -191,9 +199,14 @@ def judge(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out what the command line asks; a mistake gets one sentence and exit code 2."""
+    """Carry out the command line and return its exit code.
+
+    A mistake gets one sentence and exit code 2.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    words[:1] = [FORMER_COMMANDS.get(word, word) for word in words[:1]]
     try:
-        app.cli(prog="headartist_foundry", args=arguments)
+        app.cli(prog="headartist_foundry", args=words)
     except HeadArtistError as error:
         print(f"headartist_foundry: {error}", file=sys.stderr)
         return 2

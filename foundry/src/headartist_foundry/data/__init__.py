@@ -1,1 +1,1 @@
-"""What the prior learns from: characters, their captions and their pictures."""
+"""What the prior learns from: characters, their captions and pictures."""

@@ -1,4 +1,4 @@
-"""Which of a character's traits a picture shows, and what can be answered about each."""
+"""Which traits a picture shows, and what can be answered about each."""
 
 from dataclasses import asdict
 from functools import cache
@@ -12,7 +12,7 @@ DOMAIN = "domain"
 
 
 def hidden(traits: Traits) -> set[str]:
-    """The traits that do not show in a colour picture of this character, or that no caption names."""
+    """Find the traits that no picture or caption of a character shows."""
     names = set()
     if traits.hair == "bald" or traits.is_stone:
         names.add("hair_color")
@@ -32,14 +32,17 @@ def hidden(traits: Traits) -> set[str]:
 
 
 def visible(traits: Traits) -> dict[str, str]:
-    """The traits that show in a colour picture and that its caption may name; the others are `NOTHING`."""
+    """Keep the traits that show; the others are `NOTHING`.
+
+    They show in a colour picture, and its caption may name them.
+    """
     names = hidden(traits)
     return {name: NOTHING if name in names else value for name, value in asdict(traits).items()}
 
 
 @cache
 def possible_answers() -> dict[str, list[str]]:
-    """Every value that each trait can have, `NOTHING` included, and the two domains."""
+    """List every value of each trait, `NOTHING` included, and the domains."""
     rng = np.random.default_rng(0)
     seen = [visible(sample_traits(rng)) for _ in range(4000)]
     answers = {name: sorted({row[name] for row in seen} | {NOTHING}) for name in seen[0]}

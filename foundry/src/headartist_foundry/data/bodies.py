@@ -1,4 +1,4 @@
-"""Bodies: traits to the vertices of one synthetic person, by the CC0 body model `anny`."""
+"""Bodies: traits to one person's vertices, by the CC0 model `anny`."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +33,10 @@ ALIEN_CHANGES = {
 
 @dataclass(frozen=True)
 class Body:
-    """One person in the world frame: the whole base mesh, to fit hair and clothes, and the head cut from it."""
+    """Hold one person in the world frame.
+
+    The whole base mesh is there to fit hair and clothes, and the head is cut from it.
+    """
 
     base: np.ndarray  # n 3, MakeHuman's base mesh
     head: HeadTemplate
@@ -46,6 +49,7 @@ class Body:
 
 @cache
 def _model() -> Any:
+    """Load the body model, once."""
     import anny
 
     model = anny.Anny(
@@ -56,7 +60,10 @@ def _model() -> Any:
 
 @cache
 def _cut() -> tuple[HeadTemplate, np.ndarray, np.ndarray]:
-    """The open head, the base vertex that each of its vertices lies on or next to, and its offset from there, v 3."""
+    """Find how the open head is cut from the base mesh.
+
+    Returns the open head, the base vertex that each of its vertices lies on or next to, and its offset from there, v 3.
+    """
     template = load_template("open")
     source = makehuman_vertex_ids().numpy().copy()
     verts = template.verts.numpy()
@@ -69,6 +76,7 @@ def _cut() -> tuple[HeadTemplate, np.ndarray, np.ndarray]:
 
 
 def _base_mesh(phenotype: dict[str, float], changes: dict[str, float], actions: dict[str, float]) -> np.ndarray:
+    """Evaluate the body model, n 3 float64: y up, in metres."""
     model = _model()
     pose = torch.eye(4)[None, None].repeat(1, model.bone_count, 1, 1)
     with torch.no_grad():
@@ -82,12 +90,17 @@ def _base_mesh(phenotype: dict[str, float], changes: dict[str, float], actions: 
 
 
 def _to_world(base: np.ndarray) -> np.ndarray:
+    """Move a base mesh into the open head's frame, n 3."""
     center = np.array([0.0, base[:BODY_VERTS, 1].max() - CROWN_TO_CENTRE, FORWARD])
-    return (base - center) * UNITS_PER_METRE
+    world: np.ndarray = (base - center) * UNITS_PER_METRE
+    return world
 
 
 def _changes(traits: Traits, rng: np.random.Generator) -> dict[str, float]:
-    """Small random changes of the face, the same on both sides, and those that the traits ask for."""
+    """Sample changes of the face, and add those the traits ask for.
+
+    The random ones are small and the same on both sides.
+    """
     labels = set(_model().local_change_labels)
     changes: dict[str, float] = {}
     for label in sorted(labels):
@@ -107,14 +120,17 @@ def _changes(traits: Traits, rng: np.random.Generator) -> dict[str, float]:
 
 
 def _origins(main: str, rng: np.random.Generator) -> dict[str, float]:
-    """Shares of the origins: mostly one, now and then with up to two fifths of another."""
+    """Sample shares of the origins around one main one.
+
+    Now and then up to two fifths are another's.
+    """
     share = float(rng.uniform(0.1, 0.4)) if rng.random() < 0.3 else 0.0
     other = str(rng.choice([origin for origin in ORIGINS if origin != main]))
     return dict.fromkeys(ORIGINS, 0.0) | {other: share, main: 1 - share}
 
 
 def make_body(traits: Traits, rng: np.random.Generator) -> Body:
-    """A person who fits `traits`; identity details are drawn from `rng`."""
+    """Make a person who fits `traits`; `rng` draws the identity."""
     gender = 0.05 * rng.random()
     phenotype = {
         "gender": float(gender if traits.sex == "man" else 1 - gender),

@@ -1,4 +1,4 @@
-"""Captions: the words of one picture, with synonyms, dropped attributes and changing order.
+"""Captions: one picture's words, with synonyms, dropped attributes, changing order.
 
 Two domains share one grammar: colour pictures, and camera-space normal maps, whose captions begin with
 `NORMAL_PREFIX` and speak mostly of shape. Pictures that went wrong on purpose carry `NEGATIVE_WORDS` instead.
@@ -78,24 +78,27 @@ Draw = np.random.Generator
 
 
 def _say(rng: Draw, word: str) -> str:
+    """Sample a synonym."""
     return str(rng.choice(SYNONYMS[word])) if word in SYNONYMS else word
 
 
 def _maybe(rng: Draw, word: str, keep: float = 0.85) -> str:
+    """Say a word with probability `keep`, else nothing."""
     return _say(rng, word) if word and rng.random() < keep else ""
 
 
 def _join(*words: str) -> str:
+    """Join the words that are not empty."""
     return " ".join(word for word in words if word)
 
 
 def with_article(words: str) -> str:
-    """`words` after "a" or "an"."""
+    """Put "a" or "an" before words."""
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
 def _person(rng: Draw, traits: Traits, keep: float) -> str:
-    """The last noun: what or who it is, and from where."""
+    """Word the last noun: what or who it is, from where."""
     person = _say(rng, traits.sex)
     told = max(keep, 0.55)  # "zombie" and "clown" may stand for the whole person
     if traits.paint == "clown" and rng.random() < 0.6:
@@ -109,6 +112,7 @@ def _person(rng: Draw, traits: Traits, keep: float) -> str:
 
 
 def _noun(rng: Draw, traits: Traits, bald: bool, keep: float, *, normals: bool) -> str:
+    """Word who it is, with age, build and skin."""
     if traits.kind == "alien":
         return _join(_maybe(rng, traits.alien_color, max(keep, 0.92)), "alien")
     words = [
@@ -127,6 +131,7 @@ def _noun(rng: Draw, traits: Traits, bald: bool, keep: float, *, normals: bool) 
 
 
 def _hair(rng: Draw, traits: Traits, color: str) -> str:
+    """Word the hair, in a colour or in none."""
     match traits.hair:
         case "afro" | "mohawk":
             return with_article(_join(color, _say(rng, traits.hair)))
@@ -147,7 +152,10 @@ def _hair(rng: Draw, traits: Traits, color: str) -> str:
 
 
 def _face(rng: Draw, traits: Traits, keep: float, *, normals: bool) -> list[str]:
-    """Phrases for what is on the face; paint, freckles and eye colours do not show in normals."""
+    """Word what is on the face.
+
+    Paint, freckles and eye colours do not show in normals.
+    """
     phrases = [_maybe(rng, traits.wrinkles, max(keep, 0.8))]
     if normals or traits.kind != "human":
         return phrases
@@ -162,12 +170,15 @@ def _face(rng: Draw, traits: Traits, keep: float, *, normals: bool) -> list[str]
             phrases.append(_maybe(rng, paint, max(keep, 0.97)))
     phrases.append(_maybe(rng, traits.freckles, max(keep, 0.9)))
     if traits.glasses != "sunglasses" and traits.expression != "eyes closed":
-        phrases.append(_join(_maybe(rng, traits.eye_color, 0.45 if keep < 1 else 1), "eyes"))
+        phrases.append(_join(_maybe(rng, traits.eye_color, 0.45 if keep < 1 else 1.0), "eyes"))
     return [phrase for phrase in phrases if phrase not in ("", "eyes")]
 
 
 def _belongings(rng: Draw, traits: Traits, keep: float, *, normals: bool) -> list[str]:
-    """Phrases for hair, beard, glasses and hat, each ready to follow "with"; the rarer a thing the surer it is told."""
+    """Word hair, beard, glasses and hat, to follow "with".
+
+    The rarer a thing, the surer it is told.
+    """
     colors = 0.0 if traits.is_stone else 0.35 if normals else max(keep, 0.92)
     phrases = []
     if traits.hat and rng.random() < max(keep, 0.97):
@@ -186,7 +197,7 @@ def _belongings(rng: Draw, traits: Traits, keep: float, *, normals: bool) -> lis
 
 
 def caption(traits: Traits, rng: Draw, *, normals: bool, view_words: str = "", complete: bool = False) -> str:
-    """A sentence for one picture of `traits`.
+    """Word one picture of `traits`.
 
     Args:
         traits: what is in the picture.
@@ -216,7 +227,10 @@ def caption(traits: Traits, rng: Draw, *, normals: bool, view_words: str = "", c
 
 
 def negative_caption(rng: np.random.Generator) -> str:
-    """Some of the negative words, in any order; sometimes none at all, as the empty prompt will mean the same."""
+    """Sample some of the negative words, in any order.
+
+    Sometimes it is none at all, as the empty prompt will mean the same.
+    """
     if rng.random() < 0.3:
         return ""
     count = int(rng.integers(2, len(NEGATIVE_WORDS) + 1))
@@ -226,10 +240,10 @@ def negative_caption(rng: np.random.Generator) -> str:
 
 
 def vocabulary(count: int = 4000) -> list[str]:
-    """Every word of the grammar in small letters, in order; hyphens part words, as they do for the tokenizer.
+    """List every word of the grammar in small letters, in order.
 
-    Captions are drawn until each word has come up some ten times, whatever the draws. The negative words are not among
-    these: pictures that carry them went wrong.
+    Hyphens part words, as they do for the tokenizer. Captions are drawn until each word has come up some ten times,
+    whatever the draws. The negative words are not among these: pictures that carry them went wrong.
     """
     rng = np.random.default_rng(0)
     lines = [caption(sample_traits(rng), rng, normals=bool(k % 2)) for k in range(count)]

@@ -1,6 +1,7 @@
-"""Ruins: shapes that distillation shows on its way and that are no good heads: rippled, torn, unfinished, lumps.
+"""Corruptions: shapes on distillation's way that are no good heads.
 
-A prior that has seen them under the negative words and under no words, in colour and as normals, pushes away from them.
+They are rippled, torn, unfinished, or lumps. A prior that has seen them under the negative words and under no words, in
+colour and as normals, pushes away from them.
 """
 
 from dataclasses import replace
@@ -16,14 +17,18 @@ FACES_BY_PLANE = 0.5
 
 
 def smooth_noise(points: np.ndarray, wavelength: float, rng: np.random.Generator) -> np.ndarray:
-    """A random smooth function of about unit variance at points n 3, as a sum of plane waves."""
+    """Sample a smooth function of unit variance at points, n.
+
+    It is a sum of plane waves; `points` are n 3, and `wavelength` is in world units.
+    """
     direction = rng.standard_normal((WAVES, 3))
     direction *= 2 * np.pi / wavelength / np.linalg.norm(direction, axis=1, keepdims=True)
-    return np.cos(points @ direction.T + rng.uniform(0, 2 * np.pi, WAVES)).sum(axis=1) * np.sqrt(2 / WAVES)
+    waves: np.ndarray = np.cos(points @ direction.T + rng.uniform(0, 2 * np.pi, WAVES))
+    return np.asarray(waves.sum(axis=1) * np.sqrt(2 / WAVES))
 
 
 def _waves(points: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Displacements of several wavelengths, the shorter the flatter, in proportion to `strength`."""
+    """Sum displacements of several wavelengths, the shorter the flatter, n."""
     low, high = np.log(WAVELENGTHS)
     total = np.zeros(len(points))
     for wavelength in np.exp(rng.uniform(low, high, int(rng.integers(1, 4)))):
@@ -32,7 +37,10 @@ def _waves(points: np.ndarray, strength: float, rng: np.random.Generator) -> np.
 
 
 def rippled(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
-    """Every surface pushed out and in along the ray from the head's middle, all layers alike."""
+    """Push every surface out and in, all layers alike.
+
+    It moves along the ray from the head's middle.
+    """
     strength = float(np.exp(rng.uniform(np.log(0.03), np.log(0.13))))
     seed = int(rng.integers(2**62))
     moved = []
@@ -44,7 +52,10 @@ def rippled(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
 
 
 def torn(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
-    """Pieces missing: all on one side of a plane, or wherever a smooth function is high."""
+    """Take pieces away.
+
+    They lie on one side of a plane, or wherever a smooth function is high.
+    """
     normal, offset = rng.standard_normal(3), float(rng.uniform(-0.25, 0.25))
     by_plane, wavelength, level = rng.random() < FACES_BY_PLANE, float(rng.uniform(0.3, 0.9)), rng.uniform(0.3, 1.2)
     seed = int(rng.integers(2**62))
@@ -61,14 +72,20 @@ def torn(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
 
 
 def unfinished(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
-    """Skin and eyes only, in one colour and a little wavy: the head that distillation starts from."""
+    """Keep skin and eyes only, in one colour, a little wavy.
+
+    That is the head that distillation starts from.
+    """
     color = flat(rng.uniform(0.2, 0.85, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0.3, 0.75)))
     bare = [replace(layer, material="matte", texture=color) for layer in layers if layer.material in ("skin", "eye")]
     return rippled(bare, rng) if bare and rng.random() < 0.5 else bare or layers
 
 
 def lump(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
-    """No head at all: one closed bulging surface in the colours of the first layer."""
+    """Replace the head by one closed bulging surface.
+
+    It has the colours of the first layer.
+    """
     v, u = np.meshgrid(np.linspace(0, np.pi, 64), np.linspace(0, 2 * np.pi, 96), indexing="ij")
     ball = np.stack([np.sin(v) * np.sin(u), np.cos(v), np.sin(v) * np.cos(u)], axis=-1).reshape(-1, 3)
     bulge = 1 + rng.uniform(0.05, 0.3) * smooth_noise(ball, float(rng.uniform(0.5, 2.0)), rng)
@@ -83,7 +100,7 @@ def lump(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
 
 
 def corrupt(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
-    """The layers of a head made into a ruin of some kind."""
+    """Corrupt the layers of a head in one of the ways."""
     kinds = list(CORRUPTIONS)
     match str(rng.choice(kinds, p=[CORRUPTIONS[kind] for kind in kinds])):
         case "rippled":

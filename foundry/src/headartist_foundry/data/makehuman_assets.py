@@ -1,4 +1,4 @@
-"""Wardrobe: hair, brows, lashes, eyes, teeth, hats and skins from a folder of CC0 MakeHuman assets.
+"""MakeHuman's CC0 assets: hair, brows, lashes, eyes, teeth, hats and skins.
 
 The folder has the layout of the MakeHuman community's `makehuman-assets` repository under `base/` and of the
 MakeHuman program under `makehuman/`. Meshes are bound to the base mesh:
@@ -18,7 +18,7 @@ BASE_UNIT = 0.1  # the offsets of unscaled axes are in decimetres of a metric ba
 
 @dataclass(frozen=True)
 class Garment:
-    """A mesh bound to the base mesh."""
+    """Hold a mesh bound to the base mesh."""
 
     ids: np.ndarray  # n 3, base vertices
     weights: np.ndarray  # n 3
@@ -28,15 +28,16 @@ class Garment:
     uv: np.ndarray  # f 3 2, per corner
 
     def fit(self, base: np.ndarray) -> np.ndarray:
-        """The garment's vertices on a base mesh, n 3."""
+        """Place the garment's vertices on a base mesh, n 3."""
         scale = np.array(
             [abs(base[s[0], axis] - base[s[1], axis]) / s[2] if s else BASE_UNIT for axis, s in enumerate(self.scales)]
         )
-        return (base[self.ids] * self.weights[..., None]).sum(axis=1) + self.offsets * scale
+        verts: np.ndarray = (base[self.ids] * self.weights[..., None]).sum(axis=1) + self.offsets * scale
+        return verts
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles and their corners' texture coordinates."""
+    """Read triangles and their corners' texture coordinates."""
     uv: list[list[float]] = []
     faces: list[list[int]] = []
     corners: list[list[int]] = []
@@ -122,33 +123,36 @@ EYES = {
 
 
 class MakeHumanAssets:
-    """The assets of one folder, read when first worn."""
+    """Read the assets of one folder, each when first worn."""
 
     def __init__(self, folder: Path) -> None:
         self.base = folder / "base"
         self.program = folder / "makehuman" / "makehuman" / "data"
 
-    @lru_cache(maxsize=64)  # noqa: B019  # one wardrobe lives as long as the process
+    @lru_cache(maxsize=64)  # noqa: B019  # one folder's lives as long as the process
     def garment(self, path: Path) -> Garment:
-        """A bound mesh, remembered."""
+        """Read a bound mesh, once."""
         return read_garment(path)
 
     @lru_cache(maxsize=64)  # noqa: B019
     def texture(self, path: Path) -> np.ndarray:
-        """An RGBA picture of at most `TEXTURE_SIZE`, h w 4 uint8, remembered."""
+        """Read an RGBA picture, h w 4 uint8, once.
+
+        It is at most `TEXTURE_SIZE` wide.
+        """
         image = Image.open(path).convert("RGBA")
         return np.asarray(
             image.resize((TEXTURE_SIZE, TEXTURE_SIZE * image.height // image.width), Image.Resampling.BOX)
         )
 
     def hair(self, name: str) -> tuple[Garment, np.ndarray | None]:
-        """A hair mesh and its texture, None where it came without one."""
+        """Read a hair mesh and its texture, None where it has none."""
         folder = self.base / "hair" / name
         picture = next(iter(sorted(folder.glob("*_diffuse.png"))), None)
         return self.garment(folder / f"{name}.mhclo"), self.texture(picture) if picture else None
 
     def brows(self, name: str) -> tuple[Garment, np.ndarray]:
-        """Eyebrows."""
+        """Read eyebrows."""
         folder = self.base / "eyebrows" / name
         return self.garment(folder / f"{name}.mhclo"), self.texture(folder / f"{name}.png")
 
@@ -159,7 +163,7 @@ class MakeHumanAssets:
         return self.garment(folder / "eyelashes01.mhclo"), self.texture(folder / "eyelashes01.png")
 
     def eyes(self, color: str) -> tuple[Garment, np.ndarray]:
-        """Eyeballs with an iris of that colour."""
+        """Read eyeballs with an iris of that colour."""
         folder = self.program / "eyes"
         picture = (
             folder / "materials" / "brown_eye.png"
@@ -182,5 +186,5 @@ class MakeHumanAssets:
         return self.garment(self.base / "clothes" / "fedora01" / "fedora.mhclo")
 
     def skin(self, name: str) -> np.ndarray:
-        """A skin texture."""
+        """Read a skin texture."""
         return self.texture(self.base / "skins" / "textures" / f"{name}.png")

@@ -1,4 +1,4 @@
-"""Skin: tones, freckles, wrinkles and paint, laid over a skin texture by the place of every texel on the head.
+"""Skin paint: freckles, wrinkles and paint over a skin texture.
 
 Places are those of the neutral head in world units, so that what is painted follows every body and expression.
 """
@@ -28,7 +28,10 @@ FRONT = 0.25  # world units; the face lies before this
 
 @dataclass(frozen=True)
 class Places:
-    """Where points of the neutral head lie, in centimetres from the middle of the face."""
+    """Hold where points of the neutral head lie.
+
+    Units are centimetres from the middle of the face.
+    """
 
     x: np.ndarray  # to the head's left
     y: np.ndarray  # up
@@ -43,7 +46,7 @@ class Places:
 
 
 def places(points: np.ndarray) -> Places:
-    """Places of any points of the neutral head, ... 3."""
+    """Find the places of points of the neutral head, ... 3."""
     sites = load_template("open").site_positions().numpy() / CENTIMETER
     lips = sites[[LIP_TOP, LIP_BOTTOM], 1]
     return Places(
@@ -62,7 +65,10 @@ def places(points: np.ndarray) -> Places:
 
 @cache
 def texel_places(size: int) -> Places:
-    """Places of the texels of a skin texture; those that no part of the skin uses lie nowhere near."""
+    """Find the places of a skin texture's texels.
+
+    Those that no part of the skin uses lie nowhere near.
+    """
     template = load_template("open")
     skin = template.part.numpy() == template.part_names.index("skin")
     corners, uv_ids = template.faces.numpy()[skin].ravel(), template.uv_faces.numpy()[skin].ravel()
@@ -73,14 +79,18 @@ def texel_places(size: int) -> Places:
 
 
 def _bump(distance: np.ndarray, width: float) -> np.ndarray:
+    """Fall smoothly from 1 to 0 over some `width`."""
     return np.exp(-np.square(distance / width))
 
 
 def wrinkle_depth(at: Places, rng: np.random.Generator) -> np.ndarray:
-    """Furrows of the forehead, beside nose and mouth, between the brows and beside the eyes, 0 to 1."""
+    """Sample a face's furrows, 0 to 1.
+
+    They are on the forehead, beside nose and mouth, between the brows and beside the eyes.
+    """
     x = np.abs(at.x)
     bend = 0.35 * np.sin(at.x * 0.9 + rng.uniform(0, 6))
-    depth = np.zeros_like(at.x)
+    depth: np.ndarray = np.zeros_like(at.x)
     for line in np.arange(3) * rng.uniform(0.95, 1.15) + at.brow_y - 0.2:
         depth = np.maximum(depth, _bump(at.y - line - bend, 0.17) * _bump(at.x, 3.6))
     fold = 1.5 + (at.nose_y - at.y) * 0.55  # from the wing of the nose outwards to the corner of the mouth
@@ -93,17 +103,22 @@ def wrinkle_depth(at: Places, rng: np.random.Generator) -> np.ndarray:
         depth = np.maximum(depth, 0.8 * _bump(ray, 0.14) * np.clip(x - at.eye[0] - 1.5, 0, 1) * (x < at.eye[0] + 3.2))
     bag = np.hypot(x - at.eye[0], (at.y - at.eye[1] + 0.1) * 1.4) - 1.75
     depth = np.maximum(depth, 0.8 * _bump(bag, 0.16) * (at.y < at.eye[1] - 0.5))
-    return depth * at.front
+    depth *= at.front
+    return depth
 
 
 def _blend(texture: np.ndarray, color: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Lay a colour over a texture by a share per texel."""
     result = texture.copy()
     result[..., :3] = np.clip(texture[..., :3] * (1 - share[..., None]) + 255 * color * share[..., None], 0, 255)
     return result
 
 
 def _freckles(texture: np.ndarray, at: Places, rng: np.random.Generator) -> np.ndarray:
-    """Dots over cheeks and nose, sparser on the forehead; two to three texels wide, to be seen from afar."""
+    """Sample dots over cheeks and nose, sparser on the forehead.
+
+    They are two to three texels wide, to be seen from afar.
+    """
     dots = (rng.random(texture.shape[:2]) < rng.uniform(0.02, 0.04)).astype(np.float32)
     dots = np.clip(gaussian_filter(dots, 0.75) * 5, 0, 1)
     band = _bump(at.y - at.nose_y - 1.2, 2.6) * np.clip(1.4 - np.abs(at.x) / 6, 0, 1) + 0.25 * (at.y > at.brow_y)
@@ -113,12 +128,14 @@ def _freckles(texture: np.ndarray, at: Places, rng: np.random.Generator) -> np.n
 
 
 def _oval(at: Places) -> np.ndarray:
-    """The whole face, with a soft edge."""
+    """Cover the whole face, with a soft edge."""
     middle, half = (at.brow_y + 1.8 + at.chin_y) / 2, (at.brow_y + 1.8 - at.chin_y) / 2
-    return np.clip((1.05 - np.hypot(at.x / 6.3, (at.y - middle) / half)) / 0.08, 0, 1) * at.front
+    cover: np.ndarray = np.clip((1.05 - np.hypot(at.x / 6.3, (at.y - middle) / half)) / 0.08, 0, 1) * at.front
+    return cover
 
 
 def _clown(texture: np.ndarray, at: Places, color: np.ndarray) -> np.ndarray:
+    """Paint a white face with coloured eyes, red nose and mouth."""
     x = np.abs(at.x)
     texture = _blend(texture, np.array(PAINT_COLORS["white"]), 0.93 * _oval(at))
     eyes = np.clip((1 - _diamond(x - at.eye[0], at.y - at.eye[1], 1.3, 2.6)) / 0.15, 0, 1) * at.front
@@ -130,11 +147,13 @@ def _clown(texture: np.ndarray, at: Places, color: np.ndarray) -> np.ndarray:
 
 
 def _diamond(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
-    """Distance from a diamond's middle, 1 on its edge."""
-    return np.abs(x) / half_width + np.abs(y) / half_height
+    """Measure from a diamond's middle, 1 on its edge."""
+    distance: np.ndarray = np.abs(x) / half_width + np.abs(y) / half_height
+    return distance
 
 
 def _skull(texture: np.ndarray, at: Places) -> np.ndarray:
+    """Paint a white face with black sockets, nose, teeth and cheeks."""
     x = np.abs(at.x)
     texture = _blend(texture, np.array(PAINT_COLORS["white"]), 0.93 * _oval(at))
     sockets = np.hypot((x - at.eye[0]) / 2.1, (at.y - at.eye[1]) / 2.0) < 1
@@ -147,7 +166,7 @@ def _skull(texture: np.ndarray, at: Places) -> np.ndarray:
 
 
 def _stripes(texture: np.ndarray, at: Places, color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """War paint: bars over cheeks or eyes, and a line down the chin."""
+    """Paint war paint: bars over cheeks or eyes, and the chin."""
     x = np.abs(at.x)
     bars = np.zeros(x.shape, bool)
     match int(rng.integers(3)):
@@ -163,14 +182,14 @@ def _stripes(texture: np.ndarray, at: Places, color: np.ndarray, rng: np.random.
 
 
 def _painted_face(texture: np.ndarray, at: Places, color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Face paint: the whole face, one half of it, or its upper half."""
+    """Paint the whole face, one half of it, or its upper half."""
     oval = _oval(at)
     part = (np.ones(oval.shape), at.x > 0, at.y > at.nose_y)[int(rng.integers(3))]
     return _blend(texture, color, 0.88 * oval * part)
 
 
 def adorn(texture: np.ndarray, traits: Traits, wrinkles: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """What `traits` say lies on the skin.
+    """Lay on a skin what `traits` say is there.
 
     Args:
         texture: a skin, square, h w 4 uint8.

@@ -1,4 +1,4 @@
-"""Data: shards to batches of pictures, landmark maps and captions, some of them spoiled on purpose.
+"""Pictures: shards to training batches, some of them spoiled on purpose.
 
 Distillation shows the prior pictures that are no good heads yet: flat, blurred, noisy, wrongly lit. They are trained
 under the negative words and the empty caption, so that the difference between a caption and those means "better".
@@ -29,7 +29,7 @@ FRONT_DEG, LEVEL_DEG = 60.0, 30.0
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures in [0, 1], their landmark maps and captions."""
+    """Hold pictures in [0, 1], their landmark maps and captions."""
 
     pictures: Tensor  # b 3 h w
     landmark_map: Tensor  # b 3 y x
@@ -37,7 +37,10 @@ class Batch:
 
 
 class Pictures:
-    """All views of a list of shards; pictures stay in their files and are read when they are asked for."""
+    """Index all views of a list of shards.
+
+    Pictures stay in their files and are read when they are asked for.
+    """
 
     def __init__(self, paths: list[Path]) -> None:
         self.rgb = [stored(path, "rgb") for path in paths]
@@ -63,33 +66,34 @@ class Pictures:
         return len(self.head)
 
     def _stored(self, source: list[np.ndarray], index: int) -> np.ndarray:
+        """Read one view's array from its shard, h w 3 uint8."""
         shard = int(np.searchsorted(self._ends, index, side="right"))
         return np.array(source[shard][index - self._ends[shard]])
 
     def picture(self, index: int, *, normals: bool) -> Tensor:
-        """One picture in [0, 1], 3 h w."""
+        """Read one picture in [0, 1], 3 h w."""
         source = self.normal if normals else self.rgb
         return torch.from_numpy(self._stored(source, index)).permute(2, 0, 1).float() / 255
 
     def shows_head(self, index: int) -> Tensor:
-        """Where there is something before the background, h w bool."""
+        """Find where something stands before the background, h w bool."""
         return (torch.from_numpy(self._stored(self.normal, index)).float() - 127.5).abs().amax(dim=-1) > 8
 
     def landmark_map(self, index: int, size: int) -> Tensor:
-        """Its landmark map in [0, 1], 3 y x."""
-        drawn = draw_landmarks(self.sites[index] * size, size, face=shows_face(self.azimuth_deg[index]))
+        """Draw a view's landmark map in [0, 1], 3 y x."""
+        drawn = draw_landmarks(self.sites[index] * size, size, face=shows_face(float(self.azimuth_deg[index])))
         return torch.from_numpy(drawn).permute(2, 0, 1).float() / 255
 
     def caption(
         self, index: int, rng: np.random.Generator, *, normals: bool, view_words: bool, complete: bool = False
     ) -> str:
-        """A caption for one view, worded anew at each call."""
+        """Word a caption for one view, anew at each call."""
         words = view_word(float(self.azimuth_deg[index]), float(self.elevation_deg[index])) if view_words else ""
         traits = self.traits[self.head[index]]
         return caption(traits, rng, normals=normals, view_words=words, complete=complete)
 
     def batch(self, rng: np.random.Generator, count: int, landmark_size: int) -> Batch:
-        """A training batch, half colour and half normal maps."""
+        """Sample a training batch, half colour and half normal maps."""
         pictures, maps, captions = [], [], []
         for face in rng.random(count) < FACES:
             index = int(rng.choice(self.facing) if face and len(self.facing) else rng.integers(len(self)))
@@ -111,22 +115,26 @@ class Pictures:
 
 
 def held_out_pictures(data: Path) -> Pictures:
-    """The pictures of a folder of shards that training never sees."""
+    """Index the pictures of a folder that training never sees."""
     return Pictures(held_out_shards(data))
 
 
 def _smooth(rng: np.random.Generator, cells: int, like: Tensor) -> Tensor:
+    """Sample smooth noise of some cells a side, shaped like a picture."""
     coarse = torch.from_numpy(rng.standard_normal((1, 3, cells, cells)).astype(np.float32))
     return F.interpolate(coarse, size=like.shape[-2:], mode="bilinear", align_corners=True)[0]
 
 
 def _blurred(picture: Tensor, factor: int) -> Tensor:
+    """Blur a picture by a whole factor."""
     small = F.avg_pool2d(picture[None], factor)
     return F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0]
 
 
 def spoil(picture: Tensor, head: Tensor, rng: np.random.Generator, *, normals: bool) -> Tensor:
-    """A picture gone wrong: flat, patchy, blurred or noisy on the head, or wrongly exposed.
+    """Spoil a picture: flat, patchy, blurred, noisy or wrongly exposed.
+
+    All but the exposure change the head alone.
 
     Args:
         picture: in [0, 1], 3 h w.

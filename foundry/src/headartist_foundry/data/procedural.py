@@ -1,6 +1,7 @@
-"""Things made by formula, in world units: hats, beards and glasses; hair is in `procedural_hair`.
+"""Hats, beards and glasses made by formula, in world units.
 
-Every maker returns `(verts, faces, uv per corner)`, and beards also an opacity per vertex.
+Hair is in `procedural_hair`. Every maker returns `(verts, faces, uv per corner)`, and beards also an opacity per
+vertex.
 """
 
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ BRIDGE = (168, 6, 197)
 
 @dataclass(frozen=True)
 class Skull:
-    """The ellipsoid that hats and made hair sit on."""
+    """Hold the ellipsoid that hats and made hair sit on."""
 
     center: np.ndarray  # at brow height, in the middle of the skull
-    half_width: float
-    half_depth: float
+    half_width: np.float32
+    half_depth: np.float32
     height: float  # from the centre to the crown
     sites: np.ndarray  # 478 3, the landmark sites
 
@@ -44,7 +45,10 @@ def measure_skull(body: Body) -> Skull:
 
 
 def grid_surface(points: np.ndarray, *, closed: bool) -> Surface:
-    """Triangles over a grid of points, r c 3; `closed` joins the last column to the first."""
+    """Triangulate a grid of points, r c 3.
+
+    `closed` joins the last column to the first.
+    """
     rows, columns = points.shape[:2]
     index = np.arange(rows * columns).reshape(rows, columns)
     if closed:
@@ -57,7 +61,7 @@ def grid_surface(points: np.ndarray, *, closed: bool) -> Surface:
 
 
 def join(*surfaces: Surface) -> Surface:
-    """Several surfaces as one."""
+    """Join several surfaces into one."""
     offsets = np.cumsum([0] + [len(s[0]) for s in surfaces[:-1]])
     return (
         np.concatenate([s[0] for s in surfaces]),
@@ -67,7 +71,10 @@ def join(*surfaces: Surface) -> Surface:
 
 
 def revolve(skull: Skull, profile: np.ndarray, tilt: float, segments: int = 48) -> np.ndarray:
-    """Rings round the skull: profile rows are (scale of the ellipse, height over the centre in skull heights)."""
+    """Turn a profile round the skull into rings, r c 3.
+
+    A profile's rows are (scale of the ellipse, height over the centre in skull heights).
+    """
     angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     scale, height = profile[:, :1], profile[:, 1:]
     z = scale * np.cos(angle) * skull.half_depth
@@ -76,13 +83,13 @@ def revolve(skull: Skull, profile: np.ndarray, tilt: float, segments: int = 48) 
 
 
 def dome(scale: float, low: float, top: float, rows: int = 12) -> np.ndarray:
-    """A profile from the rim up to the crown."""
+    """Shape a profile from the rim up to the crown, r 2."""
     angle = np.linspace(0, np.pi / 2, rows)
     return np.stack([scale * np.cos(angle) ** 0.7 + 1e-3, low + (top - low) * np.sin(angle)], axis=1)
 
 
 def make_hat(skull: Skull, kind: str, rng: np.random.Generator) -> Surface:
-    """A cap, knitted hat, helmet or wizard hat round the skull."""
+    """Make a cap, knitted hat, helmet or wizard hat."""
     tilt = float(rng.uniform(0.1, 0.25))
     match kind:
         case "knitted hat":
@@ -114,7 +121,7 @@ def make_hat(skull: Skull, kind: str, rng: np.random.Generator) -> Surface:
 
 
 def tube(path: np.ndarray, radius: float, *, closed: bool, sides: int = 8) -> Surface:
-    """A round tube along a path of points."""
+    """Make a round tube along a path of points, n 3."""
     tangent = np.roll(path, -1, 0) - np.roll(path, 1, 0)
     if not closed:
         tangent[0], tangent[-1] = path[1] - path[0], path[-1] - path[-2]
@@ -129,7 +136,7 @@ def tube(path: np.ndarray, radius: float, *, closed: bool, sides: int = 8) -> Su
 
 
 def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[Surface]]:
-    """Frames, and the two lenses to be filled for sunglasses."""
+    """Make frames, and the two lenses to fill for sunglasses."""
     sites = skull.sites
     front = max(sites[list(BRIDGE), 2].max(), sites[[70, 300, 105, 334], 2].max() + 0.4 * CENTIMETER) + 0.3 * CENTIMETER
     radius = float(rng.uniform(0.2, 0.26)) * CENTIMETER
@@ -177,7 +184,7 @@ def make_glasses(skull: Skull, rng: np.random.Generator) -> tuple[Surface, list[
 
 
 def _beard_density(skull: Skull, verts: np.ndarray, kind: str) -> np.ndarray:
-    """Where a beard of that kind grows on the skin, 0 to 1 per vertex."""
+    """Find where a beard grows on the skin, 0 to 1, v."""
     sites = skull.sites
     x, y, z = np.abs(verts[:, 0]), verts[:, 1], verts[:, 2]
     lip_half = abs(sites[MOUTH_LEFT, 0] - sites[MOUTH_RIGHT, 0]) / 2
@@ -203,9 +210,10 @@ def _beard_density(skull: Skull, verts: np.ndarray, kind: str) -> np.ndarray:
     )
 
     def rise(distance: np.ndarray, width: float) -> np.ndarray:
+        """Rise from 0 to 1 over some width."""
         return np.clip(distance / width, 0, 1)
 
-    density = rise(cheek - y, 0.6 * CENTIMETER) * rise(lips - 1, 0.35) * rise(y - below, 1.2 * CENTIMETER)
+    density: np.ndarray = rise(cheek - y, 0.6 * CENTIMETER) * rise(lips - 1, 0.35) * rise(y - below, 1.2 * CENTIMETER)
     density *= rise(z - (sites[EAR_RIGHT, 2] - 1.2 * CENTIMETER), CENTIMETER)
     if kind == "moustache":
         density *= (y > corner_y + 0.1 * CENTIMETER) & (x < lip_half * 1.2)
@@ -215,7 +223,10 @@ def _beard_density(skull: Skull, verts: np.ndarray, kind: str) -> np.ndarray:
 
 
 def make_beard(body: Body, skull: Skull, kind: str, rng: np.random.Generator) -> list[tuple[Surface, np.ndarray]]:
-    """Shells over the chin, from the skin outwards, each with an opacity per vertex."""
+    """Make shells over the chin, each with an opacity per vertex.
+
+    They go from the skin outwards.
+    """
     template = body.head
     faces, verts = template.faces_of("skin").numpy(), body.head_verts
     density = _beard_density(skull, verts, kind)

@@ -1,4 +1,7 @@
-"""Hair made by formula: shells, mohawks, dreadlocks, buns and crown braids, in world units."""
+"""Hair made by formula, in world units.
+
+There are shells, mohawks, dreadlocks, buns and crown braids.
+"""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
@@ -23,7 +26,10 @@ Shell = tuple[Surface, np.ndarray | None]
 
 
 def make_hair(body: Body, style: str, rng: np.random.Generator) -> list[Shell]:
-    """Hair of any style by formula; braids fall back to long hair, ponytails to short."""
+    """Make hair of any style by formula.
+
+    Braids fall back to long hair, ponytails to short.
+    """
     skull = measure_skull(body)
     match style:
         case "mohawk":
@@ -43,7 +49,10 @@ def make_hair(body: Body, style: str, rng: np.random.Generator) -> list[Shell]:
 
 
 def make_scalp(body: Body, skull: Skull, thickness: float) -> Shell:
-    """Short or tightly drawn hair: the scalp's skin lifted by `thickness` centimetres; strands run from the crown."""
+    """Lift the scalp's skin: short or tightly drawn hair.
+
+    It is lifted by `thickness` centimetres; strands run from the crown.
+    """
     template, verts = body.head, body.head_verts
     density = _scalp_density(skull, verts)
     faces = template.faces_of("skin").numpy()
@@ -56,7 +65,10 @@ def make_scalp(body: Body, skull: Skull, thickness: float) -> Shell:
 
 
 def _scalp_density(skull: Skull, verts: np.ndarray) -> np.ndarray:
-    """Where hair grows on the head, 0 to 1 per vertex: behind a line from the forehead over the ears to the nape."""
+    """Find where hair grows on the head, 0 to 1, v.
+
+    That is behind a line from the forehead over the ears to the nape.
+    """
     sites = skull.sites
     top, ear = sites[FOREHEAD_TOP], sites[EAR_RIGHT]
     nape = 0.5 * (ear[1] + sites[CHIN, 1])
@@ -66,21 +78,29 @@ def _scalp_density(skull: Skull, verts: np.ndarray) -> np.ndarray:
         [nape, ear[1] - CENTIMETER, ear[1] + 2.5 * CENTIMETER, ear[1] + 4.5 * CENTIMETER, top[1] + 0.5 * CENTIMETER],
     )
     ears = (np.abs(verts[:, 0]) > np.abs(ear[0]) + 0.4 * CENTIMETER) & (verts[:, 1] < ear[1] + 4 * CENTIMETER)
-    return np.clip((verts[:, 1] - line) / (0.8 * CENTIMETER) + 0.3, 0, 1) * ~ears
+    density: np.ndarray = np.clip((verts[:, 1] - line) / (0.8 * CENTIMETER) + 0.3, 0, 1) * ~ears
+    return density
 
 
 def pressed(skull: Skull, verts: np.ndarray) -> np.ndarray:
-    """Hair under a hat: what stands off the skull above the hat's rim lies close to it, n 3."""
+    """Press hair under a hat, n 3.
+
+    What stands off the skull above the hat's rim comes to lie close to it.
+    """
     size = np.array([skull.half_width, skull.height, skull.half_depth])
     place = (verts - skull.center) / size
     rim = -0.25 * np.clip(-place[:, 2], 0, 1) - 0.05  # lower behind than before
     under = np.clip((place[:, 1] - rim) / 0.15 + 1, 0, 1)
     close = np.minimum(1.02 / np.maximum(np.linalg.norm(place, axis=1), 1e-6), 1)
-    return skull.center + place * size * (1 + under * (close - 1))[:, None]
+    lying: np.ndarray = skull.center + place * size * (1 + under * (close - 1))[:, None]
+    return lying
 
 
 def make_loose_hair(skull: Skull, style: str, rng: np.random.Generator) -> Surface:
-    """Loose hair as one displaced shell: from the crown over the skull, then hanging down to the style's length."""
+    """Make loose hair as one displaced shell.
+
+    It runs from the crown over the skull, then hangs down to the style's length.
+    """
     columns, rows = 128, 40
     angle = np.linspace(-np.pi, np.pi, columns, endpoint=False)  # 0 at the face
     away = np.abs(angle) / np.pi
@@ -109,7 +129,7 @@ def make_loose_hair(skull: Skull, style: str, rng: np.random.Generator) -> Surfa
 
 
 def make_mohawk(skull: Skull, rng: np.random.Generator) -> Surface:
-    """A fin of spikes from the forehead over the crown to the nape."""
+    """Make a fin of spikes from the forehead to the nape."""
     t = np.linspace(np.radians(14), np.radians(190), 60)  # around the x axis, from the forehead backwards
     tall = float(rng.uniform(4, 8)) * CENTIMETER
     spikes = (
@@ -127,7 +147,10 @@ def make_mohawk(skull: Skull, rng: np.random.Generator) -> Surface:
 
 
 def make_dreadlocks(skull: Skull, rng: np.random.Generator) -> Surface:
-    """Thick strands that leave the scalp, bend over and hang down beside and behind the face."""
+    """Make thick strands that hang beside and behind the face.
+
+    They leave the scalp and bend over first.
+    """
     length = float(rng.uniform(9, 22)) * CENTIMETER
     radius = float(rng.uniform(0.45, 0.75)) * CENTIMETER
     strands = []
@@ -143,7 +166,7 @@ def make_dreadlocks(skull: Skull, rng: np.random.Generator) -> Surface:
 
 
 def _strand(skull: Skull, ring: float, angle: float, length: float, radius: float, rng: np.random.Generator) -> Surface:
-    """One lock: over the scalp to its widest ring, then straight down."""
+    """Make one lock: over the scalp, then straight down."""
     flat = np.sqrt(max(1 - max(ring, 0.0) ** 2, 0.0))
     # Locks that grow before the crown fall to the sides, so that they do not cover the face.
     fall = np.sign(np.sin(angle)) * max(abs(np.angle(np.exp(1j * angle))), np.radians(75))
@@ -160,7 +183,7 @@ def _strand(skull: Skull, ring: float, angle: float, length: float, radius: floa
 
 
 def make_bun(skull: Skull, rng: np.random.Generator) -> Surface:
-    """A knot on the crown or behind it."""
+    """Make a knot on the crown or behind it."""
     tilt = float(rng.uniform(0.15, 0.9))  # 0 on top, pi / 2 behind
     size = float(rng.uniform(2.6, 4.0)) * CENTIMETER
     away = np.array([0.0, np.cos(tilt) * skull.height, -np.sin(tilt) * skull.half_depth])
@@ -172,7 +195,10 @@ def make_bun(skull: Skull, rng: np.random.Generator) -> Surface:
 
 
 def make_crown_braid(skull: Skull, rng: np.random.Generator) -> Surface:
-    """A braid laid round the head like a wreath: two strands wound about each other."""
+    """Make a braid round the head, like a wreath.
+
+    It is two strands wound about each other.
+    """
     radius = float(rng.uniform(0.9, 1.25)) * CENTIMETER
     angle = np.linspace(0, 2 * np.pi, 240, endpoint=False)
     front, back = 0.72, 0.2

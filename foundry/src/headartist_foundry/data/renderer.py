@@ -1,6 +1,10 @@
-"""Drawing: layers to a colour picture and a camera-space normal map, with alpha-tested hair, by supersampling."""
+"""The renderer: layers to a colour picture and a normal map.
+
+Normals are those of the camera's space; hair is alpha-tested, edges are smoothed by supersampling.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -14,7 +18,10 @@ GAMMA = 2.2
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp in the camera frame, a weaker one behind the head, and the light from everywhere."""
+    """Hold the light of a picture, in the camera frame.
+
+    There are one lamp, a weaker one behind the head, and light from everywhere.
+    """
 
     direction: np.ndarray  # 3, towards the lamp
     ambient: float
@@ -23,7 +30,10 @@ class Light:
 
     @staticmethod
     def sample(rng: np.random.Generator) -> "Light":
-        """Mostly a soft white lamp before the head; now and then a harder, warmer or colder one, or one more behind."""
+        """Sample mostly a soft white lamp before the head.
+
+        Now and then it is harder, warmer or colder, or there is one more behind.
+        """
         hard = rng.random() < 0.25
         side = 1.6 if hard else 0.7
         direction = np.array([rng.uniform(-side, side), rng.uniform(0.05, 0.7), 0.8])
@@ -37,7 +47,7 @@ class Light:
 
 
 class Renderer:
-    """Layers packed once, to be drawn from many views."""
+    """Pack layers once, to render them from many views."""
 
     def __init__(self, layers: list[Layer]) -> None:
         counts = np.cumsum([0] + [len(layer.verts) for layer in layers])
@@ -57,7 +67,7 @@ class Renderer:
         extent = np.array(
             [(start, a.shape[1], a.shape[0]) for start, a in zip(sizes[:-1], alphas, strict=True)], np.int32
         )
-        self._inputs: list[wp.array] = [
+        self._inputs: list[wp.array[Any]] = [
             wp.array(self.faces, device="cpu"),
             wp.array(self.layer, device="cpu"),
             wp.array(self.uv, dtype=wp.vec2, device="cpu"),
@@ -69,7 +79,9 @@ class Renderer:
     def draw(
         self, view: Cameras, size: int, light: Light, background: np.ndarray, samples: int = 3
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One view as (colour, normal picture), `size size 3` in [0, 1]; mid grey lies behind the normals.
+        """Render one view as (colour, normal picture), `size size 3`.
+
+        Both are in [0, 1]; mid grey lies behind the normals.
 
         Args:
             view: one camera.
@@ -86,8 +98,8 @@ class Renderer:
         safe = np.where(depth > 0.1, depth, 1.0)
         screen = np.stack([fine / 2 + focal * local[:, 0] / safe, fine / 2 - focal * local[:, 1] / safe, depth], axis=1)
         keys = np.full((fine, fine), np.iinfo(np.uint64).max, np.uint64)
-        on_device: wp.array = wp.array(keys, device="cpu", copy=False)
-        points: wp.array = wp.array(screen.astype(np.float32), dtype=wp.vec3, device="cpu")
+        on_device: wp.array[Any] = wp.array(keys, device="cpu", copy=False)
+        points: wp.array[Any] = wp.array(screen.astype(np.float32), dtype=wp.vec3, device="cpu")
         wp.launch(nearest, dim=len(self.faces), inputs=[points, *self._inputs, fine, on_device], device="cpu")
         rows, columns = np.nonzero(keys != np.iinfo(np.uint64).max)
         face = (keys[rows, columns] & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -104,7 +116,10 @@ class Renderer:
     def _shade(
         self, face: np.ndarray, weights: np.ndarray, local: np.ndarray, rotation: np.ndarray, light: Light
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Colour and camera-space normal of every covered sample; light and normals live in the camera frame."""
+        """Shade every covered sample: its colour and normal, n 3.
+
+        Light and normals live in the camera frame.
+        """
         corners = self.faces[face]
         normal = _unit(_mixed(self.normals, corners, weights) @ rotation.T)
         towards = _unit(-_mixed(local, corners, weights))
@@ -146,22 +161,26 @@ GLOSS = {
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale vectors to length 1."""
     length = np.sqrt(np.einsum("...k,...k->...", vectors, vectors))
-    return vectors / np.maximum(length, 1e-12)[..., None]
+    units: np.ndarray = vectors / np.maximum(length, 1e-12)[..., None]
+    return units
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.einsum("nk,nk->n", a, b)
+    """Multiply vectors row by row, n."""
+    products: np.ndarray = np.einsum("nk,nk->n", a, b)
+    return products
 
 
 def _mixed(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Values of the vertices at samples, n 3."""
-    return sum(
-        (values[corners[:, k]] * weights[:, k : k + 1] for k in range(1, 3)), values[corners[:, 0]] * weights[:, :1]
-    )
+    """Interpolate the vertices' values at samples, n 3."""
+    first: np.ndarray = values[corners[:, 0]] * weights[:, :1]
+    return sum((values[corners[:, k]] * weights[:, k : k + 1] for k in range(1, 3)), first)
 
 
 def _vertex_normals(verts: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Average the triangles' normals at vertices, v 3."""
     a, b, c = (verts[faces[:, k]] for k in range(3))
     area = np.cross(b - a, c - a)
     sums = [sum(np.bincount(faces[:, k], area[:, axis], len(verts)) for k in range(3)) for axis in range(3)]
@@ -169,7 +188,7 @@ def _vertex_normals(verts: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _barycentric(screen: np.ndarray, corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Perspective-correct weights of the samples (x, y) in their triangles, n 3."""
+    """Weigh samples (x, y) in their triangles, perspective-correct, n 3."""
     p = screen[corners]
     dx, dy = p[..., 0] - x[:, None], p[..., 1] - y[:, None]
     raw = np.stack(
@@ -181,11 +200,15 @@ def _barycentric(screen: np.ndarray, corners: np.ndarray, x: np.ndarray, y: np.n
         axis=1,
     )
     raw = raw / p[..., 2]
-    return raw / raw.sum(axis=1, keepdims=True)
+    weights: np.ndarray = raw / raw.sum(axis=1, keepdims=True)
+    return weights
 
 
 def _shrink(picture: np.ndarray, samples: int) -> np.ndarray:
-    """Means of squares of samples; slices are added, which is many times faster than reducing two short axes."""
+    """Average squares of samples.
+
+    Slices are added, which is many times faster than reducing two short axes.
+    """
     rows = sum(picture[k::samples] for k in range(samples))
     assert isinstance(rows, np.ndarray)
     shrunk = sum(rows[:, k::samples] for k in range(samples)) / samples**2

@@ -22,7 +22,7 @@ Color = tuple[float, float, float] | np.ndarray
 
 @dataclass(frozen=True)
 class Layer:
-    """Triangles of one material in the world frame."""
+    """Hold triangles of one material in the world frame."""
 
     material: str  # skin, eye, teeth, hair, cloth, stone, metal, matte: decides the gloss
     verts: np.ndarray  # n 3
@@ -33,14 +33,17 @@ class Layer:
 
 
 def flat(color: Color, size: int = 4) -> np.ndarray:
-    """A texture of one colour in [0, 1], `size size 4` uint8."""
+    """Make a texture of one colour in [0, 1].
+
+    It is `size size 4` uint8.
+    """
     texture = np.full((size, size, 4), 255, np.uint8)
     texture[..., :3] = np.clip(np.asarray(color) * 255, 0, 255)
     return texture
 
 
 def _strands(color: Color, rng: np.random.Generator, size: int = 256, contrast: float = 0.14) -> np.ndarray:
-    """Hair without a picture of its own: streaks along v."""
+    """Sample streaks along v: hair without a picture of its own."""
     streaks = rng.standard_normal((1, size)) + 0.4 * rng.standard_normal((size, size))
     texture = np.full((size, size, 4), 255, np.uint8)
     texture[..., :3] = np.clip(np.asarray(color) * (1 + contrast * streaks[..., None]) * 255, 0, 255)
@@ -48,20 +51,21 @@ def _strands(color: Color, rng: np.random.Generator, size: int = 256, contrast: 
 
 
 def _speckle(color: Color, rng: np.random.Generator, size: int = 128) -> np.ndarray:
-    """Beard: dots of hair with gaps between."""
+    """Sample dots of hair with gaps between: a beard."""
     texture = _strands(color, rng, size, contrast=0.2)
     texture[..., 3] = np.where(rng.random((size, size)) < 0.8, 255, 60)
     return texture
 
 
 def _tint(texture: np.ndarray, factor: Color) -> np.ndarray:
+    """Multiply a texture's colours."""
     tinted = texture.copy()
     tinted[..., :3] = np.clip(texture[..., :3] * np.asarray(factor), 0, 255)
     return tinted
 
 
 def _recolor(texture: np.ndarray, color: Color, contrast: float = 1.0) -> np.ndarray:
-    """Keep the light and dark of a texture and give it another colour."""
+    """Give a texture another colour, keeping light and dark."""
     light = texture[..., :3].astype(np.float32).mean(axis=-1)
     drawn = texture[..., 3] > 20
     level = float(np.median(light[drawn])) if drawn.any() else 128.0
@@ -72,7 +76,7 @@ def _recolor(texture: np.ndarray, color: Color, contrast: float = 1.0) -> np.nda
 
 
 def _blotches(texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Wounds of the undead."""
+    """Sample the wounds of the undead."""
     size = texture.shape[:2]
     coarse = rng.standard_normal((12, 12))
     rows, columns = (np.linspace(0, 11, n).round().astype(int) for n in size)
@@ -87,7 +91,10 @@ TONE_BLEND = 0.2  # standard deviation of the step from one tone towards another
 
 
 def _skin(traits: Traits, assets: MakeHumanAssets | None, rng: np.random.Generator) -> np.ndarray:
-    """The bare skin's texture: the origin's usual tone mixed a little with another, or the tone that is named."""
+    """Sample the bare skin's texture.
+
+    It has the origin's usual tone mixed a little with another, or the tone that is named.
+    """
     jitter = 1 + 0.05 * rng.standard_normal(3)
     other = np.array(TONES[str(rng.choice(list(TONES)))])
     share = min(abs(TONE_BLEND * rng.standard_normal()), 0.4)
@@ -113,24 +120,30 @@ def _skin(traits: Traits, assets: MakeHumanAssets | None, rng: np.random.Generat
 
 
 def _toned(skin: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """A skin of another mean tone; its own colours, such as those of lips, keep their difference."""
+    """Give a skin another mean tone.
+
+    Its own colours, such as those of lips, keep their difference.
+    """
     mean = np.median(skin[texel_places(len(skin)).front, :3], axis=0) / 255
     return _tint(skin, tone / np.maximum(mean, 0.05))
 
 
 def _worn(material: str, garment: Garment, texture: np.ndarray, body: Body) -> Layer:
+    """Put on a garment that came with the assets."""
     return Layer(material, garment.fit(body.base), garment.faces, garment.uv, texture)
 
 
 def _made(material: str, surface: Surface, texture: np.ndarray, opacity: np.ndarray | None = None) -> Layer:
+    """Put on what was made by formula."""
     return Layer(material, *surface, texture, opacity)
 
 
 def _face_layers(traits: Traits, body: Body, assets: MakeHumanAssets | None, rng: np.random.Generator) -> list[Layer]:
-    """Skin, eyes, teeth, brows and lashes."""
+    """Make skin, eyes, teeth, brows and lashes."""
     template = body.head
 
     def own(part: str, material: str, texture: np.ndarray, verts: np.ndarray) -> Layer:
+        """Take a part of the open head itself."""
         chosen = template.part_names.index(part) == template.part.numpy()
         uv = template.uv.numpy()[template.uv_faces.numpy()[chosen]]
         return Layer(material, verts, template.faces.numpy()[chosen], uv, texture)
@@ -160,6 +173,7 @@ def _face_layers(traits: Traits, body: Body, assets: MakeHumanAssets | None, rng
 
 
 def _hair_layers(traits: Traits, body: Body, assets: MakeHumanAssets | None, rng: np.random.Generator) -> list[Layer]:
+    """Make hair by the assets, or by formula."""
     color = np.clip(np.array(HAIR_COLORS[traits.hair_color]) * (1 + 0.1 * rng.standard_normal()), 0, 1)
     names = HAIR.get(traits.hair, ())
     if assets is None or not names or rng.random() < MADE_HAIR.get(traits.hair, 0.0):
@@ -172,6 +186,7 @@ def _hair_layers(traits: Traits, body: Body, assets: MakeHumanAssets | None, rng
 def _accessory_layers(
     traits: Traits, body: Body, assets: MakeHumanAssets | None, rng: np.random.Generator
 ) -> list[Layer]:
+    """Make beard, glasses and hat."""
     skull = measure_skull(body)
     layers = []
     if traits.beard:
@@ -202,9 +217,10 @@ def _accessory_layers(
 
 
 def make_scene(traits: Traits, assets: MakeHumanAssets | None, rng: np.random.Generator) -> tuple[list[Layer], Body]:
-    """The character of `traits` as layers, with the body that its landmarks are taken from.
+    """Make the layers of a character, and the body beneath.
 
-    Without a wardrobe, hair, skins and eyes are made by formula, so that the foundry runs from pip alone.
+    Its landmarks are taken from that body. Without assets, hair, skins and eyes are made by formula, so that the
+    foundry runs from pip alone.
     """
     body = make_body(traits, rng)
     layers = _face_layers(traits, body, assets, rng)
@@ -226,6 +242,7 @@ def make_scene(traits: Traits, assets: MakeHumanAssets | None, rng: np.random.Ge
 
 
 def _of_stone(layer: Layer, color: np.ndarray, material: str) -> Layer:
+    """Turn a layer to stone or metal of one colour."""
     texture = layer.texture.copy()
     texture[..., :3] = np.clip(color * 255, 0, 255)
     return Layer(material, layer.verts, layer.faces, layer.uv, texture, layer.opacity)

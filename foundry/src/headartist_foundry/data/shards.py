@@ -1,4 +1,7 @@
-"""Shards: files of some heads' views, whose pictures are read where they lie, so that a set may exceed the memory."""
+"""Shards: files of some heads' views.
+
+Pictures are read where they lie, so that a set may exceed the memory.
+"""
 
 import json
 import zipfile
@@ -23,23 +26,23 @@ BACK_VIEW_DEG = 90.0
 
 
 def shows_face(azimuth_deg: float) -> bool:
-    """Whether a view's landmark map has more than the face oval."""
-    return abs(float(azimuth_deg)) <= BACK_VIEW_DEG
+    """Tell whether a landmark map has more than the face oval."""
+    return abs(azimuth_deg) <= BACK_VIEW_DEG
 
 
 def training_shards(folder: Path) -> list[Path]:
-    """A folder's shards to train on, in order."""
+    """List a folder's shards to train on, in order."""
     return [path for path in sorted(folder.glob("shard_*.npz")) if not path.stem.endswith(HELD_OUT)]
 
 
 def held_out_shards(folder: Path) -> list[Path]:
-    """A folder's shards that training never sees, in order."""
+    """List a folder's shards that training never sees, in order."""
     return [path for path in sorted(folder.glob("shard_*.npz")) if path.stem.endswith(HELD_OUT)]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Views of a few heads; arrays have the view first.
+    """Hold views of a few heads; arrays have the view first.
 
     Attributes:
         rgb: colour pictures, n h w 3 uint8.
@@ -48,7 +51,7 @@ class Shard:
         azimuth_deg: n float32.
         elevation_deg: n float32.
         head: which of `traits` a view shows, n int.
-        spoiled: whether the view shows a ruin instead, n bool.
+        spoiled: whether the view shows a corrupted head instead, n bool.
         traits: the heads.
     """
 
@@ -68,16 +71,17 @@ class Shard:
         return Shard(**read_labels(path), **pictures)
 
     def save(self, path: Path) -> None:
-        """Write atomically."""
+        """Write one file, atomically."""
         arrays = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "traits"}
         with replacing(path) as draft, draft.open("wb") as stream:
             np.savez(stream, **arrays, traits=json.dumps([asdict(t) for t in self.traits]))
 
 
 def read_labels(path: Path) -> dict[str, Any]:
-    """All of a shard but its pictures, by the names of `Shard`'s fields.
+    """Read all of a shard but its pictures.
 
-    Shards written before views could be spoiled have none, and characters of fewer traits have the others' defaults.
+    Keys are the names of `Shard`'s fields. Shards written before views could be spoiled have none, and characters of
+    fewer traits have the others' defaults.
     """
     with np.load(path, allow_pickle=False) as arrays:
         labels = {name: arrays[name] for name in arrays.files if name not in (*PICTURES, "traits")}
@@ -88,7 +92,10 @@ def read_labels(path: Path) -> dict[str, Any]:
 
 
 def stored(path: Path, name: str) -> np.ndarray:
-    """One array of an uncompressed npz file, mapped into memory and read as far as it is looked at."""
+    """Map one array of an uncompressed npz file into memory.
+
+    It is read as far as it is looked at.
+    """
     with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
         start = archive.getinfo(f"{name}.npy").header_offset
         stream.seek(start + NAME_LENGTH)

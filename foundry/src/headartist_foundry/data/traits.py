@@ -70,42 +70,45 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "eyes closed": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
 }
 HAIR_OF_MEN = {
-    "bald": 27,
-    "short": 33,
-    "long": 6,
-    "bob": 1,
-    "braid": 1,
-    "ponytail": 3,
-    "afro": 7,
-    "mohawk": 6,
-    "curly": 8,
-    "dreadlocks": 6,
+    "bald": 27.0,
+    "short": 33.0,
+    "long": 6.0,
+    "bob": 1.0,
+    "braid": 1.0,
+    "ponytail": 3.0,
+    "afro": 7.0,
+    "mohawk": 6.0,
+    "curly": 8.0,
+    "dreadlocks": 6.0,
     "bun": 1.5,
     "crown braid": 0.5,
 }
 HAIR_OF_WOMEN = {
-    "bald": 6,
-    "short": 15,
-    "long": 24,
-    "bob": 12,
-    "braid": 7,
-    "ponytail": 8,
-    "afro": 5,
-    "mohawk": 3,
-    "curly": 8,
-    "dreadlocks": 4,
-    "bun": 4,
-    "crown braid": 4,
+    "bald": 6.0,
+    "short": 15.0,
+    "long": 24.0,
+    "bob": 12.0,
+    "braid": 7.0,
+    "ponytail": 8.0,
+    "afro": 5.0,
+    "mohawk": 3.0,
+    "curly": 8.0,
+    "dreadlocks": 4.0,
+    "bun": 4.0,
+    "crown braid": 4.0,
 }
 HAIR_UNDER_HATS = ("bald", "short", "long", "bob", "dreadlocks")
 BEARDS = {"short beard": 0.3, "full beard": 0.28, "goatee": 0.14, "moustache": 0.14, "stubble": 0.14}
 HATS = {"fedora": 0.24, "cap": 0.22, "knitted hat": 0.22, "helmet": 0.16, "wizard hat": 0.16}
-KINDS = {"human": 78, "alien": 8, "marble": 5, "bronze": 3, "gold": 1.5, "zombie": 4.5}
+KINDS = {"human": 78.0, "alien": 8.0, "marble": 5.0, "bronze": 3.0, "gold": 1.5, "zombie": 4.5}
 
 
 @dataclass(frozen=True)
 class Traits:
-    """One synthetic person or creature in words; an empty string means that the thing is absent."""
+    """Describe one synthetic person or creature in words.
+
+    An empty string means that the thing is absent.
+    """
 
     kind: str  # human, alien, zombie, marble, bronze, gold
     sex: str  # man, woman
@@ -140,12 +143,13 @@ def renamed_trait(name: str) -> str:
 
 
 def pick(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    """One key of `weights`, drawn in proportion to its value."""
+    """Sample a key in proportion to its weight."""
     values = np.array(list(weights.values()), float)
     return str(rng.choice(list(weights), p=values / values.sum()))
 
 
 def _hair_style(rng: np.random.Generator, kind: str, sex: str) -> str:
+    """Sample a hair style."""
     if kind == "alien" and rng.random() < 0.9:
         return "bald"
     if sex == "man":
@@ -154,17 +158,21 @@ def _hair_style(rng: np.random.Generator, kind: str, sex: str) -> str:
 
 
 def _hair_color(rng: np.random.Generator, age: str, origin: str) -> str:
+    """Sample a hair colour."""
     if age == "old" and rng.random() < 0.6:
         return pick(rng, {"grey": 0.55, "white": 0.45})
     if rng.random() < 0.06:
-        return pick(rng, {"blue": 1, "pink": 1, "white": 1})
+        return pick(rng, {"blue": 1.0, "pink": 1.0, "white": 1.0})
     if origin == "caucasian":
         return pick(rng, {"black": 0.3, "brown": 0.26, "blonde": 0.26, "red": 0.18})
     return pick(rng, {"black": 0.62, "brown": 0.16, "blonde": 0.12, "red": 0.1})
 
 
 def _marks(rng: np.random.Generator, kind: str, age: str) -> dict[str, str]:
-    """What is on the skin; statues, aliens and the undead have their own."""
+    """Sample what is on the skin.
+
+    Statues, aliens and the undead have their own.
+    """
     told = {
         "skin": pick(rng, {"": 0.7, "pale": 0.1, "tanned": 0.1, "dark": 0.1}),
         "eye_color": pick(rng, {"brown": 0.4, "blue": 0.25, "green": 0.2, "grey": 0.15}),
@@ -179,11 +187,11 @@ def _marks(rng: np.random.Generator, kind: str, age: str) -> dict[str, str]:
 
 
 def sample_traits(rng: np.random.Generator) -> Traits:
-    """One random character; every draw comes from `rng`."""
+    """Sample one character; every draw comes from `rng`."""
     kind = pick(rng, KINDS)
     sex = pick(rng, {"man": 0.5, "woman": 0.5})
     age = pick(rng, {"young": 0.4, "middle-aged": 0.25, "old": 0.35})
-    origin = pick(rng, {"caucasian": 1, "african": 1, "asian": 1})
+    origin = pick(rng, {"caucasian": 1.0, "african": 1.0, "asian": 1.0})
     hair = _hair_style(rng, kind, sex)
     hair_color = _hair_color(rng, age, origin)
     beard = pick(rng, BEARDS) if sex == "man" and kind != "alien" and rng.random() < 0.45 else ""

@@ -1,7 +1,12 @@
-"""The Warp kernel that finds what is in front, letting rays through hair and beards by their alpha."""
+"""The Warp kernel that finds what is in front.
+
+It lets rays through hair and beards by their alpha.
+"""
 
 # Kernels are annotated with Warp's array types, which are no Python types.
 # mypy: ignore-errors
+
+from typing import no_type_check
 
 import warp as wp
 
@@ -11,6 +16,7 @@ FARTHEST = wp.constant(16.0)  # world units; the depth key spans this
 
 
 @wp.kernel
+@no_type_check
 def nearest(
     points: wp.array(dtype=wp.vec3),
     faces: wp.array2d(dtype=wp.int32),
@@ -22,7 +28,10 @@ def nearest(
     size: int,
     keys: wp.array2d(dtype=wp.uint64),
 ):
-    """Keep for every sample the nearest triangle that its alpha lets through, as depth in the key's upper half."""
+    """Keep the nearest triangle that its alpha lets through.
+
+    The key of a sample has its depth in the upper half, its triangle in the lower.
+    """
     face = wp.tid()
     i0 = faces[face, 0]
     i1 = faces[face, 1]

@@ -1,1 +1,1 @@
-"""How good the prior is: the gate, samples, and judges that never saw its pictures."""
+"""How good the prior is: gate, samples and other judges."""

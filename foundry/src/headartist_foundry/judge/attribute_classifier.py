@@ -1,6 +1,7 @@
-"""Examiner: a small network that the prior never saw, which names what a picture shows and picks the caption it fits.
+"""A classifier of attributes that the prior never saw.
 
-It learns from shards of its own, rendered with another seed, and shares no weight with the prior.
+It names what a picture shows and picks the caption it fits. It learns from shards of its own, rendered with another
+seed, and shares no weight with the prior.
 """
 
 import json
@@ -47,7 +48,7 @@ TEMPERATURE = 0.07
 
 @dataclass(frozen=True)
 class Question:
-    """One picture and what is to be answered about it."""
+    """Hold one picture and what is to be answered about it."""
 
     picture: Tensor  # 3 h w
     sites: Tensor  # 478 2, in [0, 1] inside the picture
@@ -56,7 +57,7 @@ class Question:
 
 
 class AttributeClassifier(nn.Module):
-    """Encoders of picture and text into one space, and a classifier for each attribute.
+    """Encode picture and text into one space, and classify each attribute.
 
     It looks twice: at the whole picture, and at the face, which may fill a sixteenth of it, always at the same size.
     """
@@ -71,9 +72,10 @@ class AttributeClassifier(nn.Module):
         self.show = nn.Linear(width, FEATURES)
 
     def features(self, pictures: Tensor, sites: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Features of pictures in [0, 1] of any size with their landmarks, n 478 2 in [0, 1]: n d.
+        """Encode pictures of any size with their landmarks, n d.
 
-        With `rng` it looks a little beside, nearer or farther, and at mirror images.
+        Pictures are in [0, 1], landmarks n 478 2 in [0, 1]. With `rng` it looks a little beside, nearer or farther, and
+        at mirror images.
         """
         whole = torch.eye(2, 3, device=pictures.device).expand(len(pictures), -1, -1)
         looks = ((self.see_whole, whole, WHOLE), (self.see_face, face_frames(sites.to(pictures)), FACE))
@@ -84,11 +86,11 @@ class AttributeClassifier(nn.Module):
         return torch.cat(seen, dim=1)
 
     def answers(self, features: Tensor) -> list[Tensor]:
-        """Scores for every attribute, in the order of `ATTRIBUTES`."""
+        """Score every attribute, in the order of `ATTRIBUTES`."""
         return [self.questions[name](features) for name in ATTRIBUTES]
 
     def affinity(self, features: Tensor, captions: Sequence[str]) -> Tensor:
-        """Cosine of every picture with every caption, n m."""
+        """Compare every picture with every caption by cosine, n m."""
         buckets = [_buckets(caption) for caption in captions]
         starts = np.cumsum([0] + [len(row) for row in buckets[:-1]])
         flat = torch.tensor([bucket for row in buckets for bucket in row], device=features.device)
@@ -97,6 +99,7 @@ class AttributeClassifier(nn.Module):
 
 
 def _sight() -> nn.Sequential:
+    """Build the convolutions of one look."""
     layers = []
     for before, after in pairwise((3, 32, 64, 128, FEATURES)):
         layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
@@ -105,7 +108,10 @@ def _sight() -> nn.Sequential:
 
 
 def face_frames(sites: Tensor) -> Tensor:
-    """Squares around the landmarks, n 478 2 in [0, 1], as affine maps from [-1, 1] to the picture: n 2 3."""
+    """Frame the landmarks' squares as affine maps, n 2 3.
+
+    They map [-1, 1] to the picture; landmarks are n 478 2 in [0, 1].
+    """
     low, high = sites.amin(dim=1), sites.amax(dim=1)
     half = FACE_EASE * (high - low).amax(dim=1)
     frames = half[:, None, None] * torch.eye(2, 3, device=sites.device)
@@ -114,7 +120,10 @@ def face_frames(sites: Tensor) -> Tensor:
 
 
 def jittered(frames: Tensor, rng: np.random.Generator) -> Tensor:
-    """Frames scaled by 0.8 to 1.15, shifted by up to a tenth of their half side, and mirrored half of the time."""
+    """Shift, scale and mirror frames at random.
+
+    Scales are 0.8 to 1.15, shifts up to a tenth of the half side, and half of them are mirrored.
+    """
     count = len(frames)
     scale = rng.uniform(0.8, 1.15, (count, 1)) * np.stack([rng.choice([-1, 1], count), np.ones(count)], axis=1)
     scale, shift = (torch.from_numpy(x).to(frames) for x in (scale, rng.uniform(-0.1, 0.1, (count, 2, 1))))
@@ -122,7 +131,10 @@ def jittered(frames: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def glimpse(pictures: Tensor, frames: Tensor, side: int) -> Tensor:
-    """What lies in the frames, n 3 side side; what lies outside the picture continues its edge."""
+    """Cut the frames out of pictures, n 3 side side.
+
+    What lies outside the picture continues its edge.
+    """
     while pictures.shape[-1] >= 4 * side:  # so that no pixel is passed over
         pictures = F.avg_pool2d(pictures, 2)
     grid = F.affine_grid(frames, [len(pictures), 3, side, side], align_corners=False)
@@ -130,14 +142,14 @@ def glimpse(pictures: Tensor, frames: Tensor, side: int) -> Tensor:
 
 
 def _buckets(caption: str) -> list[int]:
-    """Numbers of the words and pairs of neighbouring words."""
+    """Hash words and pairs of neighbouring words into buckets."""
     words = ["^", *re.findall(r"[a-z]+", caption.lower())]
     pairs = [f"{a} {b}" for a, b in pairwise(words)]
     return [zlib.crc32(term.encode()) % BUCKETS for term in words + pairs]
 
 
 def right_answers(traits: Traits, *, normals: bool) -> Tensor:
-    """What is to be answered about a picture that shows the face."""
+    """Answer about a picture that shows the face, a int64."""
     unseen = hidden(traits) | ({"hair_color"} if normals else set())
     if traits.hair == "bald" and (traits.hat or traits.kind == "alien"):
         unseen = unseen | {"hair"}  # no caption says it
@@ -148,7 +160,10 @@ def right_answers(traits: Traits, *, normals: bool) -> Tensor:
 
 
 def ask(pictures: Pictures, index: int, rng: np.random.Generator, *, normals: bool, complete: bool) -> Question:
-    """The question about one view; `complete` captions leave nothing out."""
+    """Pose the question about one view.
+
+    `complete` captions leave nothing out.
+    """
     traits = pictures.traits[pictures.head[index]]
     text = pictures.caption(index, rng, normals=normals, view_words=complete, complete=complete)
     answers = right_answers(traits, normals=normals)
@@ -157,7 +172,10 @@ def ask(pictures: Pictures, index: int, rng: np.random.Generator, *, normals: bo
 
 
 def varied(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """Pictures brighter or darker, and all of them as soft as one draw: what it is to name does not hang on that."""
+    """Vary the pictures' light, and their sharpness all alike.
+
+    What they are to be named does not hang on that.
+    """
     size = pictures.shape[-1]
     side = int(rng.integers(size // 2, size + 1))
     soft = F.interpolate(pictures, size=(side, side), mode="area")
@@ -169,7 +187,10 @@ def varied(pictures: Tensor, rng: np.random.Generator) -> Tensor:
 def classification_loss(
     classifier: AttributeClassifier, questions: list[Question], device: torch.device, rng: np.random.Generator
 ) -> Tensor:
-    """Mean cross-entropy of the attributes, and that of picking each other's caption and picture."""
+    """Average the cross-entropies of attributes and of matching.
+
+    Matching is to pick each other's caption and picture.
+    """
     pictures = torch.stack([q.picture for q in questions]).to(device)
     features = classifier.features(varied(pictures, rng), torch.stack([q.sites for q in questions]), rng)
     right = torch.stack([q.answers for q in questions]).to(device)
@@ -183,7 +204,10 @@ def classification_loss(
 def train_attribute_classifier(
     paths: list[Path], steps: int, batch: int, device: torch.device, *, bfloat16: bool = False
 ) -> AttributeClassifier:
-    """Train on shards, in mixed precision where asked; the learning rate falls to zero along a cosine."""
+    """Train on shards, in mixed precision where asked.
+
+    The learning rate falls to zero along a cosine.
+    """
     pictures = Pictures(paths)
     views = pictures.facing
     if len(views) < batch:
@@ -196,7 +220,7 @@ def train_attribute_classifier(
     rng = np.random.default_rng(0)
     for step in range(steps):
         chosen = rng.choice(views, batch, replace=False)
-        questions = [ask(pictures, i, rng, normals=bool(rng.random() < 0.4), complete=False) for i in chosen]
+        questions = [ask(pictures, int(i), rng, normals=bool(rng.random() < 0.4), complete=False) for i in chosen]
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             loss = classification_loss(classifier, questions, device, rng)
         optimizer.zero_grad(set_to_none=True)
@@ -204,12 +228,16 @@ def train_attribute_classifier(
         optimizer.step()
         schedule.step()
         if (step + 1) % 100 == 0 or step + 1 == steps:
-            print(f"examiner step {step + 1}: loss {float(loss.detach()):.3f}", flush=True)
-    return classifier.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+            print(f"classifier step {step + 1}: loss {float(loss.detach()):.3f}", flush=True)
+    classifier.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return classifier.eval()
 
 
 def save_attribute_classifier(classifier: AttributeClassifier, path: Path, shards: list[str]) -> None:
-    """Write its weights, with the names of the shards it learned from and the answers it knows."""
+    """Write its weights and what it learned from.
+
+    That is the names of its shards, and the answers it knows.
+    """
     metadata = {"shards": json.dumps(shards), "answers": json.dumps(possible_answers())}
     with replacing(path) as draft:
         save_file(classifier.state_dict(), draft, metadata=metadata)
@@ -229,10 +257,10 @@ def load_attribute_classifier(path: Path, seen: list[str]) -> AttributeClassifie
         metadata = file.metadata()
     both = sorted(set(json.loads(metadata["shards"])) & set(seen))
     if both:
-        raise HeadArtistError(f"the examiner {path} learned from {both[0]}, as the prior did: use another --seed.")
+        raise HeadArtistError(f"the classifier {path} learned from {both[0]}, as the prior did: use another --seed.")
     known = {renamed_trait(name): values for name, values in json.loads(metadata["answers"]).items()}
     if known != possible_answers():
-        raise HeadArtistError(f"the examiner {path} knows other traits than today's: train it again.")
+        raise HeadArtistError(f"the classifier {path} knows other traits than today's: train it again.")
     classifier = AttributeClassifier()
     classifier.load_state_dict({renamed_trait(key): value for key, value in load_file(path).items()})
     return classifier.eval()

@@ -61,7 +61,10 @@ ROWS_OF_HEADS = {
 
 
 def verdict_section(figures: Mapping[str, Any]) -> str:
-    """The table of `judge`: samples of the prior beside the renders under the same captions and landmarks."""
+    """Write the table of `judge`: samples beside renders.
+
+    Both are under the same captions and landmarks.
+    """
     samples, renders = figures["samples"], figures["renders"]
     lines = [
         VERDICT,
@@ -83,27 +86,32 @@ def verdict_section(figures: Mapping[str, Any]) -> str:
 
 
 def _percent(figures: Mapping[str, Any], name: str) -> str:
+    """Write a share in per cent."""
     return f"{100 * figures[name]:.1f} %" if name in figures else "none found"
 
 
 def _attributes(samples: Mapping[str, Any], renders: Mapping[str, Any]) -> str:
+    """List the attributes' shares, samples against renders."""
     of_renders = renders["attributes"]
     return ", ".join(
-        f"{name.replace('_', ' ')} {100 * share:.0f} ({100 * of_renders[name]:.0f})"
+        f"{name.replace('_', ' ').replace('color', 'colour')} {100 * share:.0f} ({100 * of_renders[name]:.0f})"
         for name, share in samples["attributes"].items()
     )
 
 
 def with_verdict(card: str, figures: Mapping[str, Any]) -> str:
-    """A model card with the table of `judge`, instead of the one it may have had."""
+    """Put the table of `judge` into a model card.
+
+    It takes the place of the one it may have had.
+    """
     before, _, rest = card.partition(NEXT)
     return before.partition(VERDICT)[0] + verdict_section(figures) + NEXT + rest
 
 
 def model_card(
-    samples: int, pictures: int, runs: Sequence[Mapping[str, Any]], figures: Mapping[str, float], pixels: int
+    samples: int, pictures: int, runs: Sequence[Mapping[str, Any]], figures: Mapping[str, int | float], pixels: int
 ) -> str:
-    """The card of a prior that has seen `samples` samples of `pictures` pictures and is judged by `figures`.
+    """Write the card of a prior.
 
     Args:
         samples: presented in all.

@@ -1,4 +1,4 @@
-"""A program for another Python, one that has MediaPipe: where are the faces in these pictures?
+"""A program for another Python: where are faces in pictures?
 
 MediaPipe wants older libraries than the foundry, so it lives in an environment of its own
 (`python -m venv DIR && DIR/bin/pip install mediapipe==0.10.21`) and is asked through files:
@@ -17,7 +17,10 @@ POINTS = 478
 
 
 def detect(pictures: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which pictures show a face, and its landmarks with the irises."""
+    """Find which pictures show a face, and its landmarks.
+
+    Returns n bool and n 478 2 in [0, 1], irises included.
+    """
     from mediapipe.python.solutions.face_mesh import FaceMesh
 
     found, points = np.zeros(len(pictures), bool), np.zeros((len(pictures), POINTS, 2), np.float32)

@@ -1,4 +1,7 @@
-"""Faces: a landmark detector that was trained on photographs, asked what it sees in samples and in finished heads."""
+"""Faces: a landmark detector that was trained on photographs.
+
+It is asked what it sees in samples and in finished heads.
+"""
 
 import subprocess
 import tempfile
@@ -20,7 +23,7 @@ INSTALL = "python -m venv DIR && DIR/bin/pip install mediapipe==0.10.21, then --
 
 @dataclass(frozen=True)
 class Faces:
-    """What the detector saw in n pictures."""
+    """Hold what the detector saw in n pictures."""
 
     found: np.ndarray  # n bool
     points: np.ndarray  # n 478 2, in [0, 1] inside the picture
@@ -31,9 +34,10 @@ class Faces:
         return float(self.found.mean())
 
     def landmark_error(self, sites: np.ndarray) -> float:
-        """Mean distance to the sites that were asked for, n 478 2, in shares of the distance between the irises.
+        """Average the distance to the sites asked for.
 
-        Pictures without a face do not count; not a number when there is none.
+        Sites are n 478 2; distances are in shares of that between the irises. Pictures without a face do not count; not
+        a number when there is none.
         """
         if not self.found.any():
             return float("nan")
@@ -44,9 +48,9 @@ class Faces:
 
 
 def find_faces(python: Path, pictures: Tensor, confidence: float = 0.5) -> Faces:
-    """Ask the detector, by a Python that has it, about pictures in [0, 1], n 3 h w.
+    """Ask the detector about pictures in [0, 1], n 3 h w.
 
-    It counts as a face what the detector is sure of to `confidence`, in [0, 1].
+    `python` is one that has it. It counts as a face what the detector is sure of to `confidence`, in [0, 1].
 
     Raises:
         HeadArtistError: when that Python cannot run the detector.

@@ -1,4 +1,7 @@
-"""The gate: does a prior obey text and landmarks on heads it never saw?"""
+"""The gate: does a prior obey text and landmarks?
+
+It is asked about heads that it never saw.
+"""
 
 import numpy as np
 import torch
@@ -15,25 +18,27 @@ GATE_T, GATE_SIDE = 600, 16
 
 
 def gate_timestep(alpha_bar: Tensor, side: int) -> int:
-    """The time step that hides as much of a picture from latents `side` wide as `GATE_T` does from `GATE_SIDE`.
+    """Find the time step that hides as much of a picture.
 
-    Twice as wide, four places share what was one's, and together they see through twice the noise (Hoogeboom et al.
-    2023, simple diffusion): the signal-to-noise ratio must be a quarter.
+    From latents `side` wide it hides as much as `GATE_T` does from `GATE_SIDE`. Twice as wide, four places share what
+    was one's, and together they see through twice the noise (Hoogeboom et al. 2023, simple diffusion): the signal-to-
+    noise ratio must be a quarter.
     """
     ratio = alpha_bar / (1 - alpha_bar)
     return int((ratio - ratio[GATE_T] * (GATE_SIDE / side) ** 2).abs().argmin())
 
 
-def gate(prior: StableDiffusionPrior, pictures: Pictures, *, count: int = 64) -> dict[str, float]:
-    """How much worse the noise prediction gets with the wrong text and with the wrong landmarks, per domain.
+def gate(prior: StableDiffusionPrior, pictures: Pictures, *, count: int = 64) -> dict[str, int | float]:
+    """Measure what wrong text and wrong landmarks cost, per domain.
 
-    Text counts when the wrong one costs 30 % in colour and 20 % in normals, landmarks when the wrong ones cost 50 %.
+    The cost is in the error of the predicted noise. Text counts when the wrong one costs 30 % in colour and 20 % in
+    normals, landmarks when the wrong ones cost 50 %.
     """
     t = gate_timestep(prior.alpha_bar, prior.latent_shape[-1])
     rng = np.random.default_rng(0)
-    chosen = rng.permutation(np.flatnonzero(~pictures.spoiled))[:count]
+    chosen = rng.permutation(np.flatnonzero(~pictures.spoiled))[:count].tolist()
     # Another head's caption and another view's landmarks: the order is shuffled, so neighbours differ in both.
-    result: dict[str, float] = {"t": t}
+    result: dict[str, int | float] = {"t": t}
     marks = torch.stack([pictures.landmark_map(i, prior.landmark_size) for i in chosen])
     steps = torch.full((len(chosen),), t)
     for domain in ("colour", "normal"):
@@ -44,6 +49,7 @@ def gate(prior: StableDiffusionPrior, pictures: Pictures, *, count: int = 64) ->
         text = prior.embed(tuple(pictures.caption(i, rng, normals=normals, view_words=True) for i in chosen))
 
         def error(text: Tensor, marks: Tensor, z_t: Tensor = z_t, noise: Tensor = noise) -> float:
+            """Measure the error under some text and landmarks."""
             (predicted,) = prior.predict_noise(z_t, steps, [Query(text, marks)])
             return float(F.mse_loss(predicted, noise))
 

@@ -1,4 +1,4 @@
-"""Samples of a prior: under any captions and landmark maps, and as a sheet to look at."""
+"""Samples of a prior, under captions and landmark maps."""
 
 import itertools
 from dataclasses import replace
@@ -46,10 +46,10 @@ def sample(
     steps: int = 25,
     seed: int = 0,
 ) -> Tensor:
-    """Pictures in [0, 1] for texts and landmark maps (one each), by deterministic DDIM from one shared noise.
+    """Sample pictures in [0, 1] by deterministic DDIM.
 
-    A `landmark_scale` above 1 guides by the landmarks too, once the noise is below `LANDMARK_GUIDANCE_FROM`: away from
-    what the text alone would give.
+    Texts and landmark maps are one each; all start from one shared noise. A `landmark_scale` above 1 guides by the
+    landmarks too, once the noise is below `LANDMARK_GUIDANCE_FROM`: away from what the text alone would give.
     """
     negative = prior.embed((", ".join(NEGATIVE_WORDS),)).expand(len(texts), -1, -1)
     cond, uncond = Query(prior.embed(tuple(texts)), marks), Query(negative, marks)
@@ -73,7 +73,10 @@ def sample(
 
 
 def sample_sheet(prior: StableDiffusionPrior, path: Path, *, cfg_scale: float = 3.0) -> None:
-    """Every subject from every pose, in colour and as normals, under the landmark maps they were given."""
+    """Write every subject from every pose as one picture.
+
+    It shows them in colour and as normals, under the landmark maps they were given.
+    """
     azimuth, elevation = (torch.tensor(column) for column in zip(*POSES, strict=True))
     views = look(azimuth, elevation, 40.0)
     marks = landmark_map(load_template("open"), views, prior.landmark_size)

@@ -1,4 +1,7 @@
-"""Verdict: what judges that a prior never saw say of its samples, beside what they say of the renders themselves."""
+"""The verdict of judges that a prior never saw.
+
+It is about samples, beside what they say of the renders themselves.
+"""
 
 import json
 from collections.abc import Sequence
@@ -41,7 +44,10 @@ SAMPLES_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Judges:
-    """Who is asked: the examiner, a Python that has the face detector, and finished heads to look at from behind."""
+    """Name who is asked.
+
+    These are the classifier, a Python that has the face detector, and finished heads to look at from behind.
+    """
 
     classifier: AttributeClassifier
     detector: Path | None = None
@@ -50,7 +56,10 @@ class Judges:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """Pictures under the same captions and landmarks: those that the prior draws, and the renders told by them."""
+    """Hold samples and renders under the same captions and landmarks.
+
+    The prior draws the samples; the captions tell of the renders.
+    """
 
     samples: Tensor  # n 3 h w
     renders: Tensor  # n 3 h w
@@ -67,9 +76,9 @@ class Exhibit:
 def make_exhibit(
     prior: StableDiffusionPrior, pictures: Pictures, count: int, *, cfg_scale: float, landmark_scale: float = 1.0
 ) -> Exhibit:
-    """Draw up to `count` samples in colour and a third as many as normals, one view of each held-out head.
+    """Draw samples, one view of each held-out head.
 
-    It is a frontal view where there is one.
+    They are up to `count` in colour, and a third as many as normals. It is a frontal view where there is one.
     """
     rng = np.random.default_rng(0)
     frontal = np.maximum(np.abs(pictures.azimuth_deg), np.abs(pictures.elevation_deg)) <= FRONTAL_DEG
@@ -103,7 +112,10 @@ def make_exhibit(
 def attribute_accuracy(
     classifier: AttributeClassifier, pictures: Tensor, sites: Tensor, answers: Tensor
 ) -> dict[str, float]:
-    """The share of right answers by attribute, over the pictures that show it; what none shows is left out."""
+    """Measure the share of right answers by attribute.
+
+    It is over the pictures that show it; what none shows is left out.
+    """
     scores = classifier.answers(classifier.features(pictures, sites))
     shares = {}
     for name, given, right in zip(ATTRIBUTES, scores, answers.T, strict=True):
@@ -115,20 +127,23 @@ def attribute_accuracy(
 
 @torch.no_grad()
 def r_precision(classifier: AttributeClassifier, pictures: Tensor, sites: Tensor, captions: list[str]) -> float:
-    """The share of pictures that fit no other picture's caption better than their own."""
+    """Measure how many pictures fit their own caption best."""
     scores = classifier.affinity(classifier.features(pictures, sites), captions)
     own = scores.diagonal()
     return float((own >= scores.amax(dim=1)).float().mean())
 
 
 def saturation(pictures: Tensor, where: Tensor) -> float:
-    """Mean HSV saturation of the pixels in `where`, n h w, of pictures in [0, 1]."""
+    """Average HSV saturation over the pixels in `where`.
+
+    `where` is n h w, the pictures are in [0, 1].
+    """
     high, low = pictures.amax(dim=1), pictures.amin(dim=1)
     return float(((high - low) / high.clamp_min(1e-3))[where].mean())
 
 
 def judge_samples(exhibit: Exhibit, classifier: AttributeClassifier, detector: Path | None) -> dict[str, Any]:
-    """Figures for samples and renders alike, by judge."""
+    """Measure samples and renders alike, by judge."""
     color = torch.from_numpy(~exhibit.normals)
     frontal, sites = color & torch.from_numpy(exhibit.frontal), torch.from_numpy(exhibit.sites)
     figures: dict[str, Any] = {"pictures": len(exhibit.captions), "frontal": int(frontal.sum())}
@@ -152,13 +167,16 @@ def judge_samples(exhibit: Exhibit, classifier: AttributeClassifier, detector: P
 
 @torch.no_grad()
 def drawn_heads(heads: Sequence[Head], azimuths: tuple[float, ...]) -> Tensor:
-    """Colour views of finished heads before grey, h n 3 y x."""
+    """Render finished heads before grey, h n 3 y x."""
     views, gray = _views(azimuths), torch.full((3,), 0.5)
     return torch.stack([head.avatar.render(views, HEAD_SIZE, Shading(), gray).color for head in heads])
 
 
 def head_sites(head: Head, azimuths: tuple[float, ...]) -> Tensor:
-    """Where the landmarks of the template that a head began with lie in the same views, n l 2 in [0, 1]."""
+    """Project the landmarks of a head's template, n l 2.
+
+    They lie in [0, 1] inside the views; the template is the one that the head began with.
+    """
     config = head.config
     rest, _ = template_at_rest(config.template, HeadFolder(head.folder))
     template = rest.as_asked(config.identity, config.expression)
@@ -166,12 +184,16 @@ def head_sites(head: Head, azimuths: tuple[float, ...]) -> Tensor:
 
 
 def _views(azimuths: tuple[float, ...]) -> Cameras:
+    """Place cameras at some azimuths in degrees."""
     return look(torch.tensor(azimuths), 10.0, 30.0)
 
 
 @torch.no_grad()
 def r_precision_of_heads(classifier: AttributeClassifier, heads: Sequence[Head]) -> float:
-    """The share of heads that, over their front views, fit no other head's prompt better than their own."""
+    """Measure how many heads fit their own prompt best.
+
+    The fit is averaged over their front views.
+    """
     prompts = [head.config.prompt for head in heads]
     shown = drawn_heads(heads, FRONT_AZIMUTHS)
     features = [
@@ -181,8 +203,8 @@ def r_precision_of_heads(classifier: AttributeClassifier, heads: Sequence[Head])
     return float((scores.diagonal() >= scores.amax(dim=1)).float().mean())
 
 
-def judge_heads(folders: tuple[Path, ...], classifier: AttributeClassifier, detector: Path) -> dict[str, float]:
-    """What the judges say of finished heads: whether they fit their prompts, and who has a face and where."""
+def judge_heads(folders: tuple[Path, ...], classifier: AttributeClassifier, detector: Path) -> dict[str, int | float]:
+    """Measure finished heads: prompts they fit, faces they show."""
     heads = [load_head(folder) for folder in folders]
     backs, fronts = (drawn_heads(heads, azimuths).flatten(0, 1) for azimuths in (BACK_AZIMUTHS, FRONT_AZIMUTHS))
     return {
@@ -194,7 +216,9 @@ def judge_heads(folders: tuple[Path, ...], classifier: AttributeClassifier, dete
 
 
 def give_verdict(folder: Path, exhibit: Exhibit, judges: Judges) -> dict[str, Any]:
-    """Ask the judges about samples of the prior in `folder`, and write what they say beside it and into its card.
+    """Ask the judges about samples, and write what they say.
+
+    It is written beside the prior in `folder`, and into its card.
 
     Raises:
         HeadArtistError: heads to look at, but no detector to look with.

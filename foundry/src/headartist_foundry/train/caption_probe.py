@@ -1,7 +1,8 @@
-"""Reading: before anything is drawn, the text encoder learns to tell from a caption what is in the picture.
+"""The caption probe: the text encoder learns to read first.
 
-Captions are free and reading them costs next to nothing, while a denoiser that has to invent reading from the error of
-its pictures learns it very late. The encoder stays as it is afterwards, like the one of a large prior.
+Before anything is drawn, it learns to tell from a caption what is in the picture. Captions are free and reading them
+costs next to nothing, while a denoiser that has to invent reading from the error of its pictures learns it very late.
+The encoder stays as it is afterwards, like the one of a large prior.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ VIEW = "view"
 
 
 class CaptionProbe(nn.Module):
-    """The text encoder with one classifier for each trait, on the mean of its features."""
+    """Classify each trait from the mean of the encoder's features."""
 
     def __init__(self, models: PriorModels) -> None:
         super().__init__()
@@ -29,12 +30,12 @@ class CaptionProbe(nn.Module):
         self.questions = nn.ModuleDict({name: nn.Linear(width, len(words)) for name, words in self.answers.items()})
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Scores of every answer, by trait."""
+        """Score every answer, by trait."""
         features = self.text_encoder(tokens)[0].mean(dim=1)
         return {name: question(features) for name, question in self.questions.items()}
 
     def lesson(self, rng: np.random.Generator, count: int) -> tuple[list[str], dict[str, Tensor]]:
-        """Captions and the right answers."""
+        """Sample captions and their right answers."""
         captions: list[str] = []
         right: dict[str, list[int]] = {name: [] for name in self.answers}
         for _ in range(count):
@@ -48,14 +49,17 @@ class CaptionProbe(nn.Module):
 
 
 def probe_loss(scores: dict[str, Tensor], right: dict[str, Tensor]) -> Tensor:
-    """Mean cross-entropy over all questions."""
+    """Average the cross-entropy over all questions."""
     losses = [F.cross_entropy(scores[name], right[name].to(scores[name].device)) for name in right]
     return torch.stack(losses).mean()
 
 
 @torch.no_grad()
 def probe_accuracy(probe: CaptionProbe, models: PriorModels, count: int = 512) -> dict[str, float]:
-    """The share of right answers by trait, on fresh captions; dropped words keep it below 1."""
+    """Measure right answers by trait, on fresh captions.
+
+    Dropped words keep the share below 1.
+    """
     captions, right = probe.lesson(np.random.default_rng(99), count)
     device = next(probe.parameters()).device
     scores = probe(models.tokens(captions).to(device))

@@ -1,4 +1,7 @@
-"""How much an error counts by where it is: the face, and its small features most."""
+"""How much an error counts by where it is.
+
+The face counts more, and its small features most.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +24,10 @@ HALF_A_LEVEL = 0.5 / 255
 def face_weight(
     landmark_map: Tensor, side: int, on_face: float = FACE_WEIGHT, on_features: float = FEATURE_WEIGHT
 ) -> Tensor:
-    """Weight of every place of a latent or picture `side` wide, b 1 y x: more on and around landmarks, else 1."""
+    """Weigh every place of a latent or picture, b 1 y x.
+
+    It is `side` wide; places on and around landmarks weigh more, others 1.
+    """
     lines = landmark_map.amax(dim=1, keepdim=True) > 0
     oval = torch.tensor(FACE_OVAL.rgb, device=landmark_map.device).view(3, 1, 1) / 255
     features = lines & ((landmark_map - oval).abs() > HALF_A_LEVEL).any(dim=1, keepdim=True)
@@ -30,6 +36,9 @@ def face_weight(
 
 
 def _near(where: Tensor, side: int, margin: int) -> Tensor:
-    """Places of a latent `side` wide that are at most `margin` from one of `where`, b 1 h w bool."""
+    """Find places at most `margin` from one of `where`.
+
+    The latent is `side` wide, `where` is b 1 h w bool.
+    """
     places = F.adaptive_max_pool2d(where.float(), side)
     return F.max_pool2d(places, 2 * margin + 1, stride=1, padding=margin) > 0

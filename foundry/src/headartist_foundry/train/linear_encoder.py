@@ -24,7 +24,9 @@ _PER_GROUP = 8  # channels: three latents and the constant, each with both signs
 
 
 def patches(pictures: Float[Tensor, "b 3 h w"], factor: int) -> Float[Tensor, "b 48 y x"]:
-    """The 4 x 4 pixels, or means of squares of pixels, at each place of the latent.
+    """Gather the 4 x 4 pixels at each place of the latent.
+
+    Where a latent's place is larger, they are means of squares of pixels.
 
     Args:
         pictures: in [-1, 1].
@@ -36,7 +38,10 @@ def patches(pictures: Float[Tensor, "b 3 h w"], factor: int) -> Float[Tensor, "b
 def principal_components(
     pictures: Float[Tensor, "b 3 h w"], factor: int, count: int
 ) -> tuple[Float[Tensor, "c 48"], Float[Tensor, "48"]]:
-    """The orthonormal directions in which patches vary most, the greatest first, and the mean patch."""
+    """Find the directions in which patches vary most.
+
+    They are orthonormal, the greatest first; the mean patch comes with them.
+    """
     rows = patches(pictures, factor).permute(0, 2, 3, 1).reshape(-1, _FEATURES).double()
     mean = rows.mean(dim=0)
     directions = torch.linalg.eigh((rows - mean).T @ (rows - mean)).eigenvectors
@@ -46,16 +51,16 @@ def principal_components(
 def encode(
     pictures: Float[Tensor, "b 3 h w"], factor: int, basis: Float[Tensor, "c 48"], mean: Float[Tensor, "48"]
 ) -> Float[Tensor, "b c y x"]:
-    """The latents that `install` makes an `AutoencoderKL` compute: `basis (patch - mean)`."""
+    """Compute `basis (patch - mean)`, as an installed `AutoencoderKL` does."""
     return conv2d(patches(pictures, factor), basis[:, :, None, None], -(basis @ mean))
 
 
 @torch.no_grad()
 def install(vae: Any, basis: Float[Tensor, "c 48"], mean: Float[Tensor, "48"]) -> None:
-    """Give an `AutoencoderKL` the weights that make its latents' mean `encode(pictures, factor, basis, mean)`.
+    """Give an `AutoencoderKL` weights that compute `encode`.
 
-    Every level but the last halves the picture. The last two halvings put four pixels into one place and so want 12 and
-    48 channels or more; those before them average.
+    Its latents' mean is then `encode(pictures, factor, basis, mean)`. Every level but the last halves the picture. The
+    last two halvings put four pixels into one place and so want 12 and 48 channels or more; those before them average.
 
     Raises:
         ValueError: when the last level has not eight channels to a group, or less than a group for three latents.
@@ -100,7 +105,10 @@ def install(vae: Any, basis: Float[Tensor, "c 48"], mean: Float[Tensor, "48"]) -
 
 
 def encode_as_installed(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
-    """The latents' mean of an `AutoencoderKL` that went through `install`, without the detour through its layers."""
+    """Encode as an installed `AutoencoderKL`, past its layers.
+
+    Returns the latents' mean.
+    """
     last, count = vae.encoder.down_blocks[-1].resnets[0].conv_shortcut, vae.config.latent_channels
     channels = [_channel(index) for index in range(count)]
     weight = last.weight[channels][:, _places()]
@@ -108,7 +116,7 @@ def encode_as_installed(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[T
 
 
 def is_installed(vae: Any) -> bool:
-    """Whether an `AutoencoderKL` computes what `encode_as_installed` does."""
+    """Tell whether an `AutoencoderKL` computes what `encode_as_installed` does."""
     *halving, coarsest = vae.encoder.down_blocks
     widths = [block.downsamplers[0].conv.out_channels for block in halving]
     if len(widths) < 2 or widths[-1] < _FEATURES or coarsest.resnets[0].conv_shortcut is None:
@@ -121,25 +129,32 @@ def is_installed(vae: Any) -> bool:
 
 
 def _channel(index: int) -> int:
-    """The channel of the last level that holds a latent; the next one holds its negative."""
+    """Find the last level's channel that holds a latent.
+
+    The next one holds its negative.
+    """
     return _PER_GROUP * (index // 3) + 2 * (index % 3)
 
 
 def _places() -> Int[Tensor, "48"]:
-    """The channel that holds each feature of a patch after two halvings."""
+    """Find each patch feature's channel after two halvings."""
     numbers = torch.arange(float(_FEATURES)).view(1, 3, PATCH, PATCH)
     twice = pixel_unshuffle(pixel_unshuffle(numbers, 2), 2).view(-1).long()
     return twice.argsort()[pixel_unshuffle(numbers, PATCH).view(-1).long()]
 
 
 def _unshuffle(layer: nn.Conv2d, channels: int) -> None:
-    """Weights that put the four pixels of each 2 x 2 square into one place, as `pixel_unshuffle` does."""
+    """Set weights that do what `pixel_unshuffle` does.
+
+    They put the four pixels of each 2 x 2 square into one place.
+    """
     for channel in range(channels):
         for phase in range(4):
             layer.weight[4 * channel + phase, channel, phase // 2, phase % 2] = 1.0
 
 
 def _clear(*layers: nn.Conv2d) -> None:
+    """Set weights and biases to zero."""
     for layer in layers:
         nn.init.zeros_(layer.weight)
         if layer.bias is not None:

@@ -35,7 +35,9 @@ Evaluation = Callable[[int, float, nn.Module], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long and how fast; the learning rate falls linearly at the end.
+    """Say how long and how fast to train.
+
+    The learning rate falls linearly at the end.
 
     Attributes:
         steps: at most.
@@ -54,17 +56,20 @@ class TrainingPlan:
     fall: float = 0.2
 
     def left_at(self, step: int, seconds: float = 0.0) -> float:
-        """The share of the training still ahead."""
+        """Compute the share of the training still ahead."""
         return min((self.steps - step) / self.steps, 1 - seconds / self.seconds)
 
     def rate_at(self, step: int, seconds: float = 0.0) -> float:
-        """Learning rate: warm-up, constant, fall to a fiftieth."""
+        """Compute the learning rate: warm-up, constant, fall to a fiftieth."""
         fall = min(1.0, self.left_at(step, seconds) / self.fall)
         return self.rate * min(1.0, (step + 1) / WARM_UP) * max(0.02, fall)
 
 
 class Training:
-    """One module on its way: its average, optimiser, random draws and how far it has come."""
+    """Train one module.
+
+    It holds the average, the optimiser, random draws and how far it has come.
+    """
 
     def __init__(self, context: TrainingContext, name: str, module: nn.Module, plan: TrainingPlan) -> None:
         self.context, self.name, self.module, self.plan = context, name, module.train(), plan
@@ -97,6 +102,7 @@ class Training:
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
+        """What the state keeps."""
         return {"live": self.module, "average": self.average}
 
     def save(self) -> None:
@@ -116,7 +122,10 @@ class Training:
         return self.plan.left_at(self.step, self.seconds) <= 0
 
     def advance(self, loss_of: LossOf) -> Tensor:
-        """Take one step; returns its loss, which a GPU may still be at work on."""
+        """Take one step and return its loss.
+
+        A GPU may still be at work on it.
+        """
         loss = loss_of(self.rng, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -136,7 +145,10 @@ class Training:
         return loss.detach()
 
     def _sound(self, norm: Tensor) -> bool:
-        """Whether a gradient is finite; one that is not is left out, but an error when that goes on."""
+        """Tell whether a gradient is finite.
+
+        One that is not is left out, but it is an error when that goes on.
+        """
         self._left_out = 0 if bool(torch.isfinite(norm)) else self._left_out + 1
         if self._left_out == MOST_LEFT_OUT:
             raise HeadArtistError(
@@ -162,9 +174,9 @@ def train(
     every_steps: int = 1000,
     save_steps: int = 200,
 ) -> nn.Module:
-    """Minimise `loss_of` over `module`'s parameters and return the module's exponential moving average.
+    """Minimise `loss_of` and return the module's moving average.
 
-    Goes on from the workshop's state when there is one. `every` is called now and then with the number of samples seen,
+    Goes on from the context's state when there is one. `every` is called now and then with the number of samples seen,
     the seconds and the average, before that step is saved, so that no evaluation is ever lost; its numbers are logged.
     """
     training = Training(context, name, module, plan)
@@ -186,6 +198,7 @@ def train(
 
 
 def _average_gradients(module: nn.Module, team: int) -> None:
+    """Average the gradients of all processes."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)

@@ -1,4 +1,4 @@
-"""Models: the networks of the embedded prior, all of them plain diffusers and transformers classes."""
+"""The embedded prior's networks, plain diffusers and transformers classes."""
 
 import json
 from pathlib import Path
@@ -31,14 +31,14 @@ HEAD_START = 0.3
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a prior folder."""
+    """Load the tokenizer of a prior folder."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder)
 
 
 class PriorModels(nn.Module):
-    """The trainable parts of a prior."""
+    """Hold the trainable parts of a prior."""
 
     def __init__(self, size: PriorSize, tokenizer_folder: Path, seed: int) -> None:
         super().__init__()
@@ -96,6 +96,7 @@ class PriorModels(nn.Module):
         self._head_start()
 
     def _head_start(self) -> None:
+        """Let the ControlNet speak from the first step."""
         outputs = [*self.controlnet.controlnet_down_blocks, self.controlnet.controlnet_mid_block]
         for convolution in (*outputs, self.controlnet.controlnet_cond_embedding.conv_out):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
@@ -103,10 +104,11 @@ class PriorModels(nn.Module):
                 convolution.weight.mul_(HEAD_START)
 
     def start_from(self, folder: Path) -> dict[str, list[str]]:
-        """Take from a prior folder, in half precision as its weights are there, whatever fits by name and shape.
+        """Take from a prior folder whatever fits.
 
-        Words that both vocabularies know keep their embedding, whatever their numbers are, and of position embeddings
-        as many are taken as both have.
+        It fits by name and shape, and comes in half precision as its weights are there. Words that both vocabularies
+        know keep their embedding, whatever their numbers are, and of position embeddings as many are taken as both
+        have.
 
         Returns:
             By part, the names of weights that were not taken, or not wholly.
@@ -129,7 +131,10 @@ class PriorModels(nn.Module):
         return left
 
     def _take_words(self, own: dict[str, Tensor], given: dict[str, Tensor], vocabulary: Path) -> list[str]:
-        """Copy the embeddings of shared words and positions into `own`; returns names whose rows mean other words."""
+        """Copy the embeddings of shared words and positions.
+
+        They go into `own`; returns names whose rows mean other words.
+        """
         words = json.loads(vocabulary.read_text(encoding="utf-8"))
         mine = self.tokenizer.get_vocab()
         (name,) = (name for name in own if name.endswith("token_embedding.weight"))
@@ -147,21 +152,24 @@ class PriorModels(nn.Module):
         return [name] if own[name].shape == given[name].shape else []
 
     def denoiser(self) -> nn.ModuleDict:
-        """The parts that learn together, once text encoder and VAE stand."""
+        """Collect the parts that learn together.
+
+        That is once text encoder and VAE stand.
+        """
         return nn.ModuleDict({"unet": self.unet, "controlnet": self.controlnet})
 
     def tokens(self, captions: list[str]) -> Tensor:
-        """Token ids, padded to the longest text, n k."""
+        """Tokenize captions, padded to the longest text, n k."""
         return tokenize(self.tokenizer, captions)
 
     def predict(self, z_t: Tensor, t: Tensor, tokens: Tensor, landmark_map: Tensor) -> Tensor:
-        """The network's output (velocity) for noised latents."""
+        """Predict velocity for noised latents."""
         with torch.no_grad():
             features = self.text_encoder(tokens)[0]
         down, middle = self.controlnet(
             z_t, t, encoder_hidden_states=features, controlnet_cond=landmark_map, return_dict=False
         )
-        return self.unet(
+        velocity: Tensor = self.unet(
             z_t,
             t,
             encoder_hidden_states=features,
@@ -169,3 +177,4 @@ class PriorModels(nn.Module):
             mid_block_additional_residual=middle,
             return_dict=False,
         )[0]
+        return velocity

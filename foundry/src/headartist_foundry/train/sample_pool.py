@@ -1,4 +1,4 @@
-"""Reservoir: samples that are ready on the device, kept fresh by processes that draw them.
+"""The sample pool: samples on the device, kept fresh by workers.
 
 A GPU learns from a sample faster than a process can word its caption and draw its landmarks. Here each sample is shown
 some ten times, with other noise, until a fresh one takes its place. Which are drawn when depends on luck, so two such
@@ -33,7 +33,10 @@ LOOK = 16
 
 @dataclass(frozen=True)
 class Samples:
-    """Pictures and landmark maps in [0, 1] and token ids, on the device."""
+    """Hold samples on the device.
+
+    Pictures and landmark maps are in [0, 1], with token ids.
+    """
 
     pictures: Tensor  # b 3 h w
     landmark_map: Tensor  # b 3 y x
@@ -41,14 +44,14 @@ class Samples:
 
 
 class SamplePool:
-    """A ring of samples on the device.
+    """Keep a ring of samples on the device.
 
     Args:
         data: folder of shards; those that are rendered meanwhile are drawn from too.
         tokenizer_folder: for the captions.
         landmark_size: pixels of the landmark maps.
         device: where the samples are kept.
-        drawers: processes that draw them.
+        workers: processes that draw them.
         capacity: samples kept.
     """
 
@@ -77,7 +80,10 @@ class SamplePool:
             worker.start()
 
     def draw(self, generator: torch.Generator, count: int) -> Samples:
-        """Some of the samples kept; takes in the fresh ones first, and waits until there are four times `count`."""
+        """Sample from the pool.
+
+        It takes in the fresh ones first, and waits until there are four times `count`.
+        """
         while self.drawn < min(4 * count, self.capacity):
             self._take(self._next())
         self._draws += 1
@@ -93,7 +99,10 @@ class SamplePool:
         return Samples(pictures.float() / 255, marks.float() / 255, tokens.long())
 
     def _next(self) -> tuple[Tensor, ...]:
-        """Fresh samples, however long they take; an error when a process that draws has died."""
+        """Wait for fresh samples, however long they take.
+
+        It is an error when a worker has died.
+        """
         while True:
             try:
                 portion: tuple[Tensor, ...] = self._fresh.get(timeout=5)
@@ -102,11 +111,12 @@ class SamplePool:
                 self._require_workers()
 
     def _require_workers(self) -> None:
-        """No process that draws ends by itself."""
+        """Raise when a worker has ended: none does so by itself."""
         if not all(worker.is_alive() for worker in self._workers):
             raise RuntimeError("a process that draws samples has died; its error stands above")
 
     def _take(self, portion: tuple[Tensor, ...]) -> None:
+        """Put fresh samples in the place of the oldest."""
         if self._ring is None:
             self._ring = tuple(part.new_empty(self.capacity, *part.shape[1:]).to(self._device) for part in portion)
         rows = (torch.arange(len(portion[0]), device=self._device) + self.drawn) % self.capacity

@@ -1,4 +1,7 @@
-"""Shipping: what is trained so far becomes a prior folder, judged and with its card."""
+"""Shipping: what is trained so far becomes a prior folder.
+
+It is judged and has its card.
+"""
 
 import json
 from pathlib import Path
@@ -21,10 +24,12 @@ RECORD = "training.json"
 
 
 def evaluation(context: TrainingContext, out: Path, start: Path | None = None) -> Evaluation:
-    """What training calls now and then: write the prior to `out`, judge it, draw a sample sheet, write its card.
+    """Build what training calls now and then.
+
+    It writes the prior to `out`, judges it, draws a sample sheet and writes its card.
 
     Args:
-        workshop: where it is trained.
+        context: of the training.
         out: folder of the prior, replaced each time.
         start: the prior folder that training started from, whose samples count too. Its pictures may be the same
             again, so that the larger number of both is the one known to have been seen.
@@ -33,6 +38,7 @@ def evaluation(context: TrainingContext, out: Path, start: Path | None = None) -
     before = json.loads((start / RECORD).read_text(encoding="utf-8")) if start else {}
 
     def evaluate(samples: int, seconds: float, average: nn.Module) -> dict[str, Any]:
+        """Write, judge and document what is trained so far."""
         assert isinstance(average, nn.ModuleDict)
         total = before.get("samples", 0) + samples
         pictures = max(before.get("pictures", 0), len(context.pictures))
@@ -55,7 +61,10 @@ def evaluation(context: TrainingContext, out: Path, start: Path | None = None) -
 def train_and_ship(
     context: TrainingContext, plan: TrainingPlan, out: Path, start: Path | None, every_steps: int
 ) -> None:
-    """Train the denoiser and write the prior every so often; a plan of no steps ships the denoiser as it is."""
+    """Train the denoiser and write the prior every so often.
+
+    A plan of no steps ships the denoiser as it is.
+    """
     evaluate = evaluation(context, out, start)
     if plan.steps:
         train_denoiser(context, plan, evaluate, every_steps)

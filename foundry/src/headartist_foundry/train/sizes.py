@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PriorSize:
-    """Sizes of the networks.
+    """Set the sizes of the networks.
 
     Attributes:
         picture: pixels of the pictures.

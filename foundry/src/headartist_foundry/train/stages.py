@@ -1,4 +1,4 @@
-"""The trainings of the embedded prior: the text encoder, the VAE, then UNet and ControlNet together."""
+"""The stages: text encoder, VAE, then UNet and ControlNet."""
 
 from typing import Any
 
@@ -14,6 +14,9 @@ from headartist_foundry.train.linear_encoder import encode_as_installed, install
 from headartist_foundry.train.loop import Evaluation, TrainingPlan, train
 from headartist_foundry.train.models import SCHEDULER
 from headartist_foundry.train.training_context import TrainingContext
+
+PROBE_STATE = "reader"
+"""What the caption probe's files are called in a folder of training state."""
 
 CAPTION_PROBE_PLAN = TrainingPlan(steps=2500, batch=64, rate=1e-3)
 VAE_PLAN = TrainingPlan(steps=3000, batch=16, rate=2e-3, ema=0.99)
@@ -32,7 +35,10 @@ and what a detector finds a face by.
 
 
 def train_groundwork(context: TrainingContext, probe: TrainingPlan, vae: TrainingPlan) -> None:
-    """Train what the denoiser stands on, the text encoder and the VAE, where they are not taken from elsewhere."""
+    """Train what the denoiser stands on.
+
+    That is the text encoder and the VAE, where they are not taken from elsewhere.
+    """
     if context.must_train("text_encoder"):
         train_caption_probe(context, probe)
     if context.must_train("vae"):
@@ -45,21 +51,22 @@ def train_caption_probe(context: TrainingContext, plan: TrainingPlan = CAPTION_P
     probe = CaptionProbe(models).to(context.device)
 
     def loss_of(rng: np.random.Generator, _generator: torch.Generator) -> Tensor:
+        """Ask about fresh captions."""
         captions, right = probe.lesson(rng, plan.batch)
         return probe_loss(probe(models.tokens(captions).to(context.device)), right)
 
-    average = train(context, "reader", probe, plan, loss_of)
+    average = train(context, PROBE_STATE, probe, plan, loss_of)
     probe.load_state_dict(average.state_dict())
     models.text_encoder.eval().requires_grad_(False)
     if context.leads:
-        print("reading", probe_accuracy(probe, models), flush=True)
+        print("caption probe", probe_accuracy(probe, models), flush=True)
 
 
 def train_vae(context: TrainingContext, plan: TrainingPlan = VAE_PLAN) -> None:
-    """Make the VAE's encoder linear, and fit its decoder on clean and spoiled pictures of both domains.
+    """Make the VAE's encoder linear, and fit its decoder.
 
-    At the end its scale is set to unit variance. An encoder that is linear already stays as it is, with its scale, so
-    that what was learned from its latents still holds.
+    It learns from clean and spoiled pictures of both domains. At the end its scale is set to unit variance. An encoder
+    that is linear already stays as it is, with its scale, so that what was learned from its latents still holds.
     """
     vae, size = context.models.vae, context.size
     begins = not is_installed(vae)
@@ -70,6 +77,7 @@ def train_vae(context: TrainingContext, plan: TrainingPlan = VAE_PLAN) -> None:
     vae.quant_conv.requires_grad_(False)
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        """Compare decoded pictures with the originals."""
         batch = context.draw(rng, generator, plan.batch)
         pictures = batch.pictures * 2 - 1
         with torch.no_grad():
@@ -78,7 +86,8 @@ def train_vae(context: TrainingContext, plan: TrainingPlan = VAE_PLAN) -> None:
         with context.fast():
             decoded = vae.decode(mean + LATENT_NOISE * noise).sample
         weight = face_weight(batch.landmark_map, size.picture, DECODED_WEIGHT, DECODED_WEIGHT)
-        return ((decoded.float() - pictures).abs() * weight).mean() / weight.mean()
+        loss: Tensor = ((decoded.float() - pictures).abs() * weight).mean() / weight.mean()
+        return loss
 
     # The encoder is part of the state: shards that come later shall not change what latents mean.
     vae.load_state_dict(train(context, "vae", vae, plan, loss_of).state_dict())
@@ -87,12 +96,15 @@ def train_vae(context: TrainingContext, plan: TrainingPlan = VAE_PLAN) -> None:
 
 
 def _vae_pictures(context: TrainingContext, source: Pictures, rng: np.random.Generator, count: int) -> Tensor:
-    """Clean and spoiled pictures in [-1, 1]."""
+    """Sample clean and spoiled pictures in [-1, 1]."""
     return source.batch(rng, count, context.size.landmark).pictures.to(context.device) * 2 - 1
 
 
 def _settle_vae(context: TrainingContext, *, scale: bool) -> None:
-    """Scale the latents to unit variance, silence the posterior's own, and say how well pictures come back."""
+    """Scale the latents to unit variance.
+
+    The posterior's own variance is set to nearly nothing, and how well pictures come back is told.
+    """
     vae = context.models.vae
     pictures = _vae_pictures(context, context.held_out, np.random.default_rng(0), 128)
     with torch.no_grad():
@@ -108,11 +120,11 @@ def _settle_vae(context: TrainingContext, *, scale: bool) -> None:
 
 
 def spread_times(count: int, steps: int, generator: torch.Generator) -> Tensor:
-    """Timesteps of a batch, `count` rising integers below `steps`, at even distances from one draw.
+    """Sample a batch's timesteps at even distances, b.
 
-    A batch has noise of every strength, so the gradient varies less from step to step than with independent draws
-    (Kingma et al. 2021, "Variational Diffusion Models"). A picture meets all of them in time: batches come in random
-    order.
+    They are `count` rising integers below `steps`, from one draw. A batch has noise of every strength, so the gradient
+    varies less from step to step than with independent draws (Kingma et al. 2021, "Variational Diffusion Models"). A
+    picture meets all of them in time: batches come in random order.
     """
     first = torch.rand((), generator=generator, device=generator.device)
     places = (torch.arange(count, device=generator.device) + first) / count
@@ -126,13 +138,17 @@ def train_denoiser(
     every_steps: int = 1000,
     save_steps: int = 200,
 ) -> nn.ModuleDict:
-    """Train UNet and ControlNet together to predict velocity; returns their average."""
+    """Train UNet and ControlNet together to predict velocity.
+
+    Returns their average.
+    """
     from diffusers import DDIMScheduler
 
     models = context.models
     scheduler: Any = DDIMScheduler(**SCHEDULER)
 
     def loss_of(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        """Compare predicted with true velocity."""
         batch = context.draw(rng, generator, plan.batch)
         z = context.latents(batch.pictures)
         noise = torch.randn(z.shape, generator=generator, device=z.device)
@@ -142,7 +158,8 @@ def train_denoiser(
             predicted = models.predict(z_t, t, batch.tokens, batch.landmark_map)
         error = (predicted.float() - scheduler.get_velocity(z, noise, t)).square()
         weight = face_weight(batch.landmark_map, z.shape[-1])
-        return (error * weight).mean() / weight.mean()
+        loss: Tensor = (error * weight).mean() / weight.mean()
+        return loss
 
     average = train(context, "denoiser", models.denoiser(), plan, loss_of, every, every_steps, save_steps)
     assert isinstance(average, nn.ModuleDict)

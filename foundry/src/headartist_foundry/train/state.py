@@ -1,4 +1,4 @@
-"""State: everything a training run needs to go on, in safetensors and JSON, replaced atomically."""
+"""A training's state in safetensors and JSON, replaced atomically."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,10 @@ from headartist_foundry.data.traits import renamed_trait
 
 
 def save_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer, numbers: dict[str, Any]) -> None:
-    """Write weights, optimiser moments and `numbers` (anything JSON can hold) into one file."""
+    """Write weights, optimiser moments and numbers into one file.
+
+    `numbers` may hold anything that JSON can.
+    """
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
@@ -28,7 +31,10 @@ def save_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer, 
 
 
 def load_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer) -> dict[str, Any]:
-    """Read what `save_state` wrote; returns its numbers."""
+    """Read what `save_state` wrote and return its numbers.
+
+    Names of traits may be those of older files.
+    """
     tensors = {renamed_trait(key): value for key, value in load_file(path).items()}
     for name, module in modules.items():
         prefix = f"{name}/"

@@ -1,4 +1,7 @@
-"""Tokens: a small byte-pair vocabulary in the layout of CLIP's tokenizer, learned from captions."""
+"""Tokens: a small byte-pair vocabulary, learned from captions.
+
+Its layout is that of CLIP's tokenizer.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +17,7 @@ WORD_END = "</w>"
 
 
 def tokenize(tokenizer: Any, captions: list[str]) -> Tensor:
-    """Token ids, padded to the longest text, n k."""
+    """Tokenize captions, padded to the longest text, n k."""
     length = tokenizer.model_max_length
     rows = tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     ids: Tensor = rows.input_ids
@@ -22,9 +25,10 @@ def tokenize(tokenizer: Any, captions: list[str]) -> Tensor:
 
 
 def write_tokenizer(captions: list[str], folder: Path, *, merges: int = 1200, length: int = 32) -> int:
-    """Learn `merges` pairs from `captions`, write `folder` and return the vocabulary's size.
+    """Learn a vocabulary, write it and return its size.
 
-    Ids stand in CLIP's own order: byte symbols, the same with a word's end, merges, start, end. The end token pads.
+    `merges` pairs are learned from `captions`, and `folder` is written. Ids stand in CLIP's own order: byte symbols,
+    the same with a word's end, merges, start, end. The end token pads.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 

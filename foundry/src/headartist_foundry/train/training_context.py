@@ -1,4 +1,4 @@
-"""Workshop: the folder, data, models and processes of one training."""
+"""The context of one training: folder, data, models and processes."""
 
 import json
 import os
@@ -30,7 +30,9 @@ from headartist_foundry.train.tokens import WORD_END, write_tokenizer
 
 
 class TrainingContext:
-    """A folder for training with its models, data and device; the models start from a prior where one is given.
+    """Open a training's folder, data, models and device.
+
+    The models start from a prior where one is given.
 
     Args:
         data: folder of shards.
@@ -42,7 +44,7 @@ class TrainingContext:
             keep their embeddings.
         refit: fit the decoder of the VAE of `start` anew; its latents keep their meaning.
         bfloat16: mixed precision; by default on CUDA alone. It pays on a CPU that multiplies bfloat16 itself.
-        drawers: processes that draw samples; without them each batch is drawn when it is wanted.
+        workers: processes that draw samples; without them each batch is drawn when it is wanted.
         compiled: let torch compile UNet and ControlNet.
 
     Raises:
@@ -110,13 +112,19 @@ class TrainingContext:
         return self.rank == 0
 
     def must_train(self, part: str) -> bool:
-        """Whether a part has weights of its own to learn before the denoiser can, all of it or what did not fit."""
+        """Tell whether a part must learn before the denoiser can.
+
+        All of it must, or what did not fit.
+        """
         if self.left is None or self.left[part]:
             return True
         return part == "vae" and (self._refit or not is_installed(self.models.vae))
 
     def _tell_start(self, start: Path) -> None:
-        """Say what was not taken from a prior folder, and which words of the grammar it never learned."""
+        """Say what was not taken from a prior folder.
+
+        Also said is which words of the grammar it never learned.
+        """
         for part, names in (self.left or {}).items():
             if names:
                 print(
@@ -147,7 +155,10 @@ class TrainingContext:
             )
 
     def draw(self, rng: np.random.Generator, generator: torch.Generator, count: int) -> Samples:
-        """A training batch on the device: drawn now, or from the reservoir where there are processes to fill it."""
+        """Sample a training batch on the device.
+
+        It is drawn now, or taken from the pool where there are workers to fill it.
+        """
         if not self._workers:
             batch = self.pictures.batch(rng, count, self.size.landmark)
             pictures, marks = (
@@ -160,20 +171,21 @@ class TrainingContext:
 
     @contextmanager
     def fast(self) -> Iterator[None]:
-        """Mixed precision where it is wanted, and attention as this device does it fastest.
+        """Compute in mixed precision where it is wanted.
 
-        On a CPU the fused attention's way back takes a quarter of a step of networks this small; plain products, a
-        tenth of that.
+        Attention is what this device does fastest. On a CPU the fused attention's way back takes a quarter of a step of
+        networks this small; plain products, a tenth of that.
         """
         attention = nullcontext() if self.device.type == "cuda" else sdpa_kernel(SDPBackend.MATH)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed), attention:
             yield
 
     def latents(self, pictures: Tensor) -> Tensor:
-        """Scaled latents of pictures in [0, 1], without gradient."""
+        """Encode pictures in [0, 1] to scaled latents, without gradient."""
         with torch.no_grad():
             mean = encode_as_installed(self.models.vae, pictures * 2 - 1)
-        return mean.float() * self.models.vae.config.scaling_factor
+        scale: float = self.models.vae.config.scaling_factor
+        return mean.float() * scale
 
     def save(self, folder: Path, denoiser: nn.ModuleDict, documents: dict[str, str] | None = None) -> None:
         """Write the prior in the diffusers layout, half precision."""
@@ -190,14 +202,17 @@ class TrainingContext:
 
 
 def caption_corpus(count: int = 20_000) -> list[str]:
-    """Captions to learn the vocabulary from: every word of the grammar, the negative words and the view words."""
+    """Sample captions to learn the vocabulary from.
+
+    They have every word of the grammar, the negative words and the view words.
+    """
     rng = np.random.default_rng(0)
     lines = [caption(sample_traits(rng), rng, normals=bool(k % 2), view_words="side view") for k in range(count)]
     return lines + [", ".join(NEGATIVE_WORDS), "front view, back view, overhead view"] * 50
 
 
 def _keep_to_one_size(path: Path, size: PriorSize) -> None:
-    """Remember the sizes that a training was begun with, and refuse others."""
+    """Remember a training's first sizes, and refuse others."""
     asked = json.loads(json.dumps(asdict(size)))
     if not path.exists():
         write_text(path, json.dumps(asked, indent=1) + "\n")
@@ -212,7 +227,10 @@ def _keep_to_one_size(path: Path, size: PriorSize) -> None:
 
 
 def _join_team(device: torch.device) -> tuple[int, int]:
-    """This process's number and how many there are; `torchrun` says so in the environment."""
+    """Join the other processes: this one's number, and how many.
+
+    `torchrun` says so in the environment.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
     if device.type == "cuda":
