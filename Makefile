@@ -36,8 +36,9 @@ viewer: .venv/installed-dev
 	$(BIN)/pip install --quiet -e .
 	touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
+.venv/installed-dev: pyproject.toml foundry/pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet -e ".[dev]"
+	$(BIN)/pip install --quiet --no-deps -e foundry
 	touch $@ .venv/installed
 
 clean:

@@ -10,18 +10,24 @@ import torch
 
 from headartist.geometry.cameras import look
 from headartist.heads.load import load_template
-from headartist_foundry import hairdress, procedural
-from headartist_foundry.bodies import Body
-from headartist_foundry.captions import NEGATIVE_WORDS, NORMAL_PREFIX, SYNONYMS, caption, negative_caption
-from headartist_foundry.data import Pictures, spoil
-from headartist_foundry.draw import Drawing, Light
-from headartist_foundry.paint import adorn, places, texel_places, wrinkle_depth
-from headartist_foundry.render import contact_sheet
-from headartist_foundry.ruins import RUINS, lump, rippled, torn, unfinished
-from headartist_foundry.scenes import Layer
-from headartist_foundry.shards import Shard
-from headartist_foundry.traits import HAIR_COLOURS, Traits, sample_traits
-from headartist_foundry.wardrobe import read_garment
+from headartist_foundry.data import procedural, procedural_hair
+from headartist_foundry.data.bodies import Body
+from headartist_foundry.data.captions import (
+    NEGATIVE_WORDS,
+    NORMAL_PREFIX,
+    SYNONYMS,
+    caption,
+    negative_caption,
+)
+from headartist_foundry.data.corruptions import CORRUPTIONS, lump, rippled, torn, unfinished
+from headartist_foundry.data.makehuman_assets import read_garment
+from headartist_foundry.data.paint import adorn, places, texel_places, wrinkle_depth
+from headartist_foundry.data.pictures import Pictures, spoil
+from headartist_foundry.data.render_shards import contact_sheet
+from headartist_foundry.data.renderer import Light, Renderer
+from headartist_foundry.data.scenes import Layer
+from headartist_foundry.data.shards import Shard
+from headartist_foundry.data.traits import HAIR_COLORS, Traits, sample_traits
 
 PERSON = Traits(
     kind="human",
@@ -31,13 +37,13 @@ PERSON = Traits(
     build="",
     expression="smiling",
     hair="bald",
-    hair_colour="black",
+    hair_color="black",
     beard="short beard",
-    beard_colour="white",
+    beard_color="white",
     glasses="glasses",
     hat="",
-    hat_colour="red",
-    alien_colour="green",
+    hat_color="red",
+    alien_color="green",
 )
 
 
@@ -55,10 +61,10 @@ def test_same_seed_same_traits():
     assert draws[0] == draws[1]
 
 
-def test_beard_colour_does_not_follow_hair_colour():
+def test_beard_color_does_not_follow_hair_color():
     rng = np.random.default_rng(0)
     bearded = [t for t in (sample_traits(rng) for _ in range(3000)) if t.beard]
-    assert 0.15 < np.mean([t.beard_colour != t.hair_colour for t in bearded]) < 0.5
+    assert 0.15 < np.mean([t.beard_color != t.hair_color for t in bearded]) < 0.5
     assert all(t.sex == "man" for t in bearded)
 
 
@@ -74,14 +80,14 @@ def test_captions_never_name_what_is_absent():
 
 
 def test_normal_map_captions_keep_to_shape():
-    person = replace(PERSON, hair="long", hair_colour="pink", beard="")
-    normals, colours = some_captions(person, normals=True), some_captions(person)
+    person = replace(PERSON, hair="long", hair_color="pink", beard="")
+    normals, colors = some_captions(person, normals=True), some_captions(person)
     assert all(text.startswith(NORMAL_PREFIX) for text in normals)
-    assert share_saying(normals, "pink") < 0.5 < share_saying(colours, "pink")
+    assert share_saying(normals, "pink") < 0.5 < share_saying(colors, "pink")
 
 
-def test_statues_have_no_hair_colour():
-    assert share_saying(some_captions(replace(PERSON, kind="marble", hair="long")), *HAIR_COLOURS) == 0
+def test_statues_have_no_hair_color():
+    assert share_saying(some_captions(replace(PERSON, kind="marble", hair="long")), *HAIR_COLORS) == 0
 
 
 def test_negative_captions_use_negative_words_or_nothing():
@@ -143,7 +149,7 @@ def test_hats_cover_the_crown_and_leave_the_face_free(body, kind):
 @pytest.mark.parametrize("style", ["curly", "afro", "bob", "long"])
 def test_loose_hair_stays_off_the_face_and_has_its_length(body, style):
     skull = procedural.measure_skull(body)
-    verts, *_ = surface = hairdress.make_hair(skull, style, np.random.default_rng(0))
+    verts, *_ = surface = procedural_hair.make_loose_hair(skull, style, np.random.default_rng(0))
     assert_sound(surface)
     face = (np.abs(verts[:, 0]) < 0.2) & (verts[:, 2] > skull.sites[10, 2])
     assert (verts[face, 1] > skull.sites[151, 1]).all()
@@ -152,7 +158,7 @@ def test_loose_hair_stays_off_the_face_and_has_its_length(body, style):
 
 
 def test_mohawk_is_a_narrow_fin_above_the_crown(body):
-    verts, *_ = surface = hairdress.make_mohawk(procedural.measure_skull(body), np.random.default_rng(0))
+    verts, *_ = surface = procedural_hair.make_mohawk(procedural.measure_skull(body), np.random.default_rng(0))
     assert_sound(surface)
     assert np.abs(verts[:, 0]).max() < 0.1
     assert verts[:, 1].max() > body.head_verts[:, 1].max() + 0.1
@@ -161,7 +167,7 @@ def test_mohawk_is_a_narrow_fin_above_the_crown(body):
 @pytest.mark.parametrize("style", ["dreadlocks", "bun", "crown braid", "short"])
 def test_hair_on_the_scalp_leaves_face_and_ears_free(body, style):
     skull = procedural.measure_skull(body)
-    shells = hairdress.make_hairdress(body, style, np.random.default_rng(0))
+    shells = procedural_hair.make_hair(body, style, np.random.default_rng(0))
     for surface, opacity in shells:
         assert_sound(surface)
         verts = surface[0][np.unique(surface[1])]
@@ -174,12 +180,12 @@ def test_hair_on_the_scalp_leaves_face_and_ears_free(body, style):
 
 def test_hair_under_a_hat_lies_within_every_hat(body):
     skull = procedural.measure_skull(body)
-    verts, *_ = hairdress.make_hair(skull, "afro", np.random.default_rng(0))
-    pressed = hairdress.pressed(skull, verts)
+    verts, *_ = procedural_hair.make_loose_hair(skull, "afro", np.random.default_rng(0))
+    pressed = procedural_hair.pressed(skull, verts)
     size = np.array([skull.half_width, skull.height, skull.half_depth])
-    above = (pressed - skull.centre)[:, 1] > 0
-    assert np.linalg.norm((pressed - skull.centre)[above] / size, axis=1).max() < 1.05
-    low = verts[:, 1] < skull.centre[1] - 0.5 * skull.height
+    above = (pressed - skull.center)[:, 1] > 0
+    assert np.linalg.norm((pressed - skull.center)[above] / size, axis=1).max() < 1.05
+    low = verts[:, 1] < skull.center[1] - 0.5 * skull.height
     np.testing.assert_array_equal(pressed[low], verts[low])
 
 
@@ -193,7 +199,7 @@ def skin() -> np.ndarray:
     "change",
     [
         {"freckles": "freckles"},
-        *({"paint": paint, "paint_colour": "blue"} for paint in ("face paint", "war paint", "clown", "skull")),
+        *({"paint": paint, "paint_color": "blue"} for paint in ("face paint", "war paint", "clown", "skull")),
     ],
     ids=lambda change: next(iter(change.values())),
 )
@@ -220,9 +226,9 @@ def test_glasses_sit_before_the_eyes_on_both_sides_alike(body):
     assert_sound(frames)
     for lens, pupil in zip(lenses, procedural.PUPILS, strict=True):
         assert_sound(lens)
-        centre = lens[0].mean(axis=0)
-        assert np.abs(centre[:2] - skull.sites[pupil, :2]).max() < 0.05
-        assert centre[2] > skull.sites[pupil, 2]
+        center = lens[0].mean(axis=0)
+        assert np.abs(center[:2] - skull.sites[pupil, :2]).max() < 0.05
+        assert center[2] > skull.sites[pupil, 2]
 
 
 @pytest.mark.parametrize(("kind", "chin"), [("full beard", True), ("goatee", True), ("moustache", False)])
@@ -236,33 +242,33 @@ def test_beards_grow_where_they_should(body, kind, chin):
     assert (np.linalg.norm(grown - skull.sites[152], axis=1).min() < 0.12) == chin
 
 
-def quad(z: float, colour: tuple[int, int, int], alpha: int = 255, half: float = 0.5) -> Layer:
+def quad(z: float, color: tuple[int, int, int], alpha: int = 255, half: float = 0.5) -> Layer:
     corners = np.array([[-half, -half, z], [half, -half, z], [half, half, z], [-half, half, z]])
     uv = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]])
     faces = np.array([[0, 1, 2], [0, 2, 3]])
     texture = np.full((4, 4, 4), 255, np.uint8)
-    texture[..., :3], texture[..., 3] = colour, alpha
+    texture[..., :3], texture[..., 3] = color, alpha
     return Layer("matte", corners, faces, uv[faces], texture)
 
 
 @pytest.mark.parametrize("make", [rippled, torn, unfinished, lump], ids=lambda make: make.__name__)
-def test_a_ruin_is_sound_and_is_not_what_it_was_made_from(body, make):
+def test_a_corrupted_head_is_sound_and_is_not_what_it_was_made_from(body, make):
     template = body.head
     uv = template.uv.numpy()[template.uv_faces.numpy()]
     layer = Layer("skin", body.head_verts, template.faces.numpy(), uv, skin())
-    ruined = make([layer], np.random.default_rng(0))
-    assert set(RUINS) == {"rippled", "torn", "unfinished", "lump"}
-    for one in ruined:
+    corrupted = make([layer], np.random.default_rng(0))
+    assert set(CORRUPTIONS) == {"rippled", "torn", "unfinished", "lump"}
+    for one in corrupted:
         assert_sound((one.verts, one.faces, one.uv))
-    assert len(ruined) == 1
-    assert any(getattr(ruined[0], name) is not getattr(layer, name) for name in vars(layer))
+    assert len(corrupted) == 1
+    assert any(getattr(corrupted[0], name) is not getattr(layer, name) for name in vars(layer))
 
 
 LIGHT = Light(np.array([0.0, 0.0, 1.0]), 0.1)
 
 
 def draw(*layers: Layer) -> tuple[np.ndarray, np.ndarray]:
-    return Drawing(list(layers)).draw(look(0.0, 0.0, 40.0), 16, LIGHT, np.array([0.0, 0.0, 0.0]))
+    return Renderer(list(layers)).draw(look(0.0, 0.0, 40.0), 16, LIGHT, np.array([0.0, 0.0, 0.0]))
 
 
 def test_the_nearer_layer_hides_the_farther():
@@ -310,10 +316,16 @@ def test_a_shard_survives_its_file(tmp_path):
     assert contact_sheet(shard, rows=2, columns=2).size == (2 * 3 * 32, 2 * 32)
 
 
-def test_shards_of_fewer_traits_are_read_with_the_others_absent(tmp_path):
+def former(named: dict) -> dict:
+    """What names traits as files did that were written before they were American."""
+    return {name.replace("color", "colour"): value for name, value in named.items()}
+
+
+def test_shards_of_fewer_traits_and_former_names_are_read_with_the_others_absent(tmp_path):
     shard = make_shard()
-    added = ("skin", "eye_colour", "freckles", "wrinkles", "paint", "paint_colour")
-    older = [{name: value for name, value in asdict(t).items() if name not in added} for t in shard.traits]
+    added = ("skin", "eye_color", "freckles", "wrinkles", "paint", "paint_color")
+    older = [former({name: value for name, value in asdict(t).items() if name not in added}) for t in shard.traits]
+    assert "hair_colour" in older[0]
     arrays = {name: getattr(shard, name) for name in vars(shard) if name not in ("traits", "spoiled")}
     np.savez(tmp_path / "shard.npz", **arrays, traits=json.dumps(older))
     loaded = Shard.load(tmp_path / "shard.npz")
@@ -336,7 +348,7 @@ def test_pictures_are_those_of_their_shards_in_order(tmp_path):
     assert pictures.traits[pictures.head[9]] == shards[1].traits[1]
 
 
-def test_ruins_are_trained_under_no_words_of_praise(tmp_path):
+def test_corrupted_heads_are_trained_under_no_words_of_praise(tmp_path):
     shard = make_shard()
     replace(shard, spoiled=np.ones(8, bool)).save(tmp_path / "shard.npz")
     captions = Pictures([tmp_path / "shard.npz"]).batch(np.random.default_rng(0), 40, 64).captions

@@ -3,7 +3,7 @@
 import torch
 
 from headartist.heads.landmarks import FACE_OVAL, FEATURES
-from headartist_foundry.face_weight import FACE_MARGIN, FACE_WEIGHT, FEATURE_MARGIN, FEATURE_WEIGHT, face_weight
+from headartist_foundry.train.face_weight import FACE_MARGIN, FACE_WEIGHT, FEATURE_MARGIN, FEATURE_WEIGHT, face_weight
 
 
 def test_errors_count_more_on_and_around_the_face_and_most_on_its_features():

@@ -1,38 +1,43 @@
 """The judges that a prior never saw: what they count, what they refuse, and the table they write."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from headartist import presets
+from headartist.priors.stable_diffusion import StableDiffusionPrior
 from headartist.system.errors import HeadArtistError
-from headartist_foundry import verdict
-from headartist_foundry.captions import caption
-from headartist_foundry.card import model_card, with_verdict
-from headartist_foundry.data import Pictures
-from headartist_foundry.examiner import (
+from headartist.training.checkpoint import Head
+from headartist_foundry.data.answers import possible_answers
+from headartist_foundry.data.captions import caption
+from headartist_foundry.data.pictures import Pictures
+from headartist_foundry.data.traits import sample_traits
+from headartist_foundry.judge import verdict
+from headartist_foundry.judge.attribute_classifier import (
     ATTRIBUTES,
     FACE_EASE,
     UNASKED,
-    Examiner,
+    AttributeClassifier,
     ask,
     face_frames,
     glimpse,
     jittered,
-    load_examiner,
+    load_attribute_classifier,
     right_answers,
-    save_examiner,
-    train_examiner,
+    save_attribute_classifier,
+    train_attribute_classifier,
 )
-from headartist_foundry.faces import Faces, find_faces
-from headartist_foundry.reading import possible_answers
-from headartist_foundry.traits import sample_traits
-from headartist_foundry.verdict import (
+from headartist_foundry.judge.card import model_card, with_verdict
+from headartist_foundry.judge.faces import Faces, find_faces
+from headartist_foundry.judge.verdict import (
     Exhibit,
     Judges,
     attribute_accuracy,
@@ -42,7 +47,7 @@ from headartist_foundry.verdict import (
     r_precision,
     saturation,
 )
-from test_foundry_data import PERSON, make_shard
+from test_foundry_data import PERSON, former, make_shard
 
 MEDIAPIPE = '''
 """Stands in for the real detector: it is as sure of a face as a picture is bright; every landmark is in its middle."""
@@ -89,8 +94,8 @@ def shards(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def examiner(shards):
-    return train_examiner(shards, steps=2, batch=4, device=torch.device("cpu"))
+def classifier(shards):
+    return train_attribute_classifier(shards, steps=2, batch=4, device=torch.device("cpu"))
 
 
 def some_faces(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,30 +116,40 @@ def test_complete_captions_tell_every_attribute_that_is_asked_about():
 
 def test_what_does_not_show_is_not_asked():
     asked = dict(zip(ATTRIBUTES, right_answers(PERSON, normals=False).tolist(), strict=True))
-    assert asked["hair_colour"] == UNASKED  # he is bald
+    assert asked["hair_color"] == UNASKED  # he is bald
     assert possible_answers()["beard"][asked["beard"]] == "short beard"
     haired = replace(PERSON, hair="long")
     for normals in (False, True):
         asked = dict(zip(ATTRIBUTES, right_answers(haired, normals=normals).tolist(), strict=True))
-        assert (asked["hair_colour"] == UNASKED) == normals
+        assert (asked["hair_color"] == UNASKED) == normals
         assert possible_answers()["domain"][asked["domain"]] == ("normals" if normals else "colour")
     alien = dict(zip(ATTRIBUTES, right_answers(replace(PERSON, kind="alien"), normals=False).tolist(), strict=True))
     assert {name for name, number in alien.items() if number == UNASKED} >= {"sex", "age", "origin", "build"}
 
 
-def test_an_examiner_survives_its_file_and_refuses_what_it_learned_from(examiner, shards, tmp_path):
-    path = tmp_path / "examiner.safetensors"
-    save_examiner(examiner, path, [shards[0].name])
-    loaded = load_examiner(path, ["shard_000_00000.npz"])
+def test_a_classifier_survives_its_file_and_refuses_what_it_learned_from(classifier, shards, tmp_path):
+    path = tmp_path / "classifier.safetensors"
+    save_attribute_classifier(classifier, path, [shards[0].name])
+    loaded = load_attribute_classifier(path, ["shard_000_00000.npz"])
     shown = some_faces(3)
-    assert torch.equal(loaded.features(*shown), examiner.features(*shown))
+    assert torch.equal(loaded.features(*shown), classifier.features(*shown))
     with pytest.raises(HeadArtistError, match=r"learned from shard_001_00000\.npz"):
-        load_examiner(path, ["shard_000_00000.npz", shards[0].name])
+        load_attribute_classifier(path, ["shard_000_00000.npz", shards[0].name])
+
+
+def test_a_classifier_of_former_names_is_read(classifier, tmp_path):
+    path, weights = tmp_path / "examiner.safetensors", former(classifier.state_dict())
+    answers = former(possible_answers())
+    assert "questions.hair_colour.weight" in weights
+    assert "hair_colour" in answers
+    save_file(weights, path, metadata={"shards": "[]", "answers": json.dumps(answers)})
+    loaded = load_attribute_classifier(path, [])
+    assert all(torch.equal(value, classifier.state_dict()[name]) for name, value in loaded.state_dict().items())
 
 
 def test_too_few_faces_are_refused(shards):
     with pytest.raises(HeadArtistError, match="render at least 64"):
-        train_examiner(shards, steps=1, batch=64, device=torch.device("cpu"))
+        train_attribute_classifier(shards, steps=1, batch=64, device=torch.device("cpu"))
 
 
 def test_it_looks_at_the_face_as_large_as_ever_wherever_it_is():
@@ -160,14 +175,14 @@ def test_a_look_beside_stays_near_and_may_be_mirrored():
     assert 60 < int((moved[:, 0, 0] < 0).sum()) < 140
 
 
-def test_only_right_answers_that_were_asked_for_count(examiner):
+def test_only_right_answers_that_were_asked_for_count(classifier):
     shown = some_faces(6)
     with torch.no_grad():
-        given = torch.stack([scores.argmax(1) for scores in examiner.answers(examiner.features(*shown))], dim=1)
-    assert set(attribute_accuracy(examiner, *shown, given).values()) == {1.0}
+        given = torch.stack([scores.argmax(1) for scores in classifier.answers(classifier.features(*shown))], dim=1)
+    assert set(attribute_accuracy(classifier, *shown, given).values()) == {1.0}
     wrong = given.clone()
     wrong[:3, 0], wrong[3:, 0], wrong[:, 1] = given[:3, 0] + 1, UNASKED, UNASKED
-    shares = attribute_accuracy(examiner, *shown, wrong)
+    shares = attribute_accuracy(classifier, *shown, wrong)
     assert shares[ATTRIBUTES[0]] == 0
     assert ATTRIBUTES[1] not in shares
     assert set(shares.values()) == {0.0, 1.0}
@@ -175,8 +190,8 @@ def test_only_right_answers_that_were_asked_for_count(examiner):
 
 def test_r_precision_is_the_share_that_picks_its_own_caption(monkeypatch):
     scores = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.2, 0.1], [0.0, 0.1, 0.3]])
-    monkeypatch.setattr(Examiner, "affinity", lambda *_: scores)
-    assert r_precision(Examiner(), *some_faces(3), ["a", "b", "c"]) == pytest.approx(2 / 3)
+    monkeypatch.setattr(AttributeClassifier, "affinity", lambda *_: scores)
+    assert r_precision(AttributeClassifier(), *some_faces(3), ["a", "b", "c"]) == pytest.approx(2 / 3)
 
 
 def test_saturation_is_that_of_the_pixels_asked_for():
@@ -220,7 +235,7 @@ def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_side
 
     avatar = SimpleNamespace(render=bright_in_front)
     configs = {Path(name): replace(presets.SMOKE, prompt=name) for name in "abc"}
-    heads = {path: SimpleNamespace(folder=path, avatar=avatar, config=config) for path, config in configs.items()}
+    heads = {path: Mock(spec=Head, folder=path, avatar=avatar, config=config) for path, config in configs.items()}
     monkeypatch.setattr(verdict, "load_head", heads.__getitem__)
     asked = []
 
@@ -228,8 +243,8 @@ def test_heads_are_matched_with_each_others_prompts_and_looked_at_from_both_side
         asked.append((len(features), prompts))
         return torch.tensor([[0.1, 0.3, 0.2]]).expand(len(features), 3)  # everyone looks most like b
 
-    monkeypatch.setattr(Examiner, "affinity", affinity)
-    figures = verdict.judge_heads(tuple(heads), Examiner(), detector)
+    monkeypatch.setattr(AttributeClassifier, "affinity", affinity)
+    figures = verdict.judge_heads(tuple(heads), AttributeClassifier(), detector)
     assert asked == [(len(verdict.FRONT_AZIMUTHS), ["a", "b", "c"])] * 3
     assert figures == {"heads": 3, "heads_r_precision": 0.333, "heads_face_found": 1.0, "janus_rate": 0.0}
 
@@ -253,9 +268,9 @@ def exhibit_of_renders(shards) -> Exhibit:
     )
 
 
-def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detector, tmp_path):
+def test_renders_shown_as_samples_are_judged_as_renders(classifier, shards, detector, tmp_path):
     exhibit = exhibit_of_renders(shards)
-    figures = judge_samples(exhibit, examiner, detector)
+    figures = judge_samples(exhibit, classifier, detector)
     assert figures["samples"] == figures["renders"]
     assert figures["pictures"] == len(exhibit.captions)
     assert figures["frontal"] == len(exhibit.captions) - len(exhibit.captions) // 2
@@ -272,7 +287,7 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
     card = model_card(10, 20, runs, gate, 128)
     assert "| 10 | 1.5 | 2 x CPU core |" in card
     (prior / "README.md").write_text(card)
-    assert give_verdict(prior, exhibit, Judges(examiner)) == judge_samples(exhibit, examiner, None)
+    assert give_verdict(prior, exhibit, Judges(classifier)) == judge_samples(exhibit, classifier, None)
     first = (prior / "README.md").read_text()
     assert "guided by the text at 3 and, from a noise level of 0.6 on, by the landmarks at 1," in first
     assert f"{100 * figures['samples']['r_precision']:.1f} %" in first
@@ -282,7 +297,7 @@ def test_renders_shown_as_samples_are_judged_as_renders(examiner, shards, detect
     assert "| back views of 12 finished heads in which MediaPipe is sure of a face (Janus) | 25.0 % |" in with_heads
     assert [line for line in card.splitlines() if line not in first.splitlines()] == []
     with pytest.raises(HeadArtistError, match="--detector"):
-        give_verdict(prior, exhibit, Judges(examiner, heads=(tmp_path,)))
+        give_verdict(prior, exhibit, Judges(classifier, heads=(tmp_path,)))
 
 
 def test_of_each_head_a_frontal_view_is_drawn_where_there_is_one(monkeypatch, tmp_path):
@@ -291,9 +306,8 @@ def test_of_each_head_a_frontal_view_is_drawn_where_there_is_one(monkeypatch, tm
     people = {"head": np.arange(12) % 4, "traits": (PERSON,) * 4, "spoiled": np.zeros(12, bool)}
     replace(shard, azimuth_deg=azimuth, **people).save(tmp_path / "shard_000_00000.npz")
     monkeypatch.setattr(verdict, "sample", lambda _prior, texts, *_, **__: torch.zeros(len(texts), 3, 32, 32))
-    exhibit = make_exhibit(
-        SimpleNamespace(landmark_size=32), Pictures([tmp_path / "shard_000_00000.npz"]), 4, cfg_scale=1
-    )
+    prior = Mock(spec=StableDiffusionPrior, landmark_size=32)
+    exhibit = make_exhibit(prior, Pictures([tmp_path / "shard_000_00000.npz"]), 4, cfg_scale=1.0)
     frontal = np.isin(np.arange(12), [3, 5, 11])
     for sites, is_frontal in zip(exhibit.sites, exhibit.frontal, strict=True):
         (index,) = np.flatnonzero((shard.sites == sites).all(axis=(1, 2)))

@@ -7,14 +7,14 @@ import pytest
 
 from headartist.geometry.cameras import look
 from headartist.heads.open_head import makehuman_vertex_ids
-from headartist_foundry.bodies import make_body
-from headartist_foundry.draw import Drawing, Light
-from headartist_foundry.render import render_shard
-from headartist_foundry.scenes import make_scene
-from headartist_foundry.traits import Traits
+from headartist_foundry.data.bodies import make_body
+from headartist_foundry.data.render_shards import render_shard
+from headartist_foundry.data.renderer import Light, Renderer
+from headartist_foundry.data.scenes import make_scene
+from headartist_foundry.data.traits import Traits
 from test_foundry_data import PERSON
 
-pytest.importorskip("anny", reason="the body model comes with the foundry's extra")
+pytest.importorskip("anny", reason="the body model comes with the foundry")
 
 SIZE = 32
 CHARACTERS = {
@@ -39,7 +39,7 @@ def test_a_character_has_what_its_traits_say_and_fills_its_place_in_the_picture(
 
     view = look(0.0)
     light = Light(np.array([0.0, 0.0, 1.0]), 0.4)
-    rgb, normal = Drawing(layers).draw(view, SIZE, light, np.array([0.0, 0.0, 1.0]))
+    rgb, normal = Renderer(layers).draw(view, SIZE, light, np.array([0.0, 0.0, 1.0]))
     assert 0 <= rgb.min() <= rgb.max() <= 1
     head = np.abs(normal - 0.5).max(axis=-1) > 0.1
     assert 0.2 < head.mean() < 0.6
@@ -56,12 +56,12 @@ def test_the_head_lies_on_the_base_mesh_that_hair_and_eyes_are_fitted_to():
     assert np.linalg.norm(made[:, None] - body.head_verts[None, ids >= 0], axis=-1).min(axis=1).max() < 0.1
 
 
-def test_the_skin_of_an_alien_is_of_its_colour():
+def test_the_skin_of_an_alien_is_of_its_color():
     means = {}
-    for colour in ("green", "purple"):
-        layers, _ = make_scene(replace(CHARACTERS["alien"][0], alien_colour=colour), None, np.random.default_rng(0))
+    for color in ("green", "purple"):
+        layers, _ = make_scene(replace(CHARACTERS["alien"][0], alien_color=color), None, np.random.default_rng(0))
         (skin,) = (layer for layer in layers if layer.material == "skin")
-        means[colour] = skin.texture[..., :3].mean(axis=(0, 1))
+        means[color] = skin.texture[..., :3].mean(axis=(0, 1))
     assert means["green"].argmax() == 1
     assert means["purple"].argmin() == 1
 

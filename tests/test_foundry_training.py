@@ -1,36 +1,38 @@
 """The foundry's training at a tiny size: it runs end to end, goes on where it stopped, and ships what it trained."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from headartist.config.words.vocabulary import WORDS
 from headartist.priors import load_prior
 from headartist.priors.files.layout import save_prior
 from headartist.system.errors import HeadArtistError
 from headartist_foundry.__main__ import main
-from headartist_foundry.captions import vocabulary
-from headartist_foundry.judge import sample
-from headartist_foundry.models import SCHEDULER, PriorModels
-from headartist_foundry.reading import Reader, reading_accuracy, reading_loss, visible
-from headartist_foundry.ship import RECORD, evaluation, train_and_ship
-from headartist_foundry.sizes import PriorSize
-from headartist_foundry.state import load_state, save_state
-from headartist_foundry.tokens import write_tokenizer
-from headartist_foundry.train import (
-    TrainingPlan,
+from headartist_foundry.data.answers import visible
+from headartist_foundry.data.captions import vocabulary
+from headartist_foundry.judge.samples import sample
+from headartist_foundry.train.caption_probe import CaptionProbe, probe_accuracy, probe_loss
+from headartist_foundry.train.loop import TrainingPlan, train
+from headartist_foundry.train.models import SCHEDULER, PriorModels
+from headartist_foundry.train.ship import RECORD, evaluation, train_and_ship
+from headartist_foundry.train.sizes import PriorSize
+from headartist_foundry.train.stages import (
     spread_times,
-    train,
+    train_caption_probe,
     train_denoiser,
-    train_reader,
     train_vae,
 )
-from headartist_foundry.workshop import Workshop, caption_corpus
-from test_foundry_data import PERSON, make_shard
+from headartist_foundry.train.state import load_state, save_state
+from headartist_foundry.train.tokens import write_tokenizer
+from headartist_foundry.train.training_context import TrainingContext, caption_corpus
+from test_foundry_data import PERSON, former, make_shard
 
 TINY = PriorSize(
     picture=32,
@@ -60,17 +62,17 @@ def tokenizer_folder(tmp_path_factory):
     return folder
 
 
-def make_workshop(data, run, tokenizer_folder, **options):
+def make_context(data, run, tokenizer_folder, **options):
     run.mkdir(parents=True, exist_ok=True)
     if not (run / "tokenizer").exists():
         (run / "tokenizer").symlink_to(tokenizer_folder)
-    return Workshop(data, run, TINY, **options)
+    return TrainingContext(data, run, TINY, **options)
 
 
-def train_all(workshop, plan=PLAN):
-    train_reader(workshop, plan)
-    train_vae(workshop, plan)
-    return train_denoiser(workshop, plan)
+def train_all(context, plan=PLAN):
+    train_caption_probe(context, plan)
+    train_vae(context, plan)
+    return train_denoiser(context, plan)
 
 
 def test_sizes_agree_with_the_networks():
@@ -120,10 +122,10 @@ def test_a_batch_has_noise_of_every_strength():
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenizer_folder):
-    whole = train_all(make_workshop(data, tmp_path / "whole", tokenizer_folder))
-    workshop = make_workshop(data, tmp_path / "parts", tokenizer_folder)
-    train_reader(workshop, PLAN)
-    train_vae(workshop, PLAN)
+    whole = train_all(make_context(data, tmp_path / "whole", tokenizer_folder))
+    context = make_context(data, tmp_path / "parts", tokenizer_folder)
+    train_caption_probe(context, PLAN)
+    train_vae(context, PLAN)
 
     class Stop(Exception):
         pass
@@ -132,8 +134,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenize
         raise Stop
 
     with pytest.raises(Stop):
-        train_denoiser(workshop, PLAN, stop, every_steps=2, save_steps=1)  # saved at step 1, stopped at 2
-    resumed = train_all(make_workshop(data, tmp_path / "parts", tokenizer_folder))
+        train_denoiser(context, PLAN, stop, every_steps=2, save_steps=1)  # saved at step 1, stopped at 2
+    resumed = train_all(make_context(data, tmp_path / "parts", tokenizer_folder))
     assert all(torch.equal(resumed.state_dict()[name], value) for name, value in whole.state_dict().items())
     lines = [json.loads(line) for line in (tmp_path / "parts" / "vae.jsonl").read_text().splitlines()]
     assert len(lines) == 1  # the finished VAE was taken as it was
@@ -141,22 +143,22 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, tokenize
 
 
 def test_a_training_planned_by_time_ends_by_then_with_its_rate_fallen():
-    plan = TrainingPlan(steps=10**6, batch=1, rate=1.0, seconds=100)
-    assert plan.left_at(0, 0) == 1
-    assert [plan.rate_at(500, seconds) for seconds in (50, 80, 90)] == pytest.approx([1.0, 1.0, 0.5])
-    assert plan.left_at(500, 100) == 0
+    plan = TrainingPlan(steps=10**6, batch=1, rate=1.0, seconds=100.0)
+    assert plan.left_at(0, 0.0) == 1
+    assert [plan.rate_at(500, seconds) for seconds in (50.0, 80.0, 90.0)] == pytest.approx([1.0, 1.0, 0.5])
+    assert plan.left_at(500, 100.0) == 0
 
 
 def test_a_training_planned_by_time_takes_what_steps_it_has_time_for(data, tmp_path, tokenizer_folder):
-    workshop = make_workshop(data, tmp_path, tokenizer_folder)
-    train_vae(workshop, replace(PLAN, steps=10**6, seconds=0.5))
+    context = make_context(data, tmp_path, tokenizer_folder)
+    train_vae(context, replace(PLAN, steps=10**6, seconds=0.5))
     lines = [json.loads(line) for line in (tmp_path / "vae.jsonl").read_text().splitlines()]
     assert lines[-1]["seconds"] >= 0.5
     assert 0 < lines[-1]["step"] < 10**6
 
 
 def test_a_gradient_out_of_range_is_left_out_but_not_for_ever(data, tmp_path, tokenizer_folder):
-    workshop = make_workshop(data, tmp_path, tokenizer_folder)
+    context = make_context(data, tmp_path, tokenizer_folder)
     module = torch.nn.Linear(2, 1)
     before = module.weight.detach().clone()
     batches = iter(range(100))
@@ -165,22 +167,22 @@ def test_a_gradient_out_of_range_is_left_out_but_not_for_ever(data, tmp_path, to
         return module(torch.full((1, 2), float("nan") if next(batches) else 1.0)).mean()
 
     with pytest.raises(HeadArtistError, match="have not been finite for 20 steps"):
-        train(workshop, "broken", module, TrainingPlan(steps=100, batch=1, rate=0.1), broken)
+        train(context, "broken", module, TrainingPlan(steps=100, batch=1, rate=0.1), broken)
     assert next(batches) == 21
     assert torch.isfinite(module.weight).all()
     assert not torch.equal(module.weight, before)
 
 
-def test_a_reservoir_is_kept_full_by_other_processes(data, tmp_path, tokenizer_folder):
-    workshop = make_workshop(data, tmp_path, tokenizer_folder, drawers=1)
+def test_a_sample_pool_is_kept_full_by_other_processes(data, tmp_path, tokenizer_folder):
+    context = make_context(data, tmp_path, tokenizer_folder, workers=1)
     generator = torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)
-    ready = workshop.draw(rng, generator, 5)
+    ready = context.draw(rng, generator, 5)
     assert ready.pictures.shape == (5, 3, 32, 32)
     assert ready.landmark_map.shape == (5, 3, TINY.landmark, TINY.landmark)
     assert ready.tokens.shape == (5, 32)
     assert 0 <= float(ready.pictures.min()) < float(ready.pictures.max()) <= 1
-    starts = workshop.models.tokenizer.bos_token_id
+    starts = context.models.tokenizer.bos_token_id
     assert (ready.tokens[:, 0] == starts).all()
 
 
@@ -189,35 +191,35 @@ def test_what_cannot_be_seen_is_not_asked_for():
     shown = visible(bald_statue)
     assert {name for name, value in shown.items() if value != getattr(bald_statue, name)} == {
         "origin",
-        "hair_colour",
-        "beard_colour",
-        "hat_colour",
-        "alien_colour",
-        "eye_colour",
-        "paint_colour",
+        "hair_color",
+        "beard_color",
+        "hat_color",
+        "alien_color",
+        "eye_color",
+        "paint_color",
     }
     alien = visible(replace(PERSON, kind="alien"))
-    assert alien["alien_colour"] == "green"
+    assert alien["alien_color"] == "green"
     assert alien["age"] == alien["sex"] == ""
 
 
 def test_the_reader_learns_to_read(data, tmp_path, tokenizer_folder):
-    workshop = make_workshop(data, tmp_path / "run", tokenizer_folder)
-    before = reading_accuracy(Reader(workshop.models), workshop.models)
-    train_reader(workshop, TrainingPlan(steps=150, batch=32, rate=1e-2, ema=0.9))
-    reader = Reader(workshop.models)
-    training = torch.optim.AdamW(reader.questions.parameters(), lr=0.1)
+    context = make_context(data, tmp_path / "run", tokenizer_folder)
+    before = probe_accuracy(CaptionProbe(context.models), context.models)
+    train_caption_probe(context, TrainingPlan(steps=150, batch=32, rate=1e-2, ema=0.9))
+    probe = CaptionProbe(context.models)
+    training = torch.optim.AdamW(probe.questions.parameters(), lr=0.1)
     rng = np.random.default_rng(5)
     for _ in range(30):  # new questions on the frozen text encoder
-        captions, right = reader.lesson(rng, 64)
-        loss = reading_loss(reader(workshop.models.tokens(captions)), right)
+        captions, right = probe.lesson(rng, 64)
+        loss = probe_loss(probe(context.models.tokens(captions)), right)
         training.zero_grad()
         loss.backward()
         training.step()
-    after = reading_accuracy(reader, workshop.models)
+    after = probe_accuracy(probe, context.models)
     assert after["domain"] > max(0.95, before["domain"])
     assert after["sex"] > 0.6
-    assert not any(p.requires_grad for p in workshop.models.text_encoder.parameters())
+    assert not any(p.requires_grad for p in context.models.text_encoder.parameters())
 
 
 def test_state_survives_its_file_to_the_bit(tmp_path):
@@ -238,10 +240,10 @@ def test_state_survives_its_file_to_the_bit(tmp_path):
 
 
 def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path, tokenizer_folder):
-    workshop = make_workshop(data, tmp_path / "run", tokenizer_folder)
+    context = make_context(data, tmp_path / "run", tokenizer_folder)
     plan = replace(PLAN, rate=1e-3)
-    train_vae(workshop, plan)
-    average = train_denoiser(workshop, plan, evaluation(workshop, tmp_path / "prior"))
+    train_vae(context, plan)
+    average = train_denoiser(context, plan, evaluation(context, tmp_path / "prior"))
     record = json.loads((tmp_path / "prior" / RECORD).read_text())
     assert record["samples"] == plan.steps * plan.batch
     assert f"+{record['colour_wrong_text_percent']} %" in (tmp_path / "prior" / "README.md").read_text()
@@ -264,16 +266,16 @@ def test_what_is_trained_is_shipped_judged_sampled_and_trained_on(data, tmp_path
     # One step sees no noise level but the first, where landmarks do not guide yet.
     assert torch.equal(*(sample(prior, texts, marks, steps=1, landmark_scale=scale) for scale in (1.0, 100.0)))
 
-    again = Workshop(data, tmp_path / "again", TINY, start=tmp_path / "prior")
-    for name, value in workshop.models.text_encoder.state_dict().items():
+    again = TrainingContext(data, tmp_path / "again", TINY, start=tmp_path / "prior")
+    for name, value in context.models.text_encoder.state_dict().items():
         torch.testing.assert_close(
             again.models.text_encoder.state_dict()[name], value.to(torch.float16).to(value.dtype), rtol=0, atol=0
         )
-    assert again.models.vae.config.scaling_factor == workshop.models.vae.config.scaling_factor
+    assert again.models.vae.config.scaling_factor == context.models.vae.config.scaling_factor
     for name, value in average.state_dict().items():
         torch.testing.assert_close(again.models.denoiser().state_dict()[name], value.half().float(), rtol=0, atol=0)
     assert not again.must_train("vae")
-    refitted = Workshop(data, tmp_path / "refitted", TINY, start=tmp_path / "prior", refit=True)
+    refitted = TrainingContext(data, tmp_path / "refitted", TINY, start=tmp_path / "prior", refit=True)
     assert refitted.must_train("vae")
     train_vae(refitted, plan)
     assert refitted.models.vae.config.scaling_factor == again.models.vae.config.scaling_factor
@@ -309,15 +311,15 @@ def untrained(tmp_path_factory, tokenizer_folder):
 
 def test_a_start_takes_what_fits_and_tells_what_it_did_not(data, tmp_path, untrained, capsys):
     folder, models = untrained
-    workshop = Workshop(data, tmp_path, replace(TINY, vae=(8, 8, 16)), start=folder)
-    assert {part for part in workshop.left if workshop.must_train(part)} == {"vae"}
+    context = TrainingContext(data, tmp_path, replace(TINY, vae=(8, 8, 16)), start=folder)
+    assert {part for part in context.left if context.must_train(part)} == {"vae"}
     assert "weights of vae do not fit" in capsys.readouterr().out
     for part in ("unet", "controlnet", "text_encoder"):
         for name, value in getattr(models, part).state_dict().items():
-            assert torch.equal(getattr(workshop.models, part).state_dict()[name], value)
-    old, new = models.vae.state_dict(), workshop.models.vae.state_dict()
+            assert torch.equal(getattr(context.models, part).state_dict()[name], value)
+    old, new = models.vae.state_dict(), context.models.vae.state_dict()
     taken = {name for name in new if name in old and torch.equal(new[name], old[name])}
-    assert taken == set(new) - set(workshop.left["vae"])
+    assert taken == set(new) - set(context.left["vae"])
     assert taken
 
 
@@ -325,10 +327,10 @@ def test_words_that_both_vocabularies_know_keep_their_embeddings(data, tmp_path,
     folder, models = untrained
     other = ["a wholly new sentence about a marmalade zeppelin and an old man"] * 50
     write_tokenizer(other, tmp_path / "tokenizer", merges=60, length=32)
-    workshop = Workshop(data, tmp_path, TINY, start=folder, new_words=True)
-    assert workshop.must_train("text_encoder")
-    old, new = (m.tokenizer.get_vocab() for m in (models, workshop.models))
-    before, after = (m.text_encoder.get_input_embeddings().weight for m in (models, workshop.models))
+    context = TrainingContext(data, tmp_path, TINY, start=folder, new_words=True)
+    assert context.must_train("text_encoder")
+    old, new = (m.tokenizer.get_vocab() for m in (models, context.models))
+    before, after = (m.text_encoder.get_input_embeddings().weight for m in (models, context.models))
     shared = set(old) & set(new)
     assert {"old</w>", "<|endoftext|>"} <= shared
     assert any(old[word] != new[word] for word in shared)
@@ -336,14 +338,45 @@ def test_words_that_both_vocabularies_know_keep_their_embeddings(data, tmp_path,
 
 
 def test_a_state_keeps_to_the_sizes_it_was_begun_with(data, tmp_path, tokenizer_folder):
-    make_workshop(data, tmp_path, tokenizer_folder)
+    make_context(data, tmp_path, tokenizer_folder)
     with pytest.raises(HeadArtistError, match="was begun with text 32, not 64"):
-        Workshop(data, tmp_path, replace(TINY, text=64))
+        TrainingContext(data, tmp_path, replace(TINY, text=64))
 
 
 def test_a_decoder_to_refit_must_be_some_priors(data, tmp_path):
     with pytest.raises(HeadArtistError, match="--start"):
-        Workshop(data, tmp_path, TINY, refit=True)
+        TrainingContext(data, tmp_path, TINY, refit=True)
+
+
+def test_a_state_of_former_names_goes_on(tmp_path):
+    module = torch.nn.ModuleDict({"hair_color": torch.nn.Linear(3, 2)})
+    optimizer = torch.optim.AdamW(module.parameters())
+    module["hair_color"](torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    save_state(tmp_path / "today.safetensors", {"live": module}, optimizer, {"step": 7})
+    tensors = former(load_file(tmp_path / "today.safetensors"))
+    assert "live/hair_colour.weight" in tensors
+    save_file(tensors, tmp_path / "former.safetensors", metadata={"numbers": "{}"})
+    other = torch.nn.ModuleDict({"hair_color": torch.nn.Linear(3, 2)})
+    load_state(tmp_path / "former.safetensors", {"live": other}, torch.optim.AdamW(other.parameters()))
+    assert torch.equal(other["hair_color"].weight, module["hair_color"].weight)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("render", ["--assets"]),
+        ("train", ["--workers", "--drawers", "--probe-steps", "--reader-steps", "--picture"]),
+        ("classifier", ["--bfloat16"]),
+        ("examiner", ["--bfloat16"]),
+        ("judge", ["--classifier", "--examiner"]),
+    ],
+)
+def test_commands_and_options_are_known_by_their_former_names_too(command, options, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert set(options) <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
 def test_a_mistake_on_the_command_line_gets_one_sentence(tmp_path, capsys):
@@ -356,9 +389,9 @@ def test_a_mistake_on_the_command_line_gets_one_sentence(tmp_path, capsys):
 
 def test_shards_of_another_size_are_refused(data, tmp_path):
     with pytest.raises(HeadArtistError, match="holds pictures of 32 px, the prior's have 64"):
-        Workshop(data, tmp_path, replace(TINY, picture=64))
+        TrainingContext(data, tmp_path, replace(TINY, picture=64))
 
 
 def test_too_few_shards_are_refused(tmp_path):
     with pytest.raises(HeadArtistError, match="0 shards: render at least 3"):
-        Workshop(tmp_path, tmp_path / "run", TINY)
+        TrainingContext(tmp_path, tmp_path / "run", TINY)

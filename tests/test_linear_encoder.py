@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from headartist_foundry.linear_encoder import (
+from headartist_foundry.train.linear_encoder import (
     encode,
     encode_as_installed,
     install,

@@ -13,8 +13,8 @@ from headartist.config.words import parts, rewording, vocabulary
 from headartist.config.words.parts import DENIES, THINGS, parse, render
 from headartist.config.words.rewording import SYNONYMS, read
 from headartist.config.words.vocabulary import HINTS, WORDS, known_words, nearest, unknown_words
-from headartist_foundry import captions
-from headartist_foundry.traits import sample_traits
+from headartist_foundry.data import captions
+from headartist_foundry.data.traits import sample_traits
 
 TELL = "it was taught no names, professions or other languages: describe the face by age, sex, origin, build, skin, "
 TELL += "hair, beard, glasses, hat, paint, expression or material"

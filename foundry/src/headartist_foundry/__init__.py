@@ -1,0 +1,1 @@
+"""How the embedded prior is made: renders, training, judging."""

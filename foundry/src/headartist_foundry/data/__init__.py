@@ -1,0 +1,1 @@
+"""What the prior learns from: characters, their captions and pictures."""

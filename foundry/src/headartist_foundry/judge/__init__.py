@@ -1,0 +1,1 @@
+"""How good the prior is: gate, samples and other judges."""

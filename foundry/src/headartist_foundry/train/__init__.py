@@ -1,0 +1,1 @@
+"""How the prior learns: networks, their training, and shipping."""

@@ -1,0 +1,55 @@
+"""The sample pool keeps up with a folder of shards that grows, and does not go on without those who fill it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from headartist_foundry.train.sample_pool import LOOK, PORTION, SamplePool
+from headartist_foundry.train.tokens import write_tokenizer
+from headartist_foundry.train.training_context import caption_corpus
+from test_foundry_data import make_shard
+
+
+@pytest.fixture
+def pool(tmp_path):
+    write_tokenizer(caption_corpus(200), tmp_path / "tokenizer", merges=300, length=32)
+    for number in range(3):
+        black = make_shard()
+        black = replace(black, rgb=np.zeros_like(black.rgb), normal=np.zeros_like(black.normal))
+        black.save(tmp_path / f"shard_000_{number:05d}.npz")
+    return SamplePool(tmp_path, tmp_path / "tokenizer", 32, torch.device("cpu"), workers=1, capacity=2 * PORTION)
+
+
+def test_shards_rendered_meanwhile_are_drawn_from(pool, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+
+    def brightest():
+        return float(pool.draw(generator, PORTION // 4).pictures.mean(dim=(1, 2, 3)).max())
+
+    assert brightest() < 1
+    white = make_shard()
+    white = replace(white, rgb=np.full_like(white.rgb, 255), normal=np.full_like(white.normal, 255))
+    for number in (3, 4):
+        white.save(tmp_path / f"shard_000_{number:05d}.npz")
+    while pool.drawn < 4 * LOOK * PORTION:
+        if brightest() == 1:
+            break
+    else:
+        pytest.fail(f"none of {pool.drawn} samples was of the new shards")
+
+
+def test_a_death_among_those_who_draw_is_noticed(pool):
+    generator = torch.Generator().manual_seed(0)
+    pool.draw(generator, PORTION // 4)
+    (worker,) = pool._workers
+    worker.kill()
+    worker.join()
+
+    def draw_on():
+        for _ in range(100):  # what it had drawn already comes first
+            pool.draw(generator, PORTION // 4)
+
+    with pytest.raises(RuntimeError, match="has died"):
+        draw_on()
