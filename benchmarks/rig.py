@@ -44,7 +44,7 @@ def errors(mesh: Mesh, template: HeadTemplate, person: HeadTemplate) -> None:
     start = time.perf_counter()
     rig = rig_head(mesh, template, mouth=False)
     seconds = time.perf_counter() - start
-    known, mm = truth(mesh, person), template.metres_per_unit * 1e3
+    known, mm = truth(mesh, person), template.meters_per_unit * 1e3
     error = (rig.shapes - known).norm(dim=-1) * mm
     size = known.norm(dim=-1) * mm
     print(f"{len(mesh.faces):,} faces, rig in {seconds:.1f} s\n")

@@ -225,7 +225,7 @@ def test_a_glb_holds_every_shape_under_its_arkit_name(rigged, rigged_glb):
     head = document["meshes"][0]
     assert head["extras"]["targetNames"] == list(TEMPLATE.expression_names)
     assert head["weights"] == [0] * 52
-    still = 0.02e-3 / TEMPLATE.metres_per_unit
+    still = 0.02e-3 / TEMPLATE.meters_per_unit
     for shape, target in zip(rig.shapes, head["primitives"][0]["targets"], strict=True):
         assert np.abs(values(document, binary, target["POSITION"]) - shape[atlas.source].numpy()).max() <= still
 

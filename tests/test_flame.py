@@ -71,7 +71,7 @@ def test_the_head_is_the_file_s_in_the_open_heads_world(flame, head, truth):
     eyes = [open_head.joint_names.index(name) for name in ("eye_left", "eye_right")]
     torch.testing.assert_close(head.joints[3:].mean(dim=0), open_head.joints[eyes].mean(dim=0))
     torch.testing.assert_close(head.verts, truth.verts[flame.kept], atol=1e-5, rtol=0)
-    assert head.metres_per_unit == open_head.metres_per_unit
+    assert head.meters_per_unit == open_head.meters_per_unit
     assert head.name == "flame2023.pkl"
 
 

@@ -52,7 +52,7 @@ def test_the_head_fits_the_grid_and_looks_to_plus_z(head):
 
 def test_lengths_are_those_of_a_head(head):
     right_pupil, left_pupil = head.site_positions()[[468, 473]]
-    assert 0.058 < (left_pupil - right_pupil).norm() * head.metres_per_unit < 0.068
+    assert 0.058 < (left_pupil - right_pupil).norm() * head.meters_per_unit < 0.068
     assert left_pupil[0] > 0 > right_pupil[0]
 
 

@@ -79,7 +79,7 @@ def test_the_layer_says_how_large_and_from_where(stage, rigged):
     from pxr import UsdGeom
 
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
-    assert UsdGeom.GetStageMetersPerUnit(stage) == pytest.approx(rigged.metres_per_unit)
+    assert UsdGeom.GetStageMetersPerUnit(stage) == pytest.approx(rigged.meters_per_unit)
     assert stage.GetRootLayer().customLayerData == {"prompt": "a bronze büste", "seed": "7"}
 
 
@@ -101,7 +101,7 @@ def test_shapes_and_joints_move_the_points_as_the_rig_says(stage, rigged):
     (skinned,) = binding.GetSkinningTargets()
     assert list(skinned.GetBlendShapeOrder()) == list(TEMPLATE.expression_names)
     query = UsdSkel.BlendShapeQuery(UsdSkel.BindingAPI(stage.GetPrimAtPath("/head/surface")))
-    still = 0.02e-3 / rigged.metres_per_unit
+    still = 0.02e-3 / rigged.meters_per_unit
     for name in ("jawOpen", "eyeBlinkLeft", "mouthSmileRight"):
         weights = [float(own == name) for own in TEMPLATE.expression_names]
         sub_weights, shape_indices, sub_indices = query.ComputeSubShapeWeights(weights)

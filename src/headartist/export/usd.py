@@ -74,7 +74,7 @@ def write_usd(
     stage.SetDefaultPrim(root.GetPrim())
     surface = _surface(stage, mesh, atlas)
     if rig is not None:
-        UsdGeom.SetStageMetersPerUnit(stage, rig.metres_per_unit)
+        UsdGeom.SetStageMetersPerUnit(stage, rig.meters_per_unit)
         _bind_rig(stage, surface, rig)
     # Names of its own, because the OBJ beside it may have another atlas.
     pictures_stem = path.with_name(f"{path.stem}_usd")
@@ -169,7 +169,7 @@ def _bind_rig(stage: "Usd.Stage", surface: "UsdGeom.Mesh", rig: Rig) -> None:
     targets = [Sdf.Path(f"{ROOT}/surface/{name}") for name in rig.shape_names]
     binding.CreateBlendShapeTargetsRel().SetTargets(targets)
     for target, shape in zip(targets, rig.shapes, strict=True):
-        moving = (shape.norm(dim=-1) >= STILL_MM * 1e-3 / rig.metres_per_unit).nonzero()[:, 0]
+        moving = (shape.norm(dim=-1) >= STILL_MM * 1e-3 / rig.meters_per_unit).nonzero()[:, 0]
         blend = UsdSkel.BlendShape.Define(stage, target)
         blend.CreateOffsetsAttr(Vt.Vec3fArray.FromNumpy(_floats(shape[moving])))
         blend.CreatePointIndicesAttr(Vt.IntArray.FromNumpy(_integers(moving)))

@@ -132,7 +132,7 @@ _READERS: Mapping[str, Callable[[Path], Mapping[str, np.ndarray]]] = {
 def _template(name: str, model: FlameModel) -> HeadTemplate:
     """The model in world units, without landmark sites."""
     open_head = load_open_head()
-    scale = 1 / open_head.metres_per_unit
+    scale = 1 / open_head.meters_per_unit
     joints = scale * (model.joint_regressor @ model.verts)
     shift = _between_eyes(open_head.joints, open_head.joint_names) - _between_eyes(joints, JOINTS)
     parts = _parts(model)
@@ -157,12 +157,12 @@ def _template(name: str, model: FlameModel) -> HeadTemplate:
         skin_weights=model.skin_weights,
         landmark_sites=no_landmarks(),
         mirror=mirror_partners(scale * model.verts + shift),
-        metres_per_unit=open_head.metres_per_unit,
+        meters_per_unit=open_head.meters_per_unit,
     )
     reach = float(template.verts.abs().max())
     if not REACH[0] < reach < REACH[1]:
         raise HeadArtistError(
-            f"{name} spans {reach * open_head.metres_per_unit:.3g} m from its middle, as no head does: FLAME files are "
+            f"{name} spans {reach * open_head.meters_per_unit:.3g} m from its middle, as no head does: FLAME files are "
             "in metres, y up; give FLAME's own file."
         )
     return template

@@ -22,6 +22,7 @@ from headartist.system.files import replacing
 
 KEY = "headartist_template"  # of the one entry of metadata; several would be written in any order
 _WORDS = ("name", "part_names", "expression_names", "joint_names", "joint_parents", "metres_per_unit")
+_FIELDS = {"metres_per_unit": "meters_per_unit"}  # of `HeadTemplate`, where the file calls one otherwise
 # Sizes by the letters of `HeadTemplate`: vertices, faces, texture coordinates, identities, joints, expressions, sites.
 _FLOATS = {
     "verts": "v3",
@@ -50,7 +51,7 @@ def keep_template(path: Path, template: HeadTemplate) -> None:
     tensors = {name: getattr(template, name) for name in (*_FLOATS, *_INTEGERS) if not name.startswith("landmark")}
     tensors |= {"landmark_triangles": sites.triangles, "landmark_barycentric": sites.barycentric}
     plain = {name: value.int() if name in _INTEGERS else value.float() for name, value in tensors.items()}
-    words = json.dumps({name: getattr(template, name) for name in _WORDS})
+    words = json.dumps({name: getattr(template, _FIELDS.get(name, name)) for name in _WORDS})
     with replacing(path) as draft:
         draft.write_bytes(save({name: value.cpu().contiguous() for name, value in plain.items()}, {KEY: words}))
 
@@ -151,6 +152,7 @@ def _check(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
 
 def _template(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> HeadTemplate:
     described: dict[str, Any] = {name: tensors[name].long() if name in _INTEGERS else tensors[name] for name in tensors}
-    described |= {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
+    for name, value in words.items():
+        described[_FIELDS.get(name, name)] = tuple(value) if isinstance(value, list) else value
     sites = LandmarkSites(described.pop("landmark_triangles"), described.pop("landmark_barycentric"))
     return HeadTemplate(**described, landmark_sites=sites)

@@ -133,14 +133,14 @@ def _check_closed(path: Path, mesh: Mesh, *, standing: bool = True) -> None:
 
 
 def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
-    millimetres = 1e3 * load_open_head().metres_per_unit
+    millimeters = 1e3 * load_open_head().meters_per_unit
     names = list(_names(raw))[:1]
     several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
-    off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
+    off, relief = min(best.off * millimeters, 999), max(best.relief, 0)
     return HeadArtistError(
         f"{path} looks like no head from any side: a face is {off:.0f} mm off at best "
-        f"({best.residual * millimetres:.0f} mm and {relief:.0%} of its relief) where "
-        f"{LIKE_A_HEAD * millimetres:.0f} mm is the limit: give a head,{several} landmarks of it in "
+        f"({best.residual * millimeters:.0f} mm and {relief:.0%} of its relief) where "
+        f"{LIKE_A_HEAD * millimeters:.0f} mm is the limit: give a head,{several} landmarks of it in "
         f"{landmark_file(path).name}."
     )
 
@@ -293,7 +293,7 @@ def _template(
         skin_weights=torch.ones(len(verts), 1),
         landmark_sites=no_landmarks(),
         mirror=mirror_partners(verts),
-        metres_per_unit=load_open_head().metres_per_unit,
+        meters_per_unit=load_open_head().meters_per_unit,
     )
 
 

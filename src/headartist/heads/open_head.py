@@ -48,7 +48,7 @@ def load_open_head() -> HeadTemplate:
         skin_weights=weights / weights.sum(dim=1, keepdim=True),
         landmark_sites=LandmarkSites(integers("landmark_triangles"), floats("landmark_barycentric")),
         mirror=integers("mirror"),
-        metres_per_unit=float(arrays["metres_per_unit"]),
+        meters_per_unit=float(arrays["metres_per_unit"]),
     )
 
 

@@ -53,7 +53,7 @@ class HeadTemplate:
         skin_weights: share of each joint in a vertex's motion; rows sum to 1.
         landmark_sites: MediaPipe's points on the surface.
         mirror: the vertex on the other side of the symmetry plane x = 0, for each vertex.
-        metres_per_unit: world unit in metres.
+        meters_per_unit: world unit in metres.
     """
 
     name: str
@@ -73,7 +73,7 @@ class HeadTemplate:
     skin_weights: Float[Tensor, "v j"]
     landmark_sites: LandmarkSites
     mirror: Int[Tensor, "v"]
-    metres_per_unit: float
+    meters_per_unit: float
 
     def shaped(
         self, identity: Float[Tensor, "n"] | None = None, expression: Mapping[str, float] | None = None

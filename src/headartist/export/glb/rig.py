@@ -16,7 +16,7 @@ JOINT_NODE = 1  # the mesh is node 0; joints follow
 
 def morph_targets(binary: Binary, rig: Rig, used: Int[Tensor, "u"]) -> list[dict[str, int]]:
     """One target of displacements for each shape; viewers without target normals keep the rest shape's shading."""
-    least = STILL_MM * 1e-3 / rig.metres_per_unit
+    least = STILL_MM * 1e-3 / rig.meters_per_unit
     targets = []
     for shape in rig.shapes:
         still = shape.norm(dim=-1, keepdim=True) < least

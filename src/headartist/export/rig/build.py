@@ -125,7 +125,7 @@ def _carry(
         joint_parents=fitted.joint_parents,
         skin_weights=weights,
         lids=lids,
-        metres_per_unit=fitted.metres_per_unit,
+        meters_per_unit=fitted.meters_per_unit,
     )
 
 
