@@ -83,10 +83,10 @@ class TetAvatar(nn.Module):
         self.sdf = make_field(config.shape, 1, config.radius, generator)
         self.offset = make_field(config.shape, 3, config.radius, generator)
         self.colour = make_field(config.colour, 3, config.radius, generator)
-        self.offset.mlp.silence()
+        self.offset.mlp.zero_output()
         has_base = config.sdf_base == "template"
         if has_base:
-            self.sdf.mlp.silence()
+            self.sdf.mlp.zero_output()
         self.register_buffer("positions", self.grid.positions(), persistent=False)
         self.register_buffer("border", self.grid.border(), persistent=False)
         self.register_buffer("sdf_base", torch.zeros(len(self.grid)) if has_base else None)

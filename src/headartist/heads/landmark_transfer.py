@@ -1,7 +1,7 @@
 """MediaPipe's landmarks on a user's template: from a file of theirs, and from the open head laid onto it.
 
 The open head's skin is registered to the template's, guided by the landmarks that are known; where its sites have come,
-the nearest points of the template carry their numbers. Done once for each template and remembered on disk.
+the nearest points of the template carry their numbers. Done once for each template and cached on disk.
 """
 
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ from headartist.heads.npz import read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import OpenHeadFit, Similarity, outer_skin
 from headartist.heads.template import HeadTemplate, LandmarkSites
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 from headartist.system.errors import HeadArtistError
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
 LEAST_FACES = 100  # triangles of a head's skin
-_VERSION = 2  # of the arithmetic here, of the fit and of the registration: a new number makes all remembered stale
+_VERSION = 2  # of the arithmetic here, of the fit and of the registration: a new number makes all that is cached stale
 _NAMES = {
     "triangles": ("triangles", "lmk_face_idx"),
     "barycentric": ("barycentric", "lmk_b_coords"),
@@ -124,7 +124,7 @@ def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> Head
         )
     tensors = () if known is None else (known.indices, known.sites.triangles, known.sites.barycentric)
     name = fingerprint(f"{_VERSION}", *_origins(), template.verts, template.faces, template.part, *tensors)
-    found = remembered(f"landmarks-{name}", lambda: _found(template, known))
+    found = cached(f"landmarks-{name}", lambda: _found(template, known))
     return replace(template, landmark_sites=LandmarkSites(found["triangles"], found["barycentric"]))
 
 
@@ -138,7 +138,7 @@ def open_head_on(template: HeadTemplate) -> HeadTemplate:
     sites = template.landmark_sites
     known = KnownLandmarks(torch.arange(len(sites.triangles)), sites)
     tensors = (template.verts, template.faces, template.part, sites.triangles, sites.barycentric)
-    found = remembered(f"laid-{fingerprint(f'{_VERSION}', *_origins(), *tensors)}", lambda: _laid(template, known))
+    found = cached(f"laid-{fingerprint(f'{_VERSION}', *_origins(), *tensors)}", lambda: _laid(template, known))
     place = Similarity(found["linear"], found["shift"])
     turn = place.linear.T.float()
     person = load_open_head().shaped(found["identity"])

@@ -29,7 +29,7 @@ from headartist.heads.readers.mesh import read_mesh
 from headartist.heads.readers.raw_mesh import RawMesh
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
 from headartist.heads.template import HeadTemplate
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 from headartist.system.errors import HeadArtistError, did_you_mean
 
 HALF_WIDTH = 1.08  # world units; of the box beyond which, as below a bust, nothing is kept
@@ -43,7 +43,7 @@ SCAFFOLDING = (
 MOST_PARTS = 8  # the largest objects and groups, which are tried
 MANY_HIDDEN = 0.1  # of the triangles: eyeballs behind closed lids are not worth a word
 TURNED_PARTS = 3  # of these, the ones that are tried from all sides
-_VERSION = 2  # of the arithmetic here, of the mending and of the placing: a new number makes all remembered stale
+_VERSION = 2  # of the arithmetic here, of the mending and of the placing: a new number makes all that is cached stale
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -
     parts = _parts(raw, group)
     words = "\n".join(str(_VERSION) if part == "" else part for part in ("", *parts))
     name = fingerprint(words, verts, faces, torch.from_numpy(raw.label), chosen)
-    found = remembered(f"place-{name}", lambda: _as_tensors(_best(path, raw, chosen, parts), parts))
+    found = cached(f"place-{name}", lambda: _as_tensors(_best(path, raw, chosen, parts), parts))
     similar = Similarity(found["linear"], found["shift"])
     place = Place(similar, float(found["residual"]), float(found["relief"]), found["turn"])
     mended = Repair(found["faces"], found["kept"], found["turned"], int(found["hidden"]))

@@ -18,7 +18,7 @@ from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 
 REACHES = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08)  # world units; a hit further away does not count
 COARSE_REACHES = (0.5, 0.35, 0.2)  # enough to tell good starts from bad ones
@@ -29,7 +29,7 @@ LEAST_COSINE = 0.5
 LOWEST = -0.6  # world units: below lie neck and shoulders, which end differently in every file
 NEARBY = 0.12  # world units: about the size of an eye or a mouth, which are the relief
 FACE = 0.05  # world units: points this close to a landmark are the face's
-_VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
+_VERSION = 1  # of this file's arithmetic: a new number makes all that is cached stale
 LIFT = 1e-3  # world units off the surface, from where a vertex looks for the sky
 
 
@@ -85,7 +85,7 @@ def outer_skin(head: HeadTemplate) -> Int[Tensor, "n"]:
         return {"outer": skin[SignedDistance(head.mesh("skin", "eyes")).sees_sky(lifted[skin])]}
 
     name = fingerprint(f"{_VERSION} {LIFT}", head.verts, head.faces, head.part)
-    return remembered(f"outer-{name}", compute)["outer"]
+    return cached(f"outer-{name}", compute)["outer"]
 
 
 class OpenHeadFit:
