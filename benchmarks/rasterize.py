@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headartist.geometry.cameras import Cameras, look
 from headartist.geometry.mesh import Mesh
-from headartist.render import antialias, draw, interpolate, rasterize
+from headartist.render import antialias, interpolate, rasterize, render_mesh
 from headartist.render.normals import vertex_normals
 
 CASES = [(101, 64), (202, 128), (202, 512)]  # rings of the ball, picture size: about 20k and 82k triangles
@@ -66,7 +66,7 @@ def primitives(verts: Tensor, faces: Tensor, cameras: Cameras, size: int) -> Non
 def frame(verts: Tensor, faces: Tensor, cameras: Cameras, size: int, *, colour: bool) -> None:
     """A frame as a training step draws it, and back."""
     shade = torch.sigmoid if colour else None
-    drawn = draw(Mesh(verts, faces), cameras, size, verts.new_tensor(BACKGROUND), shade)
+    drawn = render_mesh(Mesh(verts, faces), cameras, size, verts.new_tensor(BACKGROUND), shade)
     channels = drawn.normal.square().sum() + drawn.opacity.sum()
     (channels + drawn.color.square().sum() if colour else channels).backward()
 

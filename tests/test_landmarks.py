@@ -11,7 +11,7 @@ import torch
 
 from headartist.geometry.cameras import Cameras, look
 from headartist.heads import HeadTemplate, LandmarkSites, load_template
-from headartist.heads.landmarks import FACE_OVAL, FEATURES, PUPILS, draw_landmarks, landmark_map, unoccluded
+from headartist.heads.landmarks import FACE_OVAL, FEATURES, PUPILS, landmark_map, render_landmarks, unoccluded
 
 DATA = Path(__file__).parent / "data"
 OVAL, LIPS = (10, 200, 10), (10, 180, 10)
@@ -100,12 +100,12 @@ def by_the_data_sets_rules(pixels: np.ndarray, size: int) -> np.ndarray:
 
 def test_golden_drawing():
     expected = cv2.imread(str(DATA / "landmarks_golden.png"))[:, :, ::-1]
-    np.testing.assert_array_equal(draw_landmarks(np.load(DATA / "landmarks_pixels.npy"), 512), expected)
+    np.testing.assert_array_equal(render_landmarks(np.load(DATA / "landmarks_pixels.npy"), 512), expected)
 
 
 def test_golden_drawing_follows_the_data_sets_rules():
     pixels = np.load(DATA / "landmarks_pixels.npy")
-    np.testing.assert_array_equal(draw_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -114,7 +114,7 @@ def test_any_points_are_drawn_by_the_data_sets_rules(seed):
     generator = torch.Generator().manual_seed(seed)
     pixels = (torch.rand(478, 2, generator=generator) * 640 - 64).numpy()
     pixels[::17, 0], pixels[::19, 1], pixels[::23, 0], pixels[::29, 1] = 0, 0, 512, 512
-    np.testing.assert_array_equal(draw_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
 
 
 def test_edges_are_mediapipes():
@@ -127,7 +127,7 @@ def test_edges_are_mediapipes():
 def test_a_pupil_is_a_square_of_four_pixels_up_and_left_of_its_landmark():
     pixels = np.full((478, 2), -1.0)
     pixels[468] = (100.9, 50.0)
-    image = draw_landmarks(pixels, 512)
+    image = render_landmarks(pixels, 512)
     expected = np.zeros_like(image)
     expected[48:52, 98:102] = RIGHT_PUPIL
     np.testing.assert_array_equal(image, expected)
@@ -137,7 +137,7 @@ def test_a_pupil_is_a_square_of_four_pixels_up_and_left_of_its_landmark():
 def test_the_pupil_scales_with_the_picture(size, side):
     pixels = np.full((478, 2), -1.0)
     pixels[473] = (size / 2, size / 2)
-    assert mask(draw_landmarks(pixels, size), LEFT_PUPIL).sum() == side**2
+    assert mask(render_landmarks(pixels, size), LEFT_PUPIL).sum() == side**2
 
 
 @pytest.mark.parametrize("size", [64, 128, 512])
@@ -231,7 +231,7 @@ def test_back_views_leave_only_the_oval(head, azimuth):
     image = picture(head, look(azimuth))
     assert colours(image) == {OVAL}
     pixels, _ = look(azimuth).project(head.site_positions(), 512)
-    np.testing.assert_array_equal(image, draw_landmarks(pixels[0].double().numpy(), 512, face=False))
+    np.testing.assert_array_equal(image, render_landmarks(pixels[0].double().numpy(), 512, face=False))
 
 
 @pytest.mark.parametrize("azimuth", [89.0, -89.0, 271.0, 360.0])
@@ -267,7 +267,7 @@ def test_hidden_landmarks_take_their_lines_along():
     visible[[13, 473]] = False
     moved_away = pixels.copy()
     moved_away[[13, 473]] = -1
-    np.testing.assert_array_equal(draw_landmarks(pixels, 512, visible=visible), draw_landmarks(moved_away, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels, 512, visible=visible), render_landmarks(moved_away, 512))
 
 
 def test_without_irises_a_pupil_is_guessed_from_corners_and_lids(head):
@@ -275,7 +275,7 @@ def test_without_irises_a_pupil_is_guessed_from_corners_and_lids(head):
     guessed = pixels.copy()
     for pupil in PUPILS:
         guessed[pupil.site] = pixels[list(pupil.corners), 0].mean(), pixels[list(pupil.lids), 1].mean()
-    np.testing.assert_array_equal(draw_landmarks(pixels[:468], 512), draw_landmarks(guessed, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels[:468], 512), render_landmarks(guessed, 512))
     without_irises = LandmarkSites(head.landmark_sites.triangles[:468], head.landmark_sites.barycentric[:468])
     assert_same_lines(
         picture(replace(head, landmark_sites=without_irises), look(0.0)), picture(head, look(0.0)), within=8

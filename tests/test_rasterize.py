@@ -7,7 +7,7 @@ import warp
 
 from headartist.geometry.cameras import Cameras, look
 from headartist.geometry.mesh import Mesh
-from headartist.render import draw, interpolate, rasterize
+from headartist.render import interpolate, rasterize, render_mesh
 from headartist.render.kernels import blend as blend_kernels
 from headartist.render.kernels import outline as outline_kernels
 from headartist.render.kernels import raster as raster_kernels
@@ -235,7 +235,7 @@ def test_unit_normals_equal_normalising_with_its_gradient() -> None:
 
 
 def ball_frame(verts: torch.Tensor, faces: torch.Tensor, cameras: Cameras, **colour: object):
-    return draw(Mesh(verts, faces), cameras, 48, torch.tensor([0.2, 0.4, 0.6]), **colour)
+    return render_mesh(Mesh(verts, faces), cameras, 48, torch.tensor([0.2, 0.4, 0.6]), **colour)
 
 
 def test_a_ball_is_drawn_with_its_own_normals_and_depth() -> None:
@@ -266,13 +266,13 @@ def test_shade_is_called_once_with_the_covered_points_and_equals_vertex_colours(
 
     cameras = look(torch.tensor([15.0, 200.0]))
     shaded = ball_frame(verts, faces, cameras, shade=shade)
-    painted = ball_frame(verts, faces, cameras, vertex_colours=verts * 0.25 + 0.5)
+    painted = ball_frame(verts, faces, cameras, vertex_colors=verts * 0.25 + 0.5)
     assert len(calls) == 1
     assert len(calls[0]) == (shaded.depth > 0).sum()
     assert torch.allclose(shaded.color, painted.color, atol=1e-6)
     assert torch.allclose(shaded.color[:, :, 0, 0], torch.tensor([0.2, 0.4, 0.6]), atol=1e-7)
-    with pytest.raises(HeadArtistError, match="`shade` and `vertex_colours`"):
-        ball_frame(verts, faces, cameras, shade=shade, vertex_colours=verts)
+    with pytest.raises(HeadArtistError, match="`shade` and `vertex_colors`"):
+        ball_frame(verts, faces, cameras, shade=shade, vertex_colors=verts)
 
 
 def test_drawing_twice_is_bit_identical_and_every_channel_moves_the_vertices() -> None:

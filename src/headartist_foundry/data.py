@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headartist.config.prompts import view_word
-from headartist.heads.landmarks import draw_landmarks
+from headartist.heads.landmarks import render_landmarks
 from headartist_foundry.captions import caption, negative_caption
 from headartist_foundry.shards import read_labels, shows_face, stored
 from headartist_foundry.traits import Traits
@@ -77,7 +77,7 @@ class Pictures:
 
     def landmark_map(self, index: int, size: int) -> Tensor:
         """Its landmark map in [0, 1], 3 y x."""
-        drawn = draw_landmarks(self.sites[index] * size, size, face=shows_face(self.azimuth_deg[index]))
+        drawn = render_landmarks(self.sites[index] * size, size, face=shows_face(self.azimuth_deg[index]))
         return torch.from_numpy(drawn).permute(2, 0, 1).float() / 255
 
     def caption(

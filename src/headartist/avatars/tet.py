@@ -23,7 +23,7 @@ from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import HeadTemplate
-from headartist.render.draw import draw
+from headartist.render.draw import render_mesh
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading, lit
 
@@ -115,7 +115,7 @@ class TetAvatar(nn.Module):
         Each call while gradients are on and the signed distance learns is a step that counts towards `refresh`.
         """
         shade = self._color_at if shading.color else None
-        frame = draw(self._surface(), cameras, size, background, shade)
+        frame = render_mesh(self._surface(), cameras, size, background, shade)
         return frame if shading.lamps is None else lit(frame, shading.lamps, background)
 
     def energies(self, frame: Frame) -> Mapping[str, Float[Tensor, ""]]:

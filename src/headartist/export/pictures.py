@@ -38,7 +38,7 @@ def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
 
 
 @torch.no_grad()
-def draw_pair(
+def render_pair(
     avatar: Avatar, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
     """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn a few at a time to bound memory."""
@@ -80,7 +80,7 @@ def contact_sheet(
         One picture, `2 size` high and `views size` wide, in [0, 1].
     """
     cameras = turntable(views, elevation_deg, fov_y_deg, radius)
-    return torch.cat([_row(pictures) for pictures in draw_pair(avatar, cameras, size, background)], dim=1)
+    return torch.cat([_row(pictures) for pictures in render_pair(avatar, cameras, size, background)], dim=1)
 
 
 def preview(avatar: Avatar, *, size: int = 128) -> Float[Tensor, "3 h w"]:

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from headartist.avatars.avatar import Avatar
-from headartist.export.pictures import draw_pair, to_bytes
+from headartist.export.pictures import render_pair, to_bytes
 from headartist.geometry.cameras import turntable
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
@@ -49,7 +49,9 @@ def turntable_video(
 
     def frames() -> Iterator[np.ndarray]:
         for k in tqdm(range(views), desc="video", unit="frame", disable=not progress):
-            yield to_bytes(torch.cat([pictures[0] for pictures in draw_pair(avatar, cameras[k : k + 1], size)], dim=2))
+            yield to_bytes(
+                torch.cat([pictures[0] for pictures in render_pair(avatar, cameras[k : k + 1], size)], dim=2)
+            )
 
     with replacing(path) as draft:
         _encode(frames(), draft, width=2 * size, height=size, fps=fps)

@@ -139,6 +139,6 @@ def sample_cameras(
     of each range every part gets one view, so that many views leave no side of the head out.
     """
     parts = torch.stack([torch.randperm(count, generator=generator) for _ in range(4)])
-    draws = (parts + torch.rand(4, count, generator=generator)) / count
+    samples = (parts + torch.rand(4, count, generator=generator)) / count
     ranges = (azimuth_deg, elevation_deg, fov_y_deg, radius)
-    return look(*(low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)))
+    return look(*(low + (high - low) * sample for (low, high), sample in zip(ranges, samples, strict=True)))

@@ -97,7 +97,7 @@ def landmark_map(
         # From behind everything is hidden, yet the oval must still tell the prior where the head is.
         visible = visible & (unoccluded(template, cameras) | ~face[:, None])
     pictures = [
-        draw_landmarks(view_pixels, size, face=bool(shows_face), visible=view_visible)
+        render_landmarks(view_pixels, size, face=bool(shows_face), visible=view_visible)
         for view_pixels, shows_face, view_visible in zip(
             pixels.double().cpu().numpy(), face.tolist(), visible.cpu().numpy(), strict=True
         )
@@ -106,7 +106,7 @@ def landmark_map(
     return stack.permute(0, 3, 1, 2).contiguous() / 255
 
 
-def draw_landmarks(
+def render_landmarks(
     pixels: Float[np.ndarray, "l 2"],
     size: int,
     *,
@@ -139,7 +139,7 @@ def draw_landmarks(
     if face:
         for pupil, (x, y), drawn in zip(PUPILS, cells[468:], drawable[468:], strict=True):
             if drawn:
-                _draw_square(canvas, x, y, pupil.rgb)
+                _fill_square(canvas, x, y, pupil.rgb)
     return canvas
 
 
@@ -157,7 +157,7 @@ def _pupils_visible(visible: Bool[np.ndarray, "l"]) -> Bool[np.ndarray, "2"]:
     return np.array([visible[list(pupil.lids)].all() for pupil in PUPILS])
 
 
-def _draw_square(canvas: UInt8[np.ndarray, "h w 3"], x: int, y: int, rgb: Rgb) -> None:
+def _fill_square(canvas: UInt8[np.ndarray, "h w 3"], x: int, y: int, rgb: Rgb) -> None:
     """A filled pupil around pixel (x, y), 4 x 4 in a picture of 512; cut off at the frame."""
     side = max(PUPIL_SIDE_MIN, round(PUPIL_SIDE * len(canvas) / REFERENCE_SIZE))
     top, left = y - side // 2, x - side // 2
