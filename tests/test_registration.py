@@ -54,8 +54,8 @@ def test_the_closest_point_is_no_further_than_any_sample_of_the_surface():
 
 
 def test_a_point_of_the_surface_is_its_own_closest_point():
-    centres = BUMPY.verts[BUMPY.faces].mean(dim=1)
-    found = ClosestPoint(BUMPY)(centres)
+    centers = BUMPY.verts[BUMPY.faces].mean(dim=1)
+    found = ClosestPoint(BUMPY)(centers)
     assert torch.equal(found.face, torch.arange(len(BUMPY.faces)))
     assert (found.barycentric - 1 / 3).abs().max() < 1e-3
 

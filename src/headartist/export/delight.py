@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from headartist.export.surface import unit_normals
-from headartist.export.texture import Colour
+from headartist.export.texture import Color
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 
@@ -28,12 +28,12 @@ GAIN = (0.5, 2.0)  # how far a shading may depart from its mean
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
-def delit(mesh: Mesh, colour_at: Colour) -> Colour:
+def delit(mesh: Mesh, color_at: Color) -> Color:
     """A head's colours without the soft light in them.
 
     Args:
         mesh: the head's surface.
-        colour_at: its colours, sRGB in [0, 1].
+        color_at: its colours, sRGB in [0, 1].
     """
     normals, closest = unit_normals(mesh), ClosestPoint(mesh)
 
@@ -41,17 +41,17 @@ def delit(mesh: Mesh, colour_at: Colour) -> Colour:
         return normalize(closest(points).of(normals, mesh.faces), dim=-1)
 
     points = _sampled(mesh)
-    light = linear(colour_at(points).detach().float().clamp(0, 1))
+    light = linear(color_at(points).detach().float().clamp(0, 1))
     normal = normal_at(points)
     weights = fitted_shading(normal, light @ torch.tensor(LUMINANCE).to(light))
     mean = (harmonics(normal) @ weights).mean().clamp(min=1e-6)
 
-    def colour(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        lit = linear(colour_at(points).detach().float().clamp(0, 1))
+    def color(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        lit = linear(color_at(points).detach().float().clamp(0, 1))
         shading = (harmonics(normal_at(points.to(mesh.verts))) @ weights / mean).clamp(*GAIN)
         return display(lit / shading[:, None].to(lit)).clamp(0, 1)
 
-    return colour
+    return color
 
 
 def fitted_shading(normal: Float[Tensor, "n 3"], luminance: Float[Tensor, "n"]) -> Float[Tensor, "9"]:
@@ -76,9 +76,9 @@ def harmonics(normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 9"]:
     return torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1], dim=-1)
 
 
-def linear(colour: Tensor) -> Tensor:
+def linear(color: Tensor) -> Tensor:
     """Colours in sRGB, in [0, 1], as linear light (IEC 61966-2-1)."""
-    return torch.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return torch.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
 def display(light: Tensor) -> Tensor:

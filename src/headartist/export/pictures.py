@@ -46,13 +46,13 @@ def render_pair(
     parameters = (p for kinds in avatar.parameters_by_part().values() for values in kinds.values() for p in values)
     device = next((parameter.device for parameter in parameters), torch.device("cpu"))
     cameras, behind = cameras.to(device), torch.tensor(background, device=device)
-    colours, normals = [], []
+    colors, normals = [], []
     at_once = max(1, PIXELS_AT_ONCE // size**2)
     for start in range(0, len(cameras), at_once):
         frame = avatar.render(cameras[start : start + at_once], size, Shading(), behind)
-        colours.append(frame.color.clamp(0.0, 1.0).cpu())
+        colors.append(frame.color.clamp(0.0, 1.0).cpu())
         normals.append(frame.normal_picture.clamp(0.0, 1.0).cpu())
-    return torch.cat(colours), torch.cat(normals)
+    return torch.cat(colors), torch.cat(normals)
 
 
 def contact_sheet(

@@ -9,7 +9,7 @@ from torch import Tensor
 from headartist.geometry.mesh import Mesh
 from headartist.system.errors import HeadArtistError
 
-CANCELLED = 1e-5  # of the triangles' summed area: what is left of their normals below this is rounding
+CANCELED = 1e-5  # of the triangles' summed area: what is left of their normals below this is rounding
 
 
 def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
@@ -53,8 +53,8 @@ def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
     first = torch.full((count,), len(area), device=area.device)
     first = first.scatter_reduce(0, vertex[is_largest], face[is_largest], "amin")
     of_largest = torch.cat([area_normals, area_normals.new_tensor([[0.0, 1.0, 0.0]])])[first]
-    cancelled = sums.norm(dim=-1) <= CANCELLED * total
-    normals = torch.where(cancelled[:, None], of_largest, sums)
+    canceled = sums.norm(dim=-1) <= CANCELED * total
+    normals = torch.where(canceled[:, None], of_largest, sums)
     return (normals / normals.norm(dim=-1, keepdim=True)).to(mesh.verts.dtype)
 
 

@@ -12,7 +12,7 @@ from headartist.export.uv import UvAtlas
 from headartist.geometry.mesh import Mesh
 from headartist.system.errors import HeadArtistError
 
-Colour = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
+Color = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 SurfaceValue = Callable[[Int[Tensor, "n"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 POINTS_PER_CALL = 65_536
@@ -40,16 +40,16 @@ def texels(atlas: UvAtlas, size: int) -> Texels:
     """The pixels of a square of `size` whose centre lies in a triangle; one on a shared edge is listed for both."""
     pieces = []
     for first, corners in _chunks(_pixels(atlas, size)):
-        face, centre = _candidates(corners, size, 0.0)
+        face, center = _candidates(corners, size, 0.0)
         a, b, c = corners[face].unbind(1)
-        areas = torch.stack([_cross(c - b, centre - b), _cross(a - c, centre - c), _cross(b - a, centre - a)], dim=-1)
+        areas = torch.stack([_cross(c - b, center - b), _cross(a - c, center - c), _cross(b - a, center - a)], dim=-1)
         weights = areas / _cross(b - a, c - a)[:, None]
         inside = (weights >= 0).all(dim=-1)  # also drops triangles without area, whose weights are not numbers
-        pieces.append(Texels(_index(centre, size)[inside], face[inside] + first, weights[inside]))
+        pieces.append(Texels(_index(center, size)[inside], face[inside] + first, weights[inside]))
     return _joined(pieces)
 
 
-def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
+def gutter(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
     """The pixels beside the charts that filtering may still read, each with the nearest point of any outline.
 
     Without it a chart thinner than a pixel would leave no trace in the texture.
@@ -61,12 +61,12 @@ def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
     """
     pieces, distances = [], []
     for first, corners in _chunks(_pixels(atlas, size)):
-        face, centre = _candidates(corners, size, REACH_PX)
-        bare = ~covered[_index(centre, size)]
-        face, centre = face[bare], centre[bare]
-        weights, distance = _nearest_on_outline(corners[face], centre)
+        face, center = _candidates(corners, size, REACH_PX)
+        bare = ~covered[_index(center, size)]
+        face, center = face[bare], center[bare]
+        weights, distance = _nearest_on_outline(corners[face], center)
         near = distance < REACH_PX
-        pieces.append(Texels(_index(centre, size)[near], face[near] + first, weights[near]))
+        pieces.append(Texels(_index(center, size)[near], face[near] + first, weights[near]))
         distances.append(distance[near])
     every, distance = _joined(pieces), torch.cat(distances)
     order = distance.argsort(stable=True)
@@ -76,7 +76,7 @@ def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
     return Texels(every.index[nearest], every.face[nearest], every.barycentric[nearest])
 
 
-def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Float[Tensor, "3 h w"]:
+def bake(mesh: Mesh, atlas: UvAtlas, color_at: Color, size: int = 1024) -> Float[Tensor, "3 h w"]:
     """Evaluate a colour field at the surface point behind every pixel of an atlas.
 
     The field's colours are display-referred sRGB, as seen in training, and a glTF base colour texture is sRGB too:
@@ -86,7 +86,7 @@ def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Flo
     Args:
         mesh: the surface that the atlas belongs to.
         atlas: where each triangle lies in the texture.
-        colour_at: RGB in [0, 1] at world points; values beyond are clamped.
+        color_at: RGB in [0, 1] at world points; values beyond are clamped.
         size: height and width in pixels.
 
     Raises:
@@ -94,10 +94,10 @@ def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Flo
     """
     corners = mesh.verts[atlas.source[atlas.faces]]
 
-    def colours(face: Int[Tensor, "n"], weights: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        return _colours(colour_at, (corners[face] * weights[..., None].to(corners)).sum(dim=1))
+    def colors(face: Int[Tensor, "n"], weights: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        return _colors(color_at, (corners[face] * weights[..., None].to(corners)).sum(dim=1))
 
-    return painted(atlas, colours, size)
+    return painted(atlas, colors, size)
 
 
 def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, "3 h w"]:
@@ -111,7 +111,7 @@ def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, 
     inside = texels(atlas, size)
     covered = torch.zeros(size * size, dtype=torch.bool, device=inside.index.device)
     covered[inside.index] = True
-    hit = _joined([inside, skirt(atlas, size, covered)])
+    hit = _joined([inside, gutter(atlas, size, covered)])
     covered[hit.index] = True
     picture = torch.zeros(size * size, 3)
     for index, face, weights in zip(*(values.split(POINTS_PER_CALL) for values in _fields(hit)), strict=True):
@@ -120,15 +120,15 @@ def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, 
 
 
 @torch.no_grad()
-def _colours(colour_at: Colour, points: Tensor) -> Tensor:
-    colours = colour_at(points).float().cpu()
-    broken = int((~torch.isfinite(colours)).any(dim=-1).sum())
+def _colors(color_at: Color, points: Tensor) -> Tensor:
+    colors = color_at(points).float().cpu()
+    broken = int((~torch.isfinite(colors)).any(dim=-1).sum())
     if broken:
         raise HeadArtistError(
             f"The colour field is not finite at {broken} of {len(points)} points: make the head again with --overwrite "
             "and smaller learning rates."
         )
-    return colours.clamp(0.0, 1.0)
+    return colors.clamp(0.0, 1.0)
 
 
 def _fields(pairs: Texels) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,8 +145,8 @@ def _pixels(atlas: UvAtlas, size: int) -> Float[Tensor, "f 3 2"]:
     return torch.stack([u, 1 - v], dim=-1) * size
 
 
-def _index(centre: Float[Tensor, "n 2"], size: int) -> Int[Tensor, "n"]:
-    column, row = centre.long().unbind(-1)
+def _index(center: Float[Tensor, "n 2"], size: int) -> Int[Tensor, "n"]:
+    column, row = center.long().unbind(-1)
     return row * size + column
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headartist.export.glb.animation import DEMONSTRATION, FRAMES_PER_SECOND
-from headartist.export.material import ROUGHNESS, Material, replacing_pictures
+from headartist.export.material import ROUGHNESS, MaterialMaps, replacing_pictures
 from headartist.export.rig.rig import Rig
 from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
@@ -43,7 +43,7 @@ def write_usd(
     path: Path | str,
     mesh: Mesh,
     atlas: UvAtlas,
-    material: Material,
+    material: MaterialMaps,
     *,
     rig: Rig | None = None,
     extras: Mapping[str, object] | None = None,
@@ -118,16 +118,16 @@ def _bind_material(stage: "Usd.Stage", surface: "UsdGeom.Mesh", pictures: Mappin
     reader.CreateInput("varname", kinds.String).Set("st")
     coordinates = reader.CreateOutput("result", kinds.Float2)
     inputs = {
-        "colour": ("diffuseColor", kinds.Color3f, "rgb", kinds.Float3),
-        "roughness": ("roughness", kinds.Float, "r", kinds.Float),
-        "normal": ("normal", kinds.Normal3f, "rgb", kinds.Float3),
+        "color": ("colour", "diffuseColor", kinds.Color3f, "rgb", kinds.Float3),
+        "roughness": ("roughness", "roughness", kinds.Float, "r", kinds.Float),
+        "normal": ("normal", "normal", kinds.Normal3f, "rgb", kinds.Float3),
     }
     for name, picture in pictures.items():
-        wanted, kind, channel, channel_kind = inputs[name]
-        texture = _shader(stage, name, "UsdUVTexture")
+        prim, wanted, kind, channel, channel_kind = inputs[name]
+        texture = _shader(stage, prim, "UsdUVTexture")
         texture.CreateInput("file", kinds.Asset).Set(f"./{picture.name}")
         texture.CreateInput("st", kinds.Float2).ConnectToSource(coordinates)
-        texture.CreateInput("sourceColorSpace", kinds.Token).Set("sRGB" if name == "colour" else "raw")
+        texture.CreateInput("sourceColorSpace", kinds.Token).Set("sRGB" if name == "color" else "raw")
         for axis in ("wrapS", "wrapT"):
             texture.CreateInput(axis, kinds.Token).Set("clamp")
         if name == "normal":

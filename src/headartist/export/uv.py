@@ -78,15 +78,15 @@ def _mean_edge(corners: np.ndarray) -> float:
     return float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).mean())
 
 
-def _halve(centres: np.ndarray, patch: np.ndarray, limit: int) -> list[np.ndarray]:
+def _halve(centers: np.ndarray, patch: np.ndarray, limit: int) -> list[np.ndarray]:
     """Face numbers in patches of at most `limit`, by median cuts across the longest side."""
     if len(patch) <= limit:
         return [patch]
-    points = centres[patch]
+    points = centers[patch]
     axis = int(np.ptp(points, axis=0).argmax())
     order = patch[points[:, axis].argsort(kind="stable")]
     middle = len(order) // 2
-    return _halve(centres, order[:middle], limit) + _halve(centres, order[middle:], limit)
+    return _halve(centers, order[:middle], limit) + _halve(centers, order[middle:], limit)
 
 
 def _join(atlas: xatlas.Atlas, patches: list[np.ndarray], used: list[np.ndarray], like: Tensor) -> UvAtlas:

@@ -120,7 +120,7 @@ def register(
             trust = trust * seeking
             system = diags_array(trust.numpy()) + stiffness * smoothness + anchor + HOLD * eye_array(len(x))
             right = trust[:, None] * (goal - x) + pull
-            d = torch.from_numpy(_factorised(system).solve(right.numpy()))
+            d = torch.from_numpy(_factorized(system).solve(right.numpy()))
     return Registration((x + d).to(source.verts), trust.to(source.verts))
 
 
@@ -222,7 +222,7 @@ class _Surface:
         return goal, weight * (cosine >= config.least_cosine) * inner
 
 
-def _factorised(matrix: csr_array):
+def _factorized(matrix: csr_array):
     """A direct solver of a symmetric positive definite system."""
     options = {"SymmetricMode": True}
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)

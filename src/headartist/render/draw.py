@@ -77,5 +77,5 @@ def _shaded(
     """Colours of the surface minus the background; 0 where nothing is."""
     points = interpolate(verts, fragments, faces)
     covered = (fragments.face >= 0).view(-1).nonzero().view(-1)
-    colours = shade(points.view(-1, 3).index_select(0, covered)) - background
-    return torch.zeros_like(points).view(-1, 3).index_copy(0, covered, colours).view_as(points)
+    colors = shade(points.view(-1, 3).index_select(0, covered)) - background
+    return torch.zeros_like(points).view(-1, 3).index_copy(0, covered, colors).view_as(points)

@@ -21,7 +21,7 @@ def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], siz
     for view, verts in enumerate(verts_clip.detach()):
         face[view] = _nearest_face(verts, faces.long(), size)
     corners = _corners(verts_clip, faces.long(), face)
-    edge_values = _edge_values(corners[..., [0, 1, 3]], _centres(size, verts_clip))
+    edge_values = _edge_values(corners[..., [0, 1, 3]], _centers(size, verts_clip))
     empty = face < 0
     # An empty pixel divides 0 by 1: no NaN, and no gradient.
     total = edge_values.sum(-1, keepdim=True).where(~empty[..., None], edge_values.new_ones(()))
@@ -124,9 +124,9 @@ def _rows_met(
 ) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
     """All (edge, row) where an edge passes a row's centres."""
     ends = ((verts[:, 1] / verts[:, 2] + 1) * (size / 2))[edges[:, :2]]
-    centres = torch.arange(size, device=verts.device) + 0.5
+    centers = torch.arange(size, device=verts.device) + 0.5
     low, high = ends.amin(1, keepdim=True), ends.amax(1, keepdim=True)
-    edge, row = ((centres >= low) & (centres <= high) & (low < high)).nonzero(as_tuple=True)
+    edge, row = ((centers >= low) & (centers <= high) & (low < high)).nonzero(as_tuple=True)
     return edge, row
 
 
@@ -164,11 +164,11 @@ def _nearest_face(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: 
     nearest = torch.full((size, size), torch.inf, dtype=torch.float32, device=verts.device)
     facing = _facing(verts, faces, size)
     drawn = facing.nonzero().view(-1)
-    centres = _centres(size, verts).double()
+    centers = _centers(size, verts).double()
     for begin in range(0, len(drawn), _FACES_AT_ONCE):
         chosen = drawn[begin : begin + _FACES_AT_ONCE]
         corners = verts[faces[chosen]][..., [0, 1, 3]].double()[:, None, None]
-        values = _edge_values(corners, centres) * facing[chosen, None, None, None]
+        values = _edge_values(corners, centers) * facing[chosen, None, None, None]
         total = values.sum(-1)
         # Depths are compared as float32, so that equal depths are equal in every precision.
         depth = ((values * corners[..., 2]).sum(-1) / total).float()
@@ -187,14 +187,14 @@ def _corners(tables: Float[Tensor, "b v c"], faces: Int[Tensor, "f 3"], face: In
     return empty.index_put((view, row, column), values)
 
 
-def _centres(size: int, like: Tensor) -> Float[Tensor, "h w 3"]:
+def _centers(size: int, like: Tensor) -> Float[Tensor, "h w 3"]:
     """The centres of all pixels as (x_ndc, y_ndc, 1); row 0 is the top."""
     along = (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
     y, x = torch.meshgrid(-along, along, indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
-def _edge_values(corners: Float[Tensor, "*n 3 3"], centres: Float[Tensor, "h w 3"]) -> Float[Tensor, "*m 3"]:
+def _edge_values(corners: Float[Tensor, "*n 3 3"], centers: Float[Tensor, "h w 3"]) -> Float[Tensor, "*m 3"]:
     """The edge functions (e_0, e_1, e_2) = det(P_1, P_2, F), det(P_2, P_0, F), det(P_0, P_1, F)."""
     following, last = corners.roll(-1, dims=-2), corners.roll(-2, dims=-2)
-    return (torch.linalg.cross(following, last) * centres[..., None, :]).sum(-1)
+    return (torch.linalg.cross(following, last) * centers[..., None, :]).sum(-1)

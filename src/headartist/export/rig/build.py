@@ -15,7 +15,7 @@ from torch import Tensor
 from headartist.export.rig.features import LidOpening, MouthLine
 from headartist.export.rig.fitting import fit, of_parts, visible_faces
 from headartist.export.rig.rig import SURFACE, Rig
-from headartist.export.rig.rim_strip import hemmed
+from headartist.export.rig.rim_strip import with_rim_strip
 from headartist.export.rig.transfer import Reference, carried_shapes, carried_weights, counterparts
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.seam import Parted, let_go, split_along
@@ -57,13 +57,13 @@ def rig_head(mesh: Mesh, template: HeadTemplate, *, mouth: bool = True, eyes: bo
     reference = _reference(template, fitted, seen)
     rig = _carry(surface, side, fitted, reference, lids)
     if mouth:
-        rig = hemmed(rig, "lips", line.near(surface.verts), side[:, None] * torch.tensor([0.0, 1.0, 0.0]))
+        rig = with_rim_strip(rig, "lips", line.near(surface.verts), side[:, None] * torch.tensor([0.0, 1.0, 0.0]))
         back = fitted.with_verts(fitted.verts - torch.tensor([0.0, 0.0, TUCK]))
         rig = _with_part(rig, back, "mouth", _mouth_lining(template, shown))
         for name in ("teeth", "tongue"):
             rig = _with_part(rig, back, name, fitted.faces_of(name))
     if eyes:
-        rig = hemmed(rig, "lids", torch.stack([opening.near(surface.verts) for opening in lids]).any(dim=0))
+        rig = with_rim_strip(rig, "lids", torch.stack([opening.near(surface.verts) for opening in lids]).any(dim=0))
         rig = _with_part(rig, fitted, "eyes", fitted.faces_of("eyes"))
     return rig
 
@@ -83,8 +83,8 @@ def _parted(mesh: Mesh, line: MouthLine) -> Parted:
 def _opened(mesh: Mesh, opening: LidOpening) -> Mesh:
     """The surface without what lies between the lids."""
     split = split_along(mesh, opening.height(mesh.verts), opening.near, _frontal(mesh)).mesh
-    centre = split.verts[split.faces].mean(dim=1)
-    between = (opening.height(centre) < 0) & opening.near(centre) & _frontal(split)[split.faces].all(dim=1)
+    center = split.verts[split.faces].mean(dim=1)
+    between = (opening.height(center) < 0) & opening.near(center) & _frontal(split)[split.faces].all(dim=1)
     used, faces = split.faces[~between].unique(return_inverse=True)
     return Mesh(split.verts[used], faces.reshape(-1, 3))
 
@@ -133,10 +133,10 @@ def _reference(template: HeadTemplate, fitted: HeadTemplate, shown: Bool[Tensor,
     """The fitted template's visible surface, with its upper and its lower lip told apart by what the jaw moves."""
     mesh = Mesh(fitted.verts, fitted.faces[shown])
     jaw = fitted.skin_weights[:, fitted.joint_names.index("jaw")]
-    line, centre = MouthLine.of(template), template.verts[mesh.faces].mean(dim=1)
+    line, center = MouthLine.of(template), template.verts[mesh.faces].mean(dim=1)
     lower = jaw[mesh.faces].mean(dim=1) > LEAST_JAW
-    upper = ~lower & (line.height(centre) > -LIP_CURL)
-    side = torch.where(line.near(centre, LIPS_DEPTH), upper.long() - lower.long(), 0)
+    upper = ~lower & (line.height(center) > -LIP_CURL)
+    side = torch.where(line.near(center, LIPS_DEPTH), upper.long() - lower.long(), 0)
     return Reference(mesh, side, jaw)
 
 

@@ -81,6 +81,6 @@ class LidOpening:
 
     def near(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
         """Points not further than `EYE_DEPTH` from the opening."""
-        centre, extent = self.points.mean(0).to(points), (self.points.amax(0) - self.points.amin(0)).to(points)
-        offset = (points - centre).abs()
+        center, extent = self.points.mean(0).to(points), (self.points.amax(0) - self.points.amin(0)).to(points)
+        offset = (points - center).abs()
         return (offset <= extent / 2 + EYE_DEPTH).all(dim=-1)

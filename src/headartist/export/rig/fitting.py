@@ -19,7 +19,7 @@ from headartist.heads.template import HeadTemplate
 FACE_FIT = RegistrationConfig(
     stiffness=(100.0, 30.0, 10.0, 3.0, 1.0), steps=3, reach=0.2, reach_outside=0.1, least_cosine=0.5, pin_weight=0.3
 )
-_NEIGHBOURS = 48  # skin vertices that a part beneath moves with
+_NEIGHBORS = 48  # skin vertices that a part beneath moves with
 
 
 def fit(template: HeadTemplate, mesh: Mesh, shown: Bool[Tensor, "f"]) -> HeadTemplate:
@@ -90,5 +90,5 @@ def _motion(
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
     """The rotation, scale and shift by which the skin nearest to a part has moved."""
     distance = torch.cdist(part, skin).amin(dim=0)
-    nearest = distance.argsort(stable=True)[:_NEIGHBOURS]
+    nearest = distance.argsort(stable=True)[:_NEIGHBORS]
     return similarity(skin[nearest], moved[nearest])

@@ -14,7 +14,7 @@ from headartist.geometry.mesh import Mesh
 DEPTH = 0.03  # world units: about 7 mm, deeper than what is set in lies behind the skin
 
 
-def hemmed(
+def with_rim_strip(
     rig: Rig,
     name: str,
     near: Bool[Tensor, "s"],

@@ -45,7 +45,7 @@ def read_pair(
     depth: wp.array(dtype=wp.float32),
     size: int,
 ):
-    """Decode a pixel pair: `start` is the nearer pixel's centre along the axis, `step` the direction to the other."""
+    """Decode a pixel pair: `start` is the nearer pixel's center along the axis, `step` the direction to the other."""
     edge = unpack(LAST_HALF_EDGE - int(key & wp.int64(0xFFFFFFFF)), faces)
     pixels = depth.shape[0]
     pair = Pair()

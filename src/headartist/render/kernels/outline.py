@@ -14,10 +14,10 @@ import warp as wp
 
 from headartist.render.kernels.raster import (
     facing_of,
-    first_centre,
+    first_center,
     homogeneous,
     is_drawable,
-    last_centre,
+    last_center,
     x_ndc,
 )
 
@@ -261,8 +261,8 @@ def cross_lattice(
         vb = to_px(b[1] / b[2], size)
         dv = wp.abs(vb - va)
         du = wp.abs(to_px(b[0] / b[2], size) - to_px(a[0] / a[2], size))
-        begin = first_centre(wp.min(va, vb), size)
-        end = last_centre(wp.max(va, vb), size)
+        begin = first_center(wp.min(va, vb), size)
+        end = last_center(wp.max(va, vb), size)
         # Each edge belongs to the axis that it crosses most steeply; exact diagonals to the horizontal one.
         if dv < du or (dv == du and axis != HORIZONTAL):
             continue

@@ -71,14 +71,14 @@ def y_ndc(row: int, height: int):
 
 @wp.func
 @no_type_check
-def first_centre(low_px: wp.float64, size: int):
+def first_center(low_px: wp.float64, size: int):
     """The first pixel inside the picture whose centre is not before `low_px`; `size` if there is none."""
     return int(wp.clamp(wp.ceil(low_px - wp.float64(0.5) - BOX_SLACK_PX), wp.float64(0.0), wp.float64(size)))
 
 
 @wp.func
 @no_type_check
-def last_centre(high_px: wp.float64, size: int):
+def last_center(high_px: wp.float64, size: int):
     """The last pixel inside the picture whose centre is not beyond `high_px`; -1 if there is none."""
     return int(wp.clamp(wp.floor(high_px - wp.float64(0.5) + BOX_SLACK_PX), wp.float64(-1.0), wp.float64(size - 1)))
 
@@ -122,15 +122,15 @@ def visibility(
     r0 = row_px(p0, height)
     r1 = row_px(p1, height)
     r2 = row_px(p2, height)
-    row_begin = first_centre(wp.min(r0, wp.min(r1, r2)), height)
-    row_end = last_centre(wp.max(r0, wp.max(r1, r2)), height)
+    row_begin = first_center(wp.min(r0, wp.min(r1, r2)), height)
+    row_end = last_center(wp.max(r0, wp.max(r1, r2)), height)
     if row_begin > row_end:
         return
     c0 = column_px(p0, width)
     c1 = column_px(p1, width)
     c2 = column_px(p2, width)
-    column_begin = first_centre(wp.min(c0, wp.min(c1, c2)), width)
-    column_end = last_centre(wp.max(c0, wp.max(c1, c2)), width)
+    column_begin = first_center(wp.min(c0, wp.min(c1, c2)), width)
+    column_end = last_center(wp.max(c0, wp.max(c1, c2)), width)
     if column_begin > column_end:
         return
     facing = facing_of(p0, p1, p2, height, width)
@@ -181,10 +181,10 @@ def resolve(
     p0 = homogeneous(verts[view, face[0]])
     p1 = homogeneous(verts[view, face[1]])
     p2 = homogeneous(verts[view, face[2]])
-    centre = wp.vec3d(x_ndc(pixel - line * width, width), y_ndc(line - view * height, height), wp.float64(1.0))
-    e0 = wp.dot(wp.cross(p1, p2), centre)
-    e1 = wp.dot(wp.cross(p2, p0), centre)
-    e2 = wp.dot(wp.cross(p0, p1), centre)
+    center = wp.vec3d(x_ndc(pixel - line * width, width), y_ndc(line - view * height, height), wp.float64(1.0))
+    e0 = wp.dot(wp.cross(p1, p2), center)
+    e1 = wp.dot(wp.cross(p2, p0), center)
+    e2 = wp.dot(wp.cross(p0, p1), center)
     scale = wp.float64(1.0) / (e0 + e1 + e2)
     face_of[pixel] = f
     bary[pixel] = wp.vec3(wp.float32(e0 * scale), wp.float32(e1 * scale), wp.float32(e2 * scale))
