@@ -55,13 +55,14 @@ def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
     of_largest = torch.cat([area_normals, area_normals.new_tensor([[0.0, 1.0, 0.0]])])[first]
     canceled = sums.norm(dim=-1) <= CANCELED * total
     normals = torch.where(canceled[:, None], of_largest, sums)
-    return (normals / normals.norm(dim=-1, keepdim=True)).to(mesh.verts.dtype)
+    unit: torch.Tensor = normals / normals.norm(dim=-1, keepdim=True)
+    return unit.to(mesh.verts.dtype)
 
 
 def _has_area(mesh: Mesh) -> torch.Tensor:
     """Faces whose area is above float32 rounding of the mesh's own extent."""
     a, b, c = mesh.verts.double()[mesh.faces].unbind(1)
-    area = torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
+    area: torch.Tensor = torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
     extent = float((mesh.verts.amax(0) - mesh.verts.amin(0)).max()) if len(mesh.verts) else 0.0
     return area > (1e-6 * extent) ** 2
 

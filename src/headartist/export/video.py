@@ -95,7 +95,7 @@ def find_ffmpeg() -> str:
     try:  # imported here only, since a head can be exported without it
         import imageio_ffmpeg
 
-        path = imageio_ffmpeg.get_ffmpeg_exe()
+        path: str = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise HeadArtistError(f"Videos need ffmpeg, which was not found: {_GET_FFMPEG}") from error
     if not _encodes(path):

@@ -27,7 +27,7 @@ class Mlp(nn.Sequential):
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer with He's uniform weights drawn from `generator`, and no bias at first."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
@@ -53,4 +53,5 @@ class Field(nn.Module):
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
         """The field's values at world points, with gradients to its parameters and to points that want them."""
-        return self.mlp(self.encoding(points / (2 * self.radius) + 0.5))
+        values: Tensor = self.mlp(self.encoding(points / (2 * self.radius) + 0.5))
+        return values

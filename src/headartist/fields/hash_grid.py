@@ -10,6 +10,7 @@ of cells, where it is the upper cell's, and is zero along an axis along which th
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import warp as wp
@@ -77,7 +78,7 @@ def encode_reference(
 
 def _encode(points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
     """`encode_reference` by kernels. Each gradient has a node of its own, so that one costs nothing of the other."""
-    features = _Features.apply(table, (points,), layout)
+    features: Tensor = _Features.apply(table, (points,), layout)
     if points.requires_grad and torch.is_grad_enabled():
         features = features + _PointsPart.apply(points, (table,), layout)
     return features
@@ -90,7 +91,7 @@ class _Features(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, table: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
+    def forward(ctx: Any, table: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
         (points,) = hidden
         features = torch.empty(len(points), FEATURES * len(layout), device=points.device)
         _launch(kernels.encode_forward, points, layout, table.detach().contiguous(), features)
@@ -99,23 +100,30 @@ class _Features(torch.autograd.Function):
         return features
 
     @staticmethod
-    def backward(ctx, grad_features: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_features: Tensor) -> tuple[Tensor, None, None]:
         points, layout = ctx.saved_tensors
-        return _TableGradient.apply(points, grad_features, layout, ctx.entries), None, None
+        # A node of its own, with its small cost, only where somebody may ask for a gradient of this gradient.
+        gradient = _TableGradient.apply if torch.is_grad_enabled() else _table_gradient
+        return gradient(points, grad_features, layout, ctx.entries), None, None
+
+
+def _table_gradient(points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
+    """Sum `features . grad_features` differentiated by the table."""
+    grad_table = torch.zeros(entries, FEATURES, device=points.device)
+    _launch(kernels.encode_backward, points, layout, grad_features.contiguous(), grad_table)
+    return grad_table
 
 
 class _TableGradient(torch.autograd.Function):
     """The gradient of `features . grad_features` to the table."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
-        grad_table = torch.zeros(entries, FEATURES, device=points.device)
-        _launch(kernels.encode_backward, points, layout, grad_features.contiguous(), grad_table)
+    def forward(ctx: Any, points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
         ctx.save_for_backward(points, grad_features, layout)
-        return grad_table
+        return _table_gradient(points, grad_features, layout, entries)
 
     @staticmethod
-    def backward(ctx, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         points, grad_features, layout = ctx.saved_tensors
         to_points, to_features, *_ = ctx.needs_input_grad
         return (
@@ -130,12 +138,12 @@ class _PointsPart(torch.autograd.Function):
     """Zeros with the features' gradient to the points; the table is hidden as the points are in `_Features`."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
+    def forward(ctx: Any, points: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
         ctx.save_for_backward(points, *hidden, layout)
         return points.new_zeros(()).expand(len(points), FEATURES * len(layout))
 
     @staticmethod
-    def backward(ctx, grad_features: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_features: Tensor) -> tuple[Tensor, None, None]:
         points, table, layout = ctx.saved_tensors
         return _PointsGradient.apply(points, table, grad_features, layout), None, None
 
@@ -144,7 +152,7 @@ class _PointsGradient(torch.autograd.Function):
     """The gradient of `features . grad_features` to the points."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, table: Tensor, grad_features: Tensor, layout: Tensor) -> Tensor:
+    def forward(ctx: Any, points: Tensor, table: Tensor, grad_features: Tensor, layout: Tensor) -> Tensor:
         ctx.save_for_backward(points, table, grad_features, layout)
         grad_points = torch.zeros(points.shape, device=points.device)
         tensors = table.detach().contiguous(), grad_features.contiguous(), vec3(grad_points)
@@ -152,7 +160,7 @@ class _PointsGradient(torch.autograd.Function):
         return grad_points
 
     @staticmethod
-    def backward(ctx, along: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, layout = ctx.saved_tensors
         return *_SecondGradients.apply(*tensors, along, layout, ctx.needs_input_grad), None
 
@@ -162,7 +170,7 @@ class _SecondGradients(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,  # noqa: ARG004
+        ctx: Any,  # noqa: ARG004
         points: Tensor,
         table: Tensor,
         grad_features: Tensor,
@@ -179,7 +187,7 @@ class _SecondGradients(torch.autograd.Function):
         return tuple(grads)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor | None) -> tuple[None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, ...]:
         raise NotImplementedError("HashEncoding has no third derivatives: ask encode_reference, its twin, for them.")
 
 

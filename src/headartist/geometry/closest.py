@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headartist.geometry.closest_kernels import closest_point
 from headartist.geometry.distance import warp_mesh
+from headartist.geometry.kernels import closest_point
 from headartist.geometry.mesh import Mesh
 from headartist.system.warp import launch, vec3
 

@@ -12,7 +12,7 @@ import warp as wp
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headartist.geometry.distance_kernels import nearest_distance, sees_sky
+from headartist.geometry.kernels import nearest_distance, sees_sky
 from headartist.geometry.mesh import Mesh, capped, rims
 from headartist.system.warp import launch, vec3
 

@@ -23,7 +23,8 @@ class Mesh:
         """Outward face normals whose length is twice the triangle's area."""
         # index_select, here and elsewhere: on the CPU its backward is many times faster than that of indexing.
         a, b, c = (self.verts.index_select(0, self.faces[:, k]) for k in range(3))
-        return torch.linalg.cross(b - a, c - a)
+        normals: Tensor = torch.linalg.cross(b - a, c - a)
+        return normals
 
     def vertex_normals(self) -> Float[Tensor, "v 3"]:
         """Unit vertex normals, weighted by triangle area; a vertex without area gets the zero vector."""
@@ -99,7 +100,8 @@ def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
     low, high = mesh.edges.unbind(1)
     difference = mesh.verts.index_select(0, low) - mesh.verts.index_select(0, high)
     laplacian = torch.zeros_like(mesh.verts).index_add(0, low, difference).index_add(0, high, -difference)
-    return torch.linalg.vector_norm(laplacian, dim=1).mean()
+    lengths: Tensor = torch.linalg.vector_norm(laplacian, dim=1)
+    return lengths.mean()
 
 
 def rims(mesh: Mesh) -> tuple[Int[Tensor, "s"], Int[Tensor, "s"], Int[Tensor, "s"]]:

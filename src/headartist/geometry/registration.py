@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array, csr_array, diags_array, eye_array
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -222,7 +222,7 @@ class _Surface:
         return goal, weight * (cosine >= config.least_cosine) * inner
 
 
-def _factorized(matrix: csr_array):
+def _factorized(matrix: csr_array) -> SuperLU:
     """A direct solver of a symmetric positive definite system."""
     options = {"SymmetricMode": True}
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)

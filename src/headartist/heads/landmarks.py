@@ -188,4 +188,5 @@ def _hidden(sites: Float[Tensor, "l 3"], corners: Float[Tensor, "g 3 3"]) -> Boo
     determinant = (a * adjugate[:, 0]).sum(dim=-1)
     weights = (adjugate * determinant.sign()[:, None, None]) @ sites.T
     nearer = 1 - HIDDEN_MARGIN / sites.norm(dim=-1)
-    return ((weights >= 0).all(dim=1) & (weights.sum(dim=1) * nearer > determinant.abs()[:, None])).any(dim=0)
+    before: Tensor = (weights >= 0).all(dim=1) & (weights.sum(dim=1) * nearer > determinant.abs()[:, None])
+    return before.any(dim=0)

@@ -112,7 +112,8 @@ def _proper(faces: Int[Tensor, "f 3"]) -> Bool[Tensor, "f"]:
 def _has_area(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Bool[Tensor, "f"]:
     corners = verts[faces]
     longest = (corners - corners.roll(1, dims=1)).norm(dim=2).amax(dim=1)
-    return Mesh(verts, faces).area_normals.norm(dim=1) > 1e-9 * longest.square()
+    large: Tensor = Mesh(verts, faces).area_normals.norm(dim=1) > 1e-9 * longest.square()
+    return large
 
 
 def _is_first(rows: Int[Tensor, "f 3"]) -> Bool[Tensor, "f"]:
@@ -148,7 +149,7 @@ def _consistent(faces: Int[Tensor, "f 3"]) -> tuple[Int[Tensor, "f"], Bool[Tenso
 
 def _debris(mesh: Mesh, component: Int[Tensor, "f"]) -> Bool[Tensor, "f"]:
     """Triangles of components too small to matter."""
-    area = mesh.area_normals.norm(dim=1)
+    area: Tensor = mesh.area_normals.norm(dim=1)
     own = torch.zeros(int(component.max()) + 1, dtype=area.dtype).index_add(0, component, area)
     small = (own < DEBRIS * area.sum())[component]
     return small & (area[small].sum() < MOST_DEBRIS * area.sum())
@@ -210,7 +211,8 @@ def _samples(area: Float[Tensor, "f"], component: Int[Tensor, "f"]) -> Int[Tenso
     for number in largest.tolist():
         members = order[int(ends[number - 1]) if number else 0 : int(ends[number])]
         few.append(members[_spread(area[members], LEAST_SAMPLES)])
-    return torch.cat([even, *few]).unique()
+    samples: Tensor = torch.cat([even, *few]).unique()
+    return samples
 
 
 def _spread(area: Float[Tensor, "f"], count: int) -> Int[Tensor, "n"]:

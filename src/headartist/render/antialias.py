@@ -7,6 +7,8 @@ smoothly on the edge's ends. Starting from the outline's edges instead of the tr
 et al. 2020) keeps the gradient right when triangles are smaller than a pixel.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -39,7 +41,8 @@ def antialias(
     triangles = narrow(faces)
     verts = verts_clip.float().contiguous()
     best = outline_pairs(verts.detach(), triangles, fragments)
-    return _Blend.apply(image.float(), verts, triangles, fragments.depth.detach(), best)
+    blended: Tensor = _Blend.apply(image.float(), verts, triangles, fragments.depth.detach(), best)
+    return blended
 
 
 def outline_pairs(verts_clip: Tensor, faces: Tensor, fragments: Fragments) -> Int[Tensor, "n"]:
@@ -78,7 +81,7 @@ def _candidates(verts_clip: Tensor, faces: Tensor, size: int) -> Int[Tensor, "n"
 
 class _Blend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image: Tensor, verts_clip: Tensor, faces: Tensor, depth: Tensor, best: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, verts_clip: Tensor, faces: Tensor, depth: Tensor, best: Tensor) -> Tensor:
         image, verts = image.detach().contiguous(), verts_clip.detach()
         out, size, channels = image.clone(), image.shape[1], image.shape[-1]
         pairs = (best >= 0).nonzero().view(-1)
@@ -90,7 +93,7 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         image, verts, faces, depth, best, pairs = ctx.saved_tensors
         grad_out, channels = grad_out.contiguous(), image.shape[-1]
         grad_image, grad_verts = grad_out.clone(), torch.zeros_like(verts)

@@ -4,6 +4,8 @@
 bit; on CUDA the gradients' sums are not, because atomic additions arrive in any order.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -45,7 +47,8 @@ def interpolate(
         faces: the triangles that were rasterised.
     """
     tables = attributes if attributes.ndim == 3 else attributes[None]
-    return _Interpolate.apply(tables.float(), fragments.bary, fragments.face, narrow(faces))
+    blended: Tensor = _Interpolate.apply(tables.float(), fragments.bary, fragments.face, narrow(faces))
+    return blended
 
 
 def narrow(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "f 3"]:
@@ -55,7 +58,7 @@ def narrow(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "f 3"]:
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, verts_clip: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, verts_clip: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         verts, device = verts_clip.detach().contiguous(), verts_clip.device
         shape = (len(verts), size, size)
         keys = torch.full(shape, _EMPTY_KEY, dtype=torch.int64, device=device).view(-1)
@@ -72,7 +75,7 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, _: Tensor, grad_bary: Tensor, grad_depth: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, _: Tensor, grad_bary: Tensor, grad_depth: Tensor) -> tuple[Tensor, None, None]:
         verts, faces, face = ctx.saved_tensors
         size = face.shape[-1]
         grad_verts = torch.zeros_like(verts)
@@ -84,7 +87,7 @@ class _Rasterize(torch.autograd.Function):
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
+    def forward(ctx: Any, attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
         attributes, bary = attributes.detach().contiguous(), bary.detach().contiguous()
         channels = attributes.shape[-1]
         out = torch.empty((*face.shape, channels), device=attributes.device)
@@ -101,7 +104,7 @@ class _Interpolate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None]:
         attributes, bary, face, faces = ctx.saved_tensors
         grad_attributes, grad_bary = torch.zeros_like(attributes), torch.empty_like(bary)
         inputs = (

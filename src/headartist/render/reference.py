@@ -145,14 +145,15 @@ def _covers_plus(verts: Float[Tensor, "v 3"], edges: Int[Tensor, "n 3"]) -> Bool
     """Whether an edge's triangle lies on the side to which u grows."""
     corners = verts[edges]
     upwards = corners[:, 1, 1] / corners[:, 1, 2] > corners[:, 0, 1] / corners[:, 0, 2]
-    return (torch.linalg.det(corners.double()) > 0) != upwards
+    covers: Tensor = (torch.linalg.det(corners.double()) > 0) != upwards
+    return covers
 
 
 def _facing(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: int) -> Int[Tensor, "f"]:
     """+1 or -1 by the winding on the screen; 0 where a triangle is not drawn."""
     drawable = (verts[:, 3] > NEAR) & verts[:, [0, 1, 3]].isfinite().all(dim=1)
     corners = verts[faces][..., [0, 1, 3]].double()
-    det = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(-1)
+    det: Tensor = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(-1)
     area_px = det.abs() / corners[..., 2].prod(-1) * size**2 / 8
     drawn = drawable[faces].all(dim=1) & (area_px >= _MIN_AREA_PX)
     return det.sign().long().where(drawn, det.new_zeros((), dtype=torch.long))
@@ -197,4 +198,5 @@ def _centers(size: int, like: Tensor) -> Float[Tensor, "h w 3"]:
 def _edge_values(corners: Float[Tensor, "*n 3 3"], centers: Float[Tensor, "h w 3"]) -> Float[Tensor, "*m 3"]:
     """The edge functions (e_0, e_1, e_2) = det(P_1, P_2, F), det(P_2, P_0, F), det(P_0, P_1, F)."""
     following, last = corners.roll(-1, dims=-2), corners.roll(-2, dims=-2)
-    return (torch.linalg.cross(following, last) * centers[..., None, :]).sum(-1)
+    normals: Tensor = torch.linalg.cross(following, last)
+    return (normals * centers[..., None, :]).sum(-1)

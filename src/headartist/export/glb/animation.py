@@ -50,7 +50,8 @@ def _eased(times: Float[np.ndarray, "n"], keys: Float[np.ndarray, "k c"]) -> Flo
     span = np.maximum(keys[after, 0] - keys[k, 0], 1e-9)
     share = np.clip((times - keys[k, 0]) / span, 0, 1)
     ease = (1 - np.cos(math.pi * share)) / 2
-    return keys[k, 1:] + ease[:, None] * (keys[after, 1:] - keys[k, 1:])
+    eased: np.ndarray = keys[k, 1:] + ease[:, None] * (keys[after, 1:] - keys[k, 1:])
+    return eased
 
 
 _BLINK = ((0.9, 0.0), (1.0, 1.0), (1.1, 0.0), (2.8, 0.0), (2.9, 1.0), (3.0, 0.0))

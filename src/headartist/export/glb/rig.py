@@ -63,7 +63,7 @@ def skinned(
 def _bytes_that_sum_to_one(share: np.ndarray) -> np.ndarray:
     """Shares as multiples of 1/255 that sum to exactly 255, the largest taking up what rounding leaves."""
     share = np.pad(share, ((0, 0), (0, INFLUENCES - share.shape[1])))
-    rounded = np.rint(255 * share / share.sum(axis=1, keepdims=True)).astype(np.int64)
+    rounded: np.ndarray = np.rint(255 * share / share.sum(axis=1, keepdims=True)).astype(np.int64)
     rounded[:, 0] += 255 - rounded.sum(axis=1)  # `topk` puts the largest first
     return rounded.astype("|u1")
 

@@ -109,7 +109,8 @@ class Arrays:
             raise Refused("a chumpy Select has no usable shape")
         if math.prod(shape) != len(chosen):
             raise Refused("a chumpy Select has a shape that its entries do not fill")
-        return source[chosen].reshape(shape)
+        selected: np.ndarray = source[chosen].reshape(shape)
+        return selected
 
 
 def _array(raw: Any, dtype: Any, shape: tuple[Any, ...], order: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Reading OBJ: polygons, objects, groups and materials, in time and memory that grow with the file alone."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import pairwise
 
@@ -95,7 +95,7 @@ def _index(word: bytes, count: int) -> int:
     return place
 
 
-_STEPS = {
+_STEPS: dict[bytes, Callable[[_Reader, Sequence[bytes]], None]] = {
     b"v": _Reader.vertex,
     b"vt": _Reader.texture,
     b"f": _Reader.polygon,

@@ -1,4 +1,4 @@
-"""Warp kernels of the signed distance: nearest triangles and free rays."""
+"""Warp kernels of distances: the closest point of a mesh, and free rays."""
 
 # Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
@@ -42,3 +42,21 @@ def sees_sky(
             if escaped == least:
                 break
     seen[i] = wp.where(escaped == least, 1, 0)
+
+
+@wp.kernel
+@no_type_check
+def closest_point(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),
+    reach: wp.float32,
+    face: wp.array(dtype=wp.int32),
+    barycentric: wp.array(dtype=wp.vec3),
+):
+    """The triangle nearest to each point and the barycentric weights of the nearest place on it; -1 beyond `reach`."""
+    i = wp.tid()
+    nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
+    face[i] = -1
+    if nearest.result:
+        face[i] = nearest.face
+        barycentric[i] = wp.vec3(nearest.u, nearest.v, 1.0 - nearest.u - nearest.v)
