@@ -1,4 +1,6 @@
-"""De-lighting: the soft light that learned colours hold, found by its smoothness and divided out.
+"""De-lighting.
+
+The soft light that learned colours hold, found by its smoothness and divided out.
 
 Colours are learned from lit pictures: in linear light they are an albedo times a shading s. Under distant light the
 shading of a dull surface is, to about a hundredth, a quadratic function of its normal (Ramamoorthi and Hanrahan 2001):
@@ -29,7 +31,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def delit(mesh: Mesh, color_at: Color) -> Color:
-    """A head's colours without the soft light in them.
+    """Divide the soft light out of a head's colours.
 
     Args:
         mesh: the head's surface.
@@ -55,7 +57,10 @@ def delit(mesh: Mesh, color_at: Color) -> Color:
 
 
 def fitted_shading(normal: Float[Tensor, "n 3"], luminance: Float[Tensor, "n"]) -> Float[Tensor, "9"]:
-    """The weights of `harmonics` that explain most of a luminance, by iteratively reweighted least squares."""
+    """Fit the weights of `harmonics` to a luminance.
+
+    Those that explain most of it, by iteratively reweighted least squares.
+    """
     basis, luminance = harmonics(normal).double(), luminance.double().clamp(min=1e-4)
     weights = torch.zeros(9).to(basis)
     weights[0] = luminance.median()
@@ -71,13 +76,19 @@ def fitted_shading(normal: Float[Tensor, "n 3"], luminance: Float[Tensor, "n"]) 
 
 
 def harmonics(normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 9"]:
-    """The nine functions of this module's first paragraph, of unit normals."""
+    """Evaluate nine harmonics of unit normals.
+
+    Those of this module's first paragraph.
+    """
     x, y, z = normal.unbind(-1)
     return torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1], dim=-1)
 
 
 def linear(color: Tensor) -> Tensor:
-    """Colours in sRGB, in [0, 1], as linear light (IEC 61966-2-1)."""
+    """Turn sRGB into linear light.
+
+    In [0, 1] (IEC 61966-2-1).
+    """
     return torch.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
@@ -87,7 +98,10 @@ def display(light: Tensor) -> Tensor:
 
 
 def _sampled(mesh: Mesh) -> Float[Tensor, "n 3"]:
-    """Points spread evenly over the surface, the same every time."""
+    """Sample points evenly over the surface.
+
+    The same every time.
+    """
     generator = torch.Generator().manual_seed(0)
     area = mesh.area_normals.norm(dim=-1).cpu().double()
     face = torch.multinomial(area / area.sum(), SAMPLES, replacement=True, generator=generator)

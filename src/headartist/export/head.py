@@ -1,4 +1,7 @@
-"""Everything that leaves the house as a file: one head, several formats."""
+"""A head as files of several formats.
+
+Everything that leaves the house.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,11 +50,12 @@ def export_head(
     variant: str = "full",
     delight: bool = False,
 ) -> list[Path]:
-    """Write a head as `head.glb`, `head.obj` (with `.mtl` and pictures) and `head.ply`, and return the paths.
+    """Write a head in the formats asked for.
 
-    With "usd" also `head.usd`. The surface is tidied and unwrapped and its texture baked once; PLY holds the closed
-    surface. What a simplified surface loses of the full one's relief goes into a normal map. Every mesh file has
-    pictures of its own, so writing one format, or one variant, changes nothing that another one shows.
+    `head.glb`, `head.obj` (with `.mtl` and pictures) and `head.ply`; returns the paths. With "usd" also `head.usd`.
+    The surface is tidied and unwrapped and its texture baked once; PLY holds the closed surface. What a simplified
+    surface loses of the full one's relief goes into a normal map. Every mesh file has pictures of its own, so writing
+    one format, or one variant, changes nothing that another one shows.
 
     Args:
         avatar: the head.
@@ -97,7 +101,7 @@ def export_head(
 
 
 def _albedo(avatar: Avatar) -> Color:
-    """The avatar's color at world points."""
+    """Read the avatar's color at world points."""
     return lambda points: avatar.material_at(points).color
 
 
@@ -111,7 +115,7 @@ def _textured(
     metadata: Mapping[str, object] | None,
     rig: Rig | None,
 ) -> list[Path]:
-    """The formats that share an atlas."""
+    """Write the formats that share an atlas."""
     fine = full if mesh is not full else None
     if rig is not None:
         mesh = rig.mesh
@@ -130,7 +134,10 @@ def _textured(
 
 
 def _material(mesh: Mesh, fine: Mesh | None, atlas: UvAtlas, color: Color, size: int, rig: Rig | None) -> MaterialMaps:
-    """Colour, roughness where something shines, and a normal map where triangles were saved."""
+    """Make the pictures of a material.
+
+    Colour, roughness where something shines, and a normal map where triangles were saved.
+    """
     if rig is None:
         relief = normal_map(fine, mesh, atlas, size) if fine is not None else None
         return MaterialMaps(bake(mesh, atlas, color, size), relief)

@@ -1,4 +1,7 @@
-"""What a head's surface is made of, as pictures in its atlas: colour, roughness, and the relief it lost."""
+"""What a head's surface is made of.
+
+As pictures in its atlas: colour, roughness, and the relief it lost.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +24,9 @@ WET = {"lips": 0.5, "mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "lids": 0.5, "e
 
 @dataclass(frozen=True)
 class MaterialMaps:
-    """Pictures of one size, row 0 at the top; the surface is no metal anywhere.
+    """Pictures of one size, row 0 at the top.
+
+    The surface is no metal anywhere.
 
     Attributes:
         color: sRGB in [0, 1].
@@ -35,7 +40,9 @@ class MaterialMaps:
 
 
 def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] | None:
-    """Dull skin, and what was set in as wet as it is; None where nothing was set in.
+    """Paint how dull the surface is.
+
+    Dull skin, and what was set in as wet as it is; None where nothing was set in.
 
     Args:
         rig: the head, whose mesh the atlas belongs to.
@@ -50,7 +57,9 @@ def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] |
 
 @contextmanager
 def replacing_pictures(stem: Path, material: MaterialMaps) -> Iterator[dict[str, Path]]:
-    """Lend the paths of a mesh file's own pictures, and replace them all if nothing was raised.
+    """Lend the paths of a mesh file's own pictures.
+
+    They are all replaced if nothing was raised.
 
     They are `STEM.png`, and `STEM.roughness.png` and `STEM.normal.png` where the material has these; those of an
     earlier material that has them and this one has not are removed. No two mesh files may share a stem: their atlases

@@ -1,4 +1,7 @@
-"""OBJ with its material and pictures, and PLY with vertex colours."""
+"""OBJ with pictures, and PLY with vertex colours.
+
+The OBJ has its material too.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +19,9 @@ from headartist.system.files import replacing
 
 
 def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: MaterialMaps) -> list[Path]:
-    """Write `NAME.obj` with `NAME.mtl` and its pictures `NAME.png` and so on beside it, and return the paths.
+    """Write an OBJ with its pictures.
+
+    `NAME.obj` with `NAME.mtl` and `NAME.png` and so on beside it; returns the paths.
 
     Positions stay welded: only texture coordinates are split along the seams, so the file can be sculpted on.
     Roughness and normal map are stated as the PBR extension of MTL has it (`Pr`, `map_Pr`, `norm`).
@@ -52,7 +57,10 @@ def _mtl(pictures: Mapping[str, Path]) -> str:
 
 @torch.no_grad()
 def write_ply(path: Path | str, mesh: Mesh, color_at: Color) -> None:
-    """Write a binary PLY with normals and 8-bit vertex colours; needs no texture coordinates."""
+    """Write a binary PLY.
+
+    With normals and 8-bit vertex colours; needs no texture coordinates.
+    """
     colors = color_at(mesh.verts).clamp(0.0, 1.0).mul(255.0).round()
     corner = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
     vertex = np.empty(len(mesh.verts), dtype=[*corner, ("red", "u1"), ("green", "u1"), ("blue", "u1")])

@@ -1,4 +1,7 @@
-"""Pictures of a head: PNG files, and sheets of views with their normals."""
+"""Pictures of a head.
+
+PNG files, and sheets of views with their normals.
+"""
 
 import io
 from pathlib import Path
@@ -19,20 +22,26 @@ PIXELS_AT_ONCE = 1 << 19
 
 
 def to_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Colours in [0, 1] as 8-bit pixels, rows first; values beyond the range are clamped."""
+    """Turn colours into 8-bit pixels, rows first.
+
+    Values beyond [0, 1] are clamped.
+    """
     pixels = image.detach().clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
     return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
 def png_bytes(image: Float[Tensor, "3 h w"]) -> bytes:
-    """An image in [0, 1] as the content of a PNG file."""
+    """Encode an image in [0, 1] as PNG."""
     content = io.BytesIO()
     Image.fromarray(to_bytes(image)).save(content, format="PNG")
     return content.getvalue()
 
 
 def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
-    """Write an image in [0, 1] as PNG, replacing the file whole."""
+    """Write an image in [0, 1] as PNG.
+
+    The file is replaced whole.
+    """
     with replacing(path) as draft:
         draft.write_bytes(png_bytes(image))
 
@@ -41,7 +50,10 @@ def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
 def render_pair(
     avatar: Avatar, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
-    """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn a few at a time to bound memory."""
+    """Render colour and normals of each view.
+
+    As pictures in [0, 1] on the CPU, a few at a time to bound memory.
+    """
     # Views are drawn where the parameters are.
     parameters = (p for kinds in avatar.parameters_by_part().values() for values in kinds.values() for p in values)
     device = next((parameter.device for parameter in parameters), torch.device("cpu"))
@@ -65,7 +77,9 @@ def contact_sheet(
     radius: float = 3.0,
     background: tuple[float, float, float] = WHITE,
 ) -> Float[Tensor, "3 h w"]:
-    """Views evenly round the head, starting at the face: colours in the upper row, camera-space normals below.
+    """Render views evenly round the head.
+
+    Starting at the face: colours in the upper row, camera-space normals below.
 
     Args:
         avatar: the head.
@@ -84,7 +98,10 @@ def contact_sheet(
 
 
 def preview(avatar: Avatar, *, size: int = 128) -> Float[Tensor, "3 h w"]:
-    """A small strip to watch a training run by: face, left side, back and right side over their normals."""
+    """Render a small strip of four views.
+
+    To watch a training run by: face, left side, back and right side over their normals.
+    """
     return contact_sheet(avatar, views=4, size=size)
 
 

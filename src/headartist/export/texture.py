@@ -1,4 +1,7 @@
-"""Texture: the colour field of a head written into the pixels of a UV atlas."""
+"""Texture: a head's colour field in an atlas.
+
+Written into the pixels of its UV atlas.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +26,9 @@ REACH_PX = 1.5
 
 @dataclass(frozen=True)
 class Texels:
-    """Pairs of a pixel and a triangle, with the triangle's point that belongs to the pixel.
+    """Pairs of a pixel and a triangle.
+
+    With the triangle's point that belongs to the pixel.
 
     Attributes:
         index: pixel number, `row * size + column`, row 0 at the top.
@@ -37,7 +42,10 @@ class Texels:
 
 
 def texels(atlas: UvAtlas, size: int) -> Texels:
-    """The pixels of a square of `size` whose centre lies in a triangle; one on a shared edge is listed for both."""
+    """Find the pixels whose centre lies in a triangle.
+
+    Of a square of `size`; one on a shared edge is listed for both.
+    """
     pieces = []
     for first, corners in _chunks(_pixels(atlas, size)):
         face, center = _candidates(corners, size, 0.0)
@@ -50,7 +58,9 @@ def texels(atlas: UvAtlas, size: int) -> Texels:
 
 
 def gutter(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
-    """The pixels beside the charts that filtering may still read, each with the nearest point of any outline.
+    """Find the gutter of the charts.
+
+    The pixels beside them that filtering may still read, each with the nearest point of any outline.
 
     Without it a chart thinner than a pixel would leave no trace in the texture.
 
@@ -77,7 +87,9 @@ def gutter(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
 
 
 def bake(mesh: Mesh, atlas: UvAtlas, color_at: Color, size: int = 1024) -> Float[Tensor, "3 h w"]:
-    """Evaluate a colour field at the surface point behind every pixel of an atlas.
+    """Bake a colour field into an atlas.
+
+    Evaluated at the surface point behind every pixel.
 
     The field's colours are display-referred sRGB, as seen in training, and a glTF base colour texture is sRGB too:
     they pass unchanged. Pixels between the charts take the nearest colour, so neither filtering nor mipmaps show
@@ -101,7 +113,9 @@ def bake(mesh: Mesh, atlas: UvAtlas, color_at: Color, size: int = 1024) -> Float
 
 
 def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, "3 h w"]:
-    """A picture of what the surface holds behind every pixel of an atlas; between the charts the nearest of it.
+    """Paint what the surface holds behind every pixel.
+
+    Of an atlas; between the charts the nearest of it.
 
     Args:
         atlas: where each triangle lies in the picture.
@@ -140,7 +154,10 @@ def _joined(pieces: list[Texels]) -> Texels:
 
 
 def _pixels(atlas: UvAtlas, size: int) -> Float[Tensor, "f 3 2"]:
-    """Triangles in pixels: x right, y down, the first pixel's centre at (0.5, 0.5)."""
+    """Scale triangles to pixels.
+
+    Right is x, down is y; the first pixel is centred at (0.5, 0.5).
+    """
     u, v = atlas.uv.double()[atlas.faces].unbind(-1)
     return torch.stack([u, 1 - v], dim=-1) * size
 
@@ -151,7 +168,10 @@ def _index(center: Float[Tensor, "n 2"], size: int) -> Int[Tensor, "n"]:
 
 
 def _chunks(corners: Float[Tensor, "f 3 2"]) -> Iterator[tuple[int, Float[Tensor, "g 3 2"]]]:
-    """Runs of triangles whose boxes hold a bounded number of pixels, each run with its first triangle's number."""
+    """Split triangles into runs of bounded pixels.
+
+    Those in their boxes; each run with its first triangle's number.
+    """
     box = (corners.amax(dim=1) - corners.amin(dim=1) + 1 + 2 * REACH_PX).prod(dim=-1)
     run = (box.cumsum(0) / CANDIDATES_PER_CHUNK).long()
     first = 0
@@ -163,7 +183,10 @@ def _chunks(corners: Float[Tensor, "f 3 2"]) -> Iterator[tuple[int, Float[Tensor
 def _candidates(
     corners: Float[Tensor, "f 3 2"], size: int, margin: float
 ) -> tuple[Int[Tensor, "n"], Float[Tensor, "n 2"]]:
-    """Every pixel centre in each triangle's bounding box widened by `margin`, with the triangle's number."""
+    """List the pixels of triangles' boxes.
+
+    Every pixel centre in a bounding box widened by `margin`, with the triangle's number.
+    """
     low = (corners.amin(dim=1) - margin - 0.5).ceil().clamp(0, size).long()
     high = (corners.amax(dim=1) + margin - 0.5).floor().clamp(-1, size - 1).long()
     extent = (high - low + 1).clamp(min=0)
@@ -177,7 +200,10 @@ def _candidates(
 def _nearest_on_outline(
     corners: Float[Tensor, "n 3 2"], point: Float[Tensor, "n 2"]
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"]]:
-    """Barycentrics of the nearest point on a triangle's three sides, and its distance."""
+    """Find the nearest point on a triangle's sides.
+
+    Its barycentrics, and its distance.
+    """
     side = corners.roll(-1, dims=1) - corners
     toward = point[:, None] - corners
     share = ((toward * side).sum(-1) / (side * side).sum(-1).clamp(min=1e-30)).clamp(0, 1)
@@ -192,6 +218,6 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fill(picture: Float[Tensor, "3 h w"], covered: Tensor) -> Float[Tensor, "3 h w"]:
-    """Give every uncovered pixel the colour of its nearest covered one."""
+    """Fill uncovered pixels from their nearest covered one."""
     row, column = distance_transform_edt(~covered.numpy(), return_distances=False, return_indices=True)
     return picture[:, torch.as_tensor(row, dtype=torch.long), torch.as_tensor(column, dtype=torch.long)]

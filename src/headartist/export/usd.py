@@ -1,4 +1,7 @@
-"""USD: the head as one layer with pictures of its own beside it; shapes, joints and the demonstration by UsdSkel."""
+"""USD: the head as one layer with pictures.
+
+Pictures of its own, beside it; shapes, joints and the demonstration by UsdSkel.
+"""
 
 import importlib.util
 from collections.abc import Mapping
@@ -48,7 +51,9 @@ def write_usd(
     rig: Rig | None = None,
     extras: Mapping[str, object] | None = None,
 ) -> list[Path]:
-    """Write `NAME.usd` (binary) with its pictures `NAME_usd.png` and so on beside it, and return the paths.
+    """Write a USD file with its pictures.
+
+    `NAME.usd` (binary) with `NAME_usd.png` and so on beside it; returns the paths.
 
     Our world is USD's: right-handed, y up, v up. Positions stay welded; texture coordinates belong to corners.
 
@@ -105,7 +110,10 @@ def _surface(stage: "Usd.Stage", mesh: Mesh, atlas: UvAtlas) -> "UsdGeom.Mesh":
 
 
 def _bind_material(stage: "Usd.Stage", surface: "UsdGeom.Mesh", pictures: Mapping[str, Path]) -> None:
-    """A UsdPreviewSurface that reads the pictures; it takes normals as they are, from -1 to 1."""
+    """Bind a UsdPreviewSurface that reads the pictures.
+
+    It takes normals as they are, from -1 to 1.
+    """
     from pxr import Gf, Sdf, UsdShade
 
     kinds = Sdf.ValueTypeNames
@@ -146,7 +154,10 @@ def _shader(stage: "Usd.Stage", name: str, kind: str) -> "UsdShade.Shader":
 
 
 def _bind_rig(stage: "Usd.Stage", surface: "UsdGeom.Mesh", rig: Rig) -> None:
-    """Blend shapes and joint shares on the mesh, the skeleton, and the demonstration."""
+    """Bind the rig to the mesh.
+
+    Blend shapes and joint shares, the skeleton, and the demonstration.
+    """
     from pxr import Gf, Sdf, UsdSkel, Vt
 
     skeleton = UsdSkel.Skeleton.Define(stage, f"{ROOT}/skeleton")
@@ -179,7 +190,10 @@ def _bind_rig(stage: "Usd.Stage", surface: "UsdGeom.Mesh", rig: Rig) -> None:
 
 
 def _motion(stage: "Usd.Stage", rig: Rig, joints: list[str], offsets: np.ndarray) -> object:
-    """The demonstration as a SkelAnimation, in frames; returns its path."""
+    """Write the demonstration as a SkelAnimation.
+
+    In frames; returns its path.
+    """
     from pxr import Gf, UsdSkel, Vt
 
     motion = UsdSkel.Animation.Define(stage, f"{ROOT}/skeleton/{DEMONSTRATION.name}")
@@ -204,7 +218,10 @@ def _motion(stage: "Usd.Stage", rig: Rig, joints: list[str], offsets: np.ndarray
 
 
 def _paths(rig: Rig) -> list[str]:
-    """Every joint's name after those of its parents, as in root/neck/head."""
+    """Path every joint through its parents.
+
+    As in root/neck/head.
+    """
     paths: dict[int, str] = {}
     for k, (name, parent) in enumerate(zip(rig.joint_names, rig.joint_parents, strict=True)):
         paths[k] = f"{paths[parent]}/{name}" if parent >= 0 else name

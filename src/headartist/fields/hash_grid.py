@@ -1,4 +1,4 @@
-"""Fields: a multiresolution hash grid with a small MLP behind it (Instant-NGP, Müller et al. 2022).
+"""A multiresolution hash grid (Instant-NGP, Müller et al. 2022).
 
 Level l is a grid of `r_l = floor(base * growth^l)` cells along a side of the unit cube, with two features at every
 vertex. A point gets, per level, the features of its cell's eight corners, weighted trilinearly. A level with more
@@ -45,7 +45,10 @@ class HashLevel:
 
 
 def hash_levels(count: int, base: int, growth: float, log2_table: int) -> tuple[HashLevel, ...]:
-    """The levels of an encoding, coarse to fine, packed one after another."""
+    """Pack the levels of an encoding, coarse to fine.
+
+    One after another.
+    """
     levels: list[HashLevel] = []
     start = 0
     for index in range(count):
@@ -59,7 +62,10 @@ def hash_levels(count: int, base: int, growth: float, log2_table: int) -> tuple[
 def encode_reference(
     points: Float[Tensor, "n 3"], table: Float[Tensor, "m 2"], levels: tuple[HashLevel, ...]
 ) -> Float[Tensor, "n c"]:
-    """The encoding of points of the unit cube in plain torch: the kernel's slow twin, and the way in float64."""
+    """Encode points of the unit cube in plain torch.
+
+    The kernel's slow twin, and the way in float64.
+    """
     corners = torch.cartesian_prod(*[torch.arange(2, device=points.device)] * 3)
     features = []
     for level in levels:
@@ -77,7 +83,10 @@ def encode_reference(
 
 
 def _encode(points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
-    """`encode_reference` by kernels. Each gradient has a node of its own, so that one costs nothing of the other."""
+    """Encode by kernels as `encode_reference` does.
+
+    Each gradient has a node of its own, so that one costs nothing of the other.
+    """
     features: Tensor = _Features.apply(table, (points,), layout)
     if points.requires_grad and torch.is_grad_enabled():
         features = features + _PointsPart.apply(points, (table,), layout)
@@ -85,7 +94,9 @@ def _encode(points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
 
 
 class _Features(torch.autograd.Function):
-    """The features, with gradient to the table: a thread per point and level, level by level to keep its table cached.
+    """The features, with gradient to the table.
+
+    A thread per point and level, level by level to keep its table cached.
 
     The points come in a tuple, where autograd sees no way to them: asked for their gradient alone, it never comes here.
     """
@@ -135,7 +146,10 @@ class _TableGradient(torch.autograd.Function):
 
 
 class _PointsPart(torch.autograd.Function):
-    """Zeros with the features' gradient to the points; the table is hidden as the points are in `_Features`."""
+    """Zeros with the features' gradient to the points.
+
+    The table is hidden as the points are in `_Features`.
+    """
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
@@ -166,7 +180,10 @@ class _PointsGradient(torch.autograd.Function):
 
 
 class _SecondGradients(torch.autograd.Function):
-    """The gradients of `along . _PointsGradient` to those of points, table and `grad_features` that are asked."""
+    """The gradients of `along . _PointsGradient`.
+
+    To those of points, table and `grad_features` that are asked.
+    """
 
     @staticmethod
     def forward(
@@ -192,7 +209,7 @@ class _SecondGradients(torch.autograd.Function):
 
 
 def _launch(kernel: wp.Kernel, points: Tensor, layout: Tensor, *arguments: object) -> None:
-    """Run a kernel of the encoding on every level and point."""
+    """Run a kernel on every level and point."""
     place = vec3(points.detach().contiguous())
     launch(kernel, (len(layout), len(points)), points.device, place, layout, *arguments)
 
@@ -216,5 +233,8 @@ class HashEncoding(nn.Module):
         self.register_buffer("layout", torch.tensor(rows, dtype=torch.int32), persistent=False)
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
-        """Features of points of the unit cube; points outside get those of the nearest point of its surface."""
+        """Encode points of the unit cube.
+
+        Points outside get the features of the nearest point of its surface.
+        """
         return _encode(points, self.table, self.layout)

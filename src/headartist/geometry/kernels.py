@@ -15,7 +15,7 @@ wp.set_module_options({"enable_backward": False})
 def nearest_distance(
     mesh: wp.uint64, points: wp.array(dtype=wp.vec3), reach: wp.float32, distance: wp.array(dtype=wp.float32)
 ):
-    """The distance from each point to the mesh, `reach` at most."""
+    """Measure from each point to the mesh, `reach` at most."""
     i = wp.tid()
     nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
     distance[i] = reach
@@ -33,7 +33,10 @@ def sees_sky(
     least: wp.int32,
     seen: wp.array(dtype=wp.int32),
 ):
-    """1 for each point from which at least `least` of the directions meet no triangle."""
+    """Mark the points that see the sky.
+
+    1 for each point from which at least `least` of the directions meet no triangle.
+    """
     i = wp.tid()
     escaped = wp.int32(0)
     for k in range(directions.shape[0]):
@@ -53,7 +56,10 @@ def closest_point(
     face: wp.array(dtype=wp.int32),
     barycentric: wp.array(dtype=wp.vec3),
 ):
-    """The triangle nearest to each point and the barycentric weights of the nearest place on it; -1 beyond `reach`."""
+    """Find the triangle nearest to each point.
+
+    With the barycentric weights of the nearest place on it; -1 beyond `reach`.
+    """
     i = wp.tid()
     nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
     face[i] = -1

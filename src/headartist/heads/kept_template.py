@@ -1,4 +1,6 @@
-"""A template kept in a Head folder: a `HeadTemplate` as safetensors, so that the user's file may move or change.
+"""A template kept in a Head folder.
+
+A `HeadTemplate` as safetensors, so that the user's file may move or change.
 
 The file may come from a stranger with the folder it lies in; nothing in it is believed before it has been checked.
 """
@@ -41,7 +43,9 @@ _REACH = 100.0  # world units from the origin; a head spans about 1
 
 
 def keep_template(path: Path, template: HeadTemplate) -> None:
-    """Write a template, whole or not at all; `load_kept` gives it back bit for bit.
+    """Write a template, whole or not at all.
+
+    `load_kept` gives it back bit for bit.
 
     Args:
         path: a `.safetensors` file.
@@ -57,7 +61,10 @@ def keep_template(path: Path, template: HeadTemplate) -> None:
 
 
 def is_kept(path: Path) -> bool:
-    """Whether a file was written by `keep_template`; False for what cannot be read."""
+    """Tell whether `keep_template` wrote a file.
+
+    False for what cannot be read.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return KEY in (file.metadata() or {})
@@ -66,7 +73,7 @@ def is_kept(path: Path) -> bool:
 
 
 def load_kept(path: Path) -> HeadTemplate:
-    """The template that was kept in a file.
+    """Load the template that was kept in a file.
 
     Raises:
         HeadArtistError: when the file is damaged or does not describe a head.
@@ -90,7 +97,7 @@ def load_kept(path: Path) -> HeadTemplate:
 
 
 def _words(text: str) -> dict[str, Any]:
-    """What is no tensor, checked by itself."""
+    """Check what is no tensor, by itself."""
     try:
         words = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,6 @@
-"""Silhouette antialiasing: the coverage of pixels on outlines, and through it the gradient that moves outlines.
+"""Silhouette antialiasing.
+
+The coverage of pixels on outlines, and through it the gradient that moves outlines.
 
 Visibility is piecewise constant, so `rasterize` alone gives no gradient that could grow or shrink a shape. Here every
 outline edge is found first, then crossed with the segments between neighbouring pixel centres. Where the two pixels
@@ -28,7 +30,9 @@ def antialias(
     verts_clip: Float[Tensor, "b v 4"],
     faces: Int[Tensor, "f 3"],
 ) -> Float[Tensor, "b h w c"]:
-    """Blend pixels across silhouettes by how far the outline reaches; differentiable to the image and the vertices.
+    """Blend pixels across silhouettes by how far outlines reach.
+
+    Differentiable to the image and the vertices.
 
     Pass all channels that belong together in one call: the outline is searched once.
 
@@ -46,7 +50,10 @@ def antialias(
 
 
 def outline_pairs(verts_clip: Tensor, faces: Tensor, fragments: Fragments) -> Int[Tensor, "n"]:
-    """The best crossing of every pixel pair, -1 where none: first the pairs (pixel, right), then (pixel, below)."""
+    """Find the best crossing of every pixel pair.
+
+    -1 where none; first the pairs (pixel, right), then (pixel, below).
+    """
     device, size = verts_clip.device, fragments.face.shape[-1]
     best = torch.full((2, fragments.face.numel()), -1, dtype=torch.int64, device=device)
     candidates = _candidates(verts_clip, faces, size)
@@ -66,7 +73,10 @@ def outline_pairs(verts_clip: Tensor, faces: Tensor, fragments: Fragments) -> In
 
 
 def _candidates(verts_clip: Tensor, faces: Tensor, size: int) -> Int[Tensor, "n"]:
-    """Half-edges, numbered through all views, whose ends may both lie on an outline."""
+    """List half-edges whose ends may lie on an outline.
+
+    Numbered through all views; both ends may.
+    """
     device, (views, count) = verts_clip.device, verts_clip.shape[:2]
     facing = torch.zeros((views, count), dtype=torch.int32, device=device)
     fan = torch.zeros_like(facing)

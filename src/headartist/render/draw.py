@@ -1,4 +1,7 @@
-"""Draw a mesh as a Frame: the rasteriser, the interpolated surface, its colours, and one antialiasing pass."""
+"""Render a mesh as a Frame.
+
+The rasteriser, the interpolated surface, its colours, and one antialiasing pass.
+"""
 
 from collections.abc import Callable
 
@@ -26,7 +29,9 @@ def render_mesh(
     shade: Shade | None = None,
     vertex_colors: Float[Tensor, "v 3"] | None = None,
 ) -> Frame:
-    """Draw square views of a mesh, differentiable to its vertices and to its colours.
+    """Render square views of a mesh.
+
+    Differentiable to its vertices and to its colours.
 
     Colour comes from `shade` or from `vertex_colors`; with neither, `color` is the bare background. All channels are
     antialiased in one pass, so their outlines agree.
@@ -74,7 +79,10 @@ def _shaded(
     faces: Int[Tensor, "f 3"],
     background: Float[Tensor, "3"],
 ) -> Float[Tensor, "b h w 3"]:
-    """Colours of the surface minus the background; 0 where nothing is."""
+    """Shade the surface, less the background.
+
+    0 where nothing is.
+    """
     points = interpolate(verts, fragments, faces)
     covered = (fragments.face >= 0).view(-1).nonzero().view(-1)
     colors = shade(points.view(-1, 3).index_select(0, covered)) - background

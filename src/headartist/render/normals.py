@@ -1,4 +1,7 @@
-"""Normals by one fused kernel each way, at the vertices (`Mesh.vertex_normals` for the inner loop) and in pixels."""
+"""Normals by one fused kernel each way.
+
+At the vertices (`Mesh.vertex_normals` for the inner loop) and in pixels.
+"""
 
 from typing import Any
 
@@ -13,12 +16,18 @@ from headartist.system.warp import launch, vec3, vec3i
 
 
 def vertex_normals(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:
-    """Unit vertex normals, weighted by triangle area; a vertex without area gets the zero vector."""
+    """Average unit vertex normals, weighted by triangle area.
+
+    A vertex without area gets the zero vector.
+    """
     return torch.nn.functional.normalize(_AreaNormals.apply(verts.float(), narrow(faces)), dim=-1, eps=1e-12)
 
 
 def unit_normals(image: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-    """Scale the first three channels to unit length and leave the others; the zero vector stays, without gradient."""
+    """Scale the first three channels to unit length.
+
+    The others are left; the zero vector stays, without gradient.
+    """
     scaled: Tensor = _UnitLeading.apply(image)
     return scaled
 

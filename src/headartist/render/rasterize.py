@@ -1,4 +1,6 @@
-"""The fast rasteriser: triangles to pixels with exact interior gradients, one Warp source for CPU and CUDA.
+"""The fast rasteriser, with exact interior gradients.
+
+Triangles to pixels, one Warp source for CPU and CUDA.
 
 `headartist.render.reference` holds the slow twin with the same signatures. On the CPU results are repeatable bit for
 bit; on CUDA the gradients' sums are not, because atomic additions arrive in any order.
@@ -21,7 +23,9 @@ _EMPTY_KEY = torch.iinfo(torch.int64).max
 
 
 def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], size: int) -> Fragments:
-    """Find the nearest triangle under the centre of every pixel of square pictures.
+    """Find the nearest triangle under every pixel's centre.
+
+    Pictures are square.
 
     Barycentrics and depth carry gradients to `verts_clip`; visibility itself does not (see `antialias`). Both sides of
     a triangle are drawn. A triangle is skipped when a vertex is not finite or not in front of the near plane
@@ -39,7 +43,9 @@ def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], siz
 def interpolate(
     attributes: Float[Tensor, "v c"] | Float[Tensor, "b v c"], fragments: Fragments, faces: Int[Tensor, "f 3"]
 ) -> Float[Tensor, "b h w c"]:
-    """Blend vertex attributes over the pixels, perspective-correct; 0 where nothing is.
+    """Blend vertex attributes over the pixels.
+
+    Perspective-correct; 0 where nothing is.
 
     Args:
         attributes: one table for all views, or one for each.

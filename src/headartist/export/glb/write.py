@@ -1,4 +1,7 @@
-"""GLB: one file with the mesh, its normals, its texture, its rig and where it came from (glTF 2.0)."""
+"""GLB: a head in one file (glTF 2.0).
+
+With the mesh, its normals, its texture, its rig and where it came from.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,7 +94,10 @@ def write_glb(
 
 
 def _painted(binary: Binary, name: str, material: MaterialMaps) -> dict[str, object]:
-    """The document's one material, with its pictures as images in the binary chunk."""
+    """Describe the document's one material.
+
+    Its pictures are images in the binary chunk.
+    """
     images: list[dict[str, object]] = []
 
     def texture(kind: str, picture: Float[Tensor, "3 h w"]) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""The rig: a template's 52 shapes and its joints carried to a generated head of another topology.
+"""The rig of a generated head.
+
+A template's 52 shapes and its joints, carried to another topology.
 
 A generated head is one closed surface: its lips are grown together and its eyes are painted on. With `mouth` the lips
 are cut apart along the line where the template's lips meet, and the template's mouth, teeth and tongue are set behind
@@ -76,12 +78,12 @@ def _check(template: HeadTemplate) -> None:
 
 
 def _parted(mesh: Mesh, line: MouthLine) -> Parted:
-    """The surface cut along the line between the lips."""
+    """Cut the surface along the line between the lips."""
     return let_go(split_along(mesh, line.height(mesh.verts), line.near, _frontal(mesh)))
 
 
 def _opened(mesh: Mesh, opening: LidOpening) -> Mesh:
-    """The surface without what lies between the lids."""
+    """Remove what lies between the lids."""
     split = split_along(mesh, opening.height(mesh.verts), opening.near, _frontal(mesh)).mesh
     center = split.verts[split.faces].mean(dim=1)
     between = (opening.height(center) < 0) & opening.near(center) & _frontal(split)[split.faces].all(dim=1)
@@ -90,7 +92,10 @@ def _opened(mesh: Mesh, opening: LidOpening) -> Mesh:
 
 
 def _frontal(mesh: Mesh) -> Bool[Tensor, "v"]:
-    """Vertices that do not look backwards; what is rough may look aside."""
+    """Mark vertices that do not look backwards.
+
+    What is rough may look aside.
+    """
     return mesh.vertex_normals()[:, 2] > -0.5
 
 
@@ -101,7 +106,7 @@ def _carry(
     reference: Reference,
     lids: tuple[LidOpening, ...],
 ) -> Rig:
-    """The rig of the surface alone."""
+    """Carry the rig to the surface alone."""
     found = counterparts(reference, surface, side)
     eyeball = torch.zeros(len(fitted.verts), 1)
     eyeball[fitted.faces_of("eyes").unique()] = 1.0
@@ -130,7 +135,10 @@ def _carry(
 
 
 def _reference(template: HeadTemplate, fitted: HeadTemplate, shown: Bool[Tensor, "f"]) -> Reference:
-    """The fitted template's visible surface, with its upper and its lower lip told apart by what the jaw moves."""
+    """Take the fitted template's visible surface.
+
+    With its upper and its lower lip told apart by what the jaw moves.
+    """
     mesh = Mesh(fitted.verts, fitted.faces[shown])
     jaw = fitted.skin_weights[:, fitted.joint_names.index("jaw")]
     line, center = MouthLine.of(template), template.verts[mesh.faces].mean(dim=1)
@@ -141,14 +149,17 @@ def _reference(template: HeadTemplate, fitted: HeadTemplate, shown: Bool[Tensor,
 
 
 def _mouth_lining(template: HeadTemplate, shown: Bool[Tensor, "f"]) -> Int[Tensor, "g 3"]:
-    """The skin within the mouth: hidden triangles that hang together with those behind the lips."""
+    """Find the skin within the mouth.
+
+    Hidden triangles that hang together with those behind the lips.
+    """
     hidden = template.faces[of_parts(template, "skin") & ~shown]
     inside = _reached(hidden, len(template.verts), MouthLine.of(template).near(template.verts))
     return hidden[inside[hidden].all(dim=1)]
 
 
 def _reached(faces: Int[Tensor, "g 3"], count: int, start: Bool[Tensor, "v"]) -> Bool[Tensor, "v"]:
-    """The vertices that can be walked to along these triangles."""
+    """Find the vertices that can be walked to along triangles."""
     inside = torch.zeros(count, dtype=torch.bool)
     inside[faces[start[faces].any(dim=1)]] = True
     while True:
@@ -159,7 +170,10 @@ def _reached(faces: Int[Tensor, "g 3"], count: int, start: Bool[Tensor, "v"]) ->
 
 
 def _with_part(rig: Rig, fitted: HeadTemplate, name: str, faces: Int[Tensor, "g 3"]) -> Rig:
-    """The rig with triangles of the fitted template set in; none change nothing."""
+    """Set in triangles of the fitted template.
+
+    None change nothing.
+    """
     if len(faces) == 0:
         return rig
     used, compact = faces.unique(return_inverse=True)

@@ -1,4 +1,7 @@
-"""The colours of a rigged head: its own field on the surface, plain ones for what was set in."""
+"""The colours of a rigged head.
+
+Its own field on the surface, plain ones for what was set in.
+"""
 
 import torch
 from jaxtyping import Float
@@ -32,7 +35,7 @@ TOUCHING = 1e-4  # world units: a point this close to a part belongs to it
 
 
 def rig_color(rig: Rig, color_at: Color, iris: str = PAINTED) -> Color:
-    """A colour for every point of the rig's mesh.
+    """Colour every point of the rig's mesh.
 
     Eyeballs wear between the lids what the head's field has painted there and white behind them, or are plain.
 
@@ -75,7 +78,10 @@ def rig_color(rig: Rig, color_at: Color, iris: str = PAINTED) -> Color:
 
 
 def plain_eye(points: Float[Tensor, "n 3"], eyeballs: Float[Tensor, "2 3"], iris: str) -> Float[Tensor, "n 3"]:
-    """White, iris with a darker ring, and pupil, about the forward axis of the nearer eyeball."""
+    """Paint a plain eye.
+
+    White, iris with a darker ring, and pupil, about the forward axis of the nearer eyeball.
+    """
     offset = points[:, None] - eyeballs
     nearer = offset.norm(dim=-1).argmin(dim=1)
     forward = torch.nn.functional.normalize(offset[torch.arange(len(points)), nearer], dim=-1)[:, 2]

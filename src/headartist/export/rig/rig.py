@@ -42,7 +42,7 @@ class Rig:
     meters_per_unit: float
 
     def posed(self, **weights: float) -> Mesh:
-        """The head with shapes applied, by ARKit name."""
+        """Apply shapes, by ARKit name."""
         verts = self.mesh.verts
         for name, weight in weights.items():
             verts = verts + weight * self.shapes[self.shape_names.index(name)]
