@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from headartist.export import Material, bake, tidy, unwrap, write_glb, write_obj, write_ply
+from headartist.export import MaterialMaps, bake, tidy, unwrap, write_glb, write_obj, write_ply
 from headartist.geometry.mesh import Mesh
 
 
@@ -68,8 +68,8 @@ def main() -> None:
     atlas = timed("unwrap", lambda: unwrap(mesh, resolution=arguments.size))
     texture = timed("bake", lambda: bake(mesh, atlas, stripes, arguments.size))
     with tempfile.TemporaryDirectory() as folder:
-        timed("write GLB", lambda: write_glb(Path(folder) / "a.glb", mesh, atlas, Material(texture)))
-        timed("write OBJ", lambda: write_obj(Path(folder) / "a.obj", mesh, atlas, Material(texture)))
+        timed("write GLB", lambda: write_glb(Path(folder) / "a.glb", mesh, atlas, MaterialMaps(texture)))
+        timed("write OBJ", lambda: write_obj(Path(folder) / "a.obj", mesh, atlas, MaterialMaps(texture)))
         timed("write PLY", lambda: write_ply(Path(folder) / "a.ply", mesh, stripes))
 
 

@@ -63,7 +63,7 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
     avatar = TetAvatar(config, load_template("open"), generator=generator, device=device)
     avatar.colour.requires_grad_(False)
     trained = [parameter for parameter in avatar.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.99), eps=1e-15, fused=True)
     background = torch.zeros(3, device=device)
     watch = Stopwatch(device)
     avatar._sdf_at = watch.time("field", avatar._sdf_at)  # type: ignore[method-assign]
@@ -82,9 +82,9 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
         frame = watch.time("draw", draw)()
         picture = frame.normal.square().mean() + frame.opacity.mean()
         loss = picture + 1e-3 * watch.time("energies", energies)(frame)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         watch.time("backward", loss.backward)()
-        watch.time("optimiser", optimiser.step)()
+        watch.time("optimiser", optimizer.step)()
 
     for _ in range(arguments.steps + config.refresh):
         watch.steps.append({})

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headartist.geometry.cameras import Cameras, look
 from headartist.geometry.mesh import Mesh
-from headartist.render import antialias, draw, interpolate, rasterize
+from headartist.render import antialias, interpolate, rasterize, render_mesh
 from headartist.render.normals import vertex_normals
 
 CASES = [(101, 64), (202, 128), (202, 512)]  # rings of the ball, picture size: about 20k and 82k triangles
@@ -63,12 +63,12 @@ def primitives(verts: Tensor, faces: Tensor, cameras: Cameras, size: int) -> Non
     antialias(interpolate(table, fragments, faces), fragments, clip, faces).square().sum().backward()
 
 
-def frame(verts: Tensor, faces: Tensor, cameras: Cameras, size: int, *, colour: bool) -> None:
+def frame(verts: Tensor, faces: Tensor, cameras: Cameras, size: int, *, color: bool) -> None:
     """A frame as a training step draws it, and back."""
-    shade = torch.sigmoid if colour else None
-    drawn = draw(Mesh(verts, faces), cameras, size, verts.new_tensor(BACKGROUND), shade)
+    shade = torch.sigmoid if color else None
+    drawn = render_mesh(Mesh(verts, faces), cameras, size, verts.new_tensor(BACKGROUND), shade)
     channels = drawn.normal.square().sum() + drawn.opacity.sum()
-    (channels + drawn.color.square().sum() if colour else channels).backward()
+    (channels + drawn.color.square().sum() if color else channels).backward()
 
 
 def main() -> None:
@@ -89,8 +89,8 @@ def main() -> None:
         runs = [
             partial(rasterize, clip, faces, size),
             partial(primitives, verts, faces, cameras, size),
-            partial(frame, verts, faces, cameras, size, colour=False),
-            partial(frame, verts, faces, cameras, size, colour=True),
+            partial(frame, verts, faces, cameras, size, color=False),
+            partial(frame, verts, faces, cameras, size, color=True),
         ]
         cells = [milliseconds(run, options.device, options.repeats, clock) for run in runs]
         print(f"{len(faces):9d} {size:5d}  " + "     ".join(cells), flush=True)

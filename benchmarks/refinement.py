@@ -21,7 +21,7 @@ from headartist.config.presets import EMBEDDED
 from headartist.config.schedules import Constant
 from headartist.config.stage import Stage
 from headartist.export import save_png
-from headartist.export.pictures import draw_pair
+from headartist.export.pictures import render_pair
 from headartist.geometry.cameras import turntable
 from headartist.heads import load_template
 from headartist.heads.landmarks import landmark_map
@@ -68,7 +68,7 @@ def go_on(problem: Problem, stage: Stage) -> float:
 def colours(avatar: TrainableAvatar) -> torch.Tensor:
     """Four views in a row."""
     views = turntable(4, elevation_deg=10.0, fov_y_deg=40.0)
-    return torch.cat(list(draw_pair(avatar, views, SIZE)[0]), dim=2)
+    return torch.cat(list(render_pair(avatar, views, SIZE)[0]), dim=2)
 
 
 def main() -> None:

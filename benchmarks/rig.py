@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from headartist.export import Material, bake, rig_head, tidy, unwrap, write_glb
-from headartist.export.rig.color import rig_colour
+from headartist.export import MaterialMaps, bake, rig_head, tidy, unwrap, write_glb
+from headartist.export.rig.color import rig_color
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
@@ -44,7 +44,7 @@ def errors(mesh: Mesh, template: HeadTemplate, person: HeadTemplate) -> None:
     start = time.perf_counter()
     rig = rig_head(mesh, template, mouth=False)
     seconds = time.perf_counter() - start
-    known, mm = truth(mesh, person), template.metres_per_unit * 1e3
+    known, mm = truth(mesh, person), template.meters_per_unit * 1e3
     error = (rig.shapes - known).norm(dim=-1) * mm
     size = known.norm(dim=-1) * mm
     print(f"{len(mesh.faces):,} faces, rig in {seconds:.1f} s\n")
@@ -65,10 +65,10 @@ def export(mesh: Mesh, template: HeadTemplate, size: int) -> None:
     start = time.perf_counter()
     rig = rig_head(mesh, template)
     atlas = unwrap(rig.mesh, resolution=size)
-    texture = bake(rig.mesh, atlas, rig_colour(rig, lambda points: 0.5 + 0.25 * (20 * points).sin()), size)
+    texture = bake(rig.mesh, atlas, rig_color(rig, lambda points: 0.5 + 0.25 * (20 * points).sin()), size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "head.glb"
-        write_glb(path, rig.mesh, atlas, Material(texture), rig=rig)
+        write_glb(path, rig.mesh, atlas, MaterialMaps(texture), rig=rig)
         seconds, megabytes = time.perf_counter() - start, path.stat().st_size / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -12,7 +12,7 @@ from headartist.config.objectives import Sds
 from headartist.priors import Query
 
 
-class ColourPrior:
+class ColorPrior:
     """Its picture distribution is a single flat picture, so the noise it predicts is known exactly."""
 
     picture_size, landmark_size, latent_shape, views_at_once = 32, 0, (3, 32, 32), 1
@@ -50,9 +50,9 @@ def main(out: Path = Path("heads/examples/teal")) -> None:
     """Colour the template with it."""
     texture = replace(presets.SMOKE.stages[1], loss=Sds(cfg_scale=1.0), steps=80, render_size=32)
     config = replace(presets.SMOKE, stages=(texture,))
-    head = generate("a head", config, out=out, prior=ColourPrior((0.1, 0.5, 0.5)))
-    colour = head.avatar.material_at(head.avatar.to_mesh().verts).color.detach().mean(dim=0)
-    print(f"mean colour of the head: {[round(float(c), 2) for c in colour]}")
+    head = generate("a head", config, out=out, prior=ColorPrior((0.1, 0.5, 0.5)))
+    color = head.avatar.material_at(head.avatar.to_mesh().verts).color.detach().mean(dim=0)
+    print(f"mean colour of the head: {[round(float(c), 2) for c in color]}")
 
 
 if __name__ == "__main__":

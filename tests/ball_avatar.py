@@ -19,7 +19,7 @@ def icosphere(subdivisions: int, bumps: float = 0.0) -> Mesh:
     return Mesh(verts * radius[:, None], torch.tensor(sphere.faces, dtype=torch.int64))
 
 
-def linear_colour(points: torch.Tensor) -> torch.Tensor:
+def linear_color(points: torch.Tensor) -> torch.Tensor:
     """A colour for every point, different on every side, and linear, so that interpolating it is exact."""
     return 0.5 + 0.3 * points
 
@@ -31,8 +31,8 @@ class Ball:
         self.mesh = icosphere(subdivisions)
 
     def render(self, cameras: Cameras, size: int, shading: Shading, background: torch.Tensor) -> Frame:
-        centres = (torch.arange(size) + 0.5).expand(size, size)
-        pixels = torch.stack([centres, centres.T], dim=-1).reshape(1, -1, 2).expand(len(cameras), -1, -1)
+        centers = (torch.arange(size) + 0.5).expand(size, size)
+        pixels = torch.stack([centers, centers.T], dim=-1).reshape(1, -1, 2).expand(len(cameras), -1, -1)
         eye = cameras.position[:, None]
         ray = cameras.unproject(pixels, torch.ones(pixels.shape[:2]), size) - eye
         a, b, c = (ray * ray).sum(-1), (ray * eye).sum(-1), (eye * eye).sum(-1) - 1
@@ -41,7 +41,7 @@ class Ball:
         depth = ((-b - discriminant.clamp(min=0).sqrt()) / a)[..., None]
         normal = eye + depth * ray
         seen = torch.where(hit, normal @ cameras.rotation.transpose(1, 2), 0.0)
-        rgb = torch.where(hit, linear_colour(normal), background) if shading.color else background.expand_as(normal)
+        rgb = torch.where(hit, linear_color(normal), background) if shading.color else background.expand_as(normal)
 
         def picture(values: torch.Tensor) -> torch.Tensor:
             return values.transpose(1, 2).reshape(len(cameras), -1, size, size)
@@ -55,4 +55,4 @@ class Ball:
         return self.mesh
 
     def material_at(self, points: torch.Tensor) -> Material:
-        return Material(linear_colour(points))
+        return Material(linear_color(points))

@@ -30,7 +30,7 @@ def flame_like(identity: str = "seed:5") -> FlameLike:
     head = load_template("open", identity=identity)
     kept = (head.part == head.part_names.index("skin")) | (head.part == head.part_names.index("eyes"))
     old, faces = head.faces[kept].unique(return_inverse=True)
-    metres = head.metres_per_unit
+    metres = head.meters_per_unit
 
     directions = np.zeros((len(old), 3, IDENTITIES + EXPRESSIONS), np.float32)
     directions[..., : len(head.shape_basis)] = metres * head.shape_basis[:, old].permute(1, 2, 0).numpy()

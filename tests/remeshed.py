@@ -12,7 +12,7 @@ from headartist.geometry.tets import TetGrid
 from headartist.heads import HeadTemplate, load_template
 
 TEMPLATE = load_template()
-MM = TEMPLATE.metres_per_unit * 1e3
+MM = TEMPLATE.meters_per_unit * 1e3
 HAT = 0.12  # world units that the hat stands out
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ball_avatar import linear_colour
-from headartist.export import Material, bake, rig_head, unwrap, write_glb
-from headartist.export.rig.color import rig_colour
+from ball_avatar import linear_color
+from headartist.export import MaterialMaps, bake, rig_head, unwrap, write_glb
+from headartist.export.rig.color import rig_color
 from remeshed import TEMPLATE, remeshed
 
 PORTRAITS = Path(__file__).parents[1] / "tools" / "blender" / "portraits.py"
@@ -39,13 +39,13 @@ def heads(tmp_path_factory) -> list[Path]:
     for eyes in (False, True):
         rig = rig_head(remeshed(32), TEMPLATE, eyes=eyes)
 
-        def colour(points: torch.Tensor, rig=rig) -> torch.Tensor:
+        def color(points: torch.Tensor, rig=rig) -> torch.Tensor:
             on_eye = torch.stack([lids.near(points) & (lids.height(points) < 0.01) for lids in rig.lids]).any(dim=0)
-            return torch.where(on_eye[:, None], 0.0, linear_colour(points))
+            return torch.where(on_eye[:, None], 0.0, linear_color(points))
 
         atlas = unwrap(rig.mesh, resolution=256)
         paths.append(folder / f"head-{eyes}.glb")
-        write_glb(paths[-1], rig.mesh, atlas, Material(bake(rig.mesh, atlas, rig_colour(rig, colour), 256)), rig=rig)
+        write_glb(paths[-1], rig.mesh, atlas, MaterialMaps(bake(rig.mesh, atlas, rig_color(rig, color), 256)), rig=rig)
     return paths
 
 
@@ -69,7 +69,7 @@ def test_blender_finds_shapes_joints_and_animation_and_draws_every_face(heads, t
 def test_a_head_without_a_rig_is_told_apart(tmp_path):
     mesh = remeshed(16)
     atlas = unwrap(mesh, resolution=64)
-    write_glb(tmp_path / "stiff.glb", mesh, atlas, Material(bake(mesh, atlas, linear_colour, 64)))
+    write_glb(tmp_path / "stiff.glb", mesh, atlas, MaterialMaps(bake(mesh, atlas, linear_color, 64)))
     ended = portraits(tmp_path / "stiff.glb", "--out", tmp_path / "faces.png")
     assert ended.returncode == 1
     assert "has 0 meshes with shape keys: export it with its rig" in ended.stderr

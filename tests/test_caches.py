@@ -28,7 +28,7 @@ def test_without_a_home_nothing_is_remembered_and_nothing_fails(tmp_path: Path, 
     monkeypatch.setattr(Path, "home", homeless)
     for count in (1, 2):
         made = {"one": torch.ones(count)}
-        assert cache.remembered("one", made.copy) == made
+        assert cache.cached("one", made.copy) == made
     assert list(tmp_path.iterdir()) == []
 
 
@@ -38,7 +38,7 @@ def test_a_cache_that_cannot_be_written_costs_a_repetition(
 ):
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv("HEADARTIST_CACHE", str(tmp_path / folder))
-    assert cache.remembered("one", lambda: {"one": torch.ones(3)})["one"].shape == (3,)
+    assert cache.cached("one", lambda: {"one": torch.ones(3)})["one"].shape == (3,)
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -48,7 +48,7 @@ def test_drafts_in_the_cache_are_swept_when_they_are_old(tmp_path: Path, monkeyp
     draft.write_bytes(b"half")
     long_ago = time.time() - ABANDONED_S - 1
     os.utime(draft, (long_ago, long_ago))
-    cache.remembered("one", lambda: {"one": torch.ones(3)})
+    cache.cached("one", lambda: {"one": torch.ones(3)})
     assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
 
 

@@ -22,9 +22,9 @@ def lit(points: torch.Tensor) -> torch.Tensor:
     return display(albedo(points) * (harmonics(points) @ LIGHT)[:, None])
 
 
-def uneven(colours: torch.Tensor) -> float:
+def uneven(colors: torch.Tensor) -> float:
     """How far the brightness of linear colours varies, as a share of its mean."""
-    luminance = colours @ torch.tensor(LUMINANCE)
+    luminance = colors @ torch.tensor(LUMINANCE)
     return float(luminance.std() / luminance.mean())
 
 
@@ -45,8 +45,8 @@ def test_the_light_on_a_shaded_head_is_taken_out():
 
 def test_dark_hair_is_not_taken_for_shade():
     crown, skin = BALL.verts[BALL.verts[:, 1] > 0.6], BALL.verts[BALL.verts[:, 1] < 0.5]
-    colour = delit(BALL, lit)
-    ratio = (linear(colour(crown)).mean(0) / linear(colour(skin)).mean(0))[0]
+    color = delit(BALL, lit)
+    ratio = (linear(color(crown)).mean(0) / linear(color(skin)).mean(0))[0]
     assert ratio == pytest.approx(float(HAIR[0] / SKIN[0]), rel=0.2)
 
 
@@ -66,10 +66,10 @@ def test_colours_stay_colours():
     def harsh(points: torch.Tensor) -> torch.Tensor:
         return (0.5 + 0.7 * points).clamp(0, 1)
 
-    colours = delit(BALL, harsh)(BALL.verts)
-    assert torch.isfinite(colours).all()
-    assert colours.min() >= 0
-    assert colours.max() <= 1
+    colors = delit(BALL, harsh)(BALL.verts)
+    assert torch.isfinite(colors).all()
+    assert colors.min() >= 0
+    assert colors.max() <= 1
 
 
 def test_the_same_head_gives_the_same_colours():

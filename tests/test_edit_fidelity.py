@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ball_avatar import Ball, linear_colour
+from ball_avatar import Ball, linear_color
 from headartist.avatars.avatar import Material
 from headartist.evaluate.edit_fidelity import EditFidelity, edit_fidelity, lab, noted
 from headartist.geometry.mesh import Mesh
@@ -22,7 +22,7 @@ class Changed(Ball):
         self.mesh = Mesh(self.mesh.verts + self.by, self.mesh.faces)
 
     def material_at(self, points: torch.Tensor) -> Material:
-        return Material(linear_colour(points - self.by) - self.darker)
+        return Material(linear_color(points - self.by) - self.darker)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_change_of_colour_is_measured_where_nothing_moved():
     found = edit_fidelity(Ball(), Changed(darker=0.05), TEMPLATE)
     assert found.landmark_shift == 0
     middles = Ball().mesh.verts[Ball().mesh.faces].mean(1)
-    difference = (lab(linear_colour(middles)) - lab(linear_colour(middles) - 0.05)).norm(dim=1)
+    difference = (lab(linear_color(middles)) - lab(linear_color(middles) - 0.05)).norm(dim=1)
     assert found.color_difference == pytest.approx(float(difference.mean()), rel=0.02)  # triangles are nearly even
 
 

@@ -7,9 +7,9 @@ from scipy.ndimage import grey_dilation, grey_erosion
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ball_avatar import icosphere, linear_colour
+from ball_avatar import icosphere, linear_color
 from headartist.export.surface import tidy
-from headartist.export.texture import bake, skirt, texels
+from headartist.export.texture import bake, gutter, texels
 from headartist.export.uv import UvAtlas, unwrap
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid, marching_tets
@@ -160,7 +160,7 @@ def test_texels_cover_a_triangle_by_its_area():
 @every_case
 def test_the_texture_shows_the_colour_field_everywhere_on_the_surface(mesh, atlas):
     size = 512
-    texture = bake(mesh, atlas, linear_colour, size)
+    texture = bake(mesh, atlas, linear_color, size)
     generator = torch.Generator().manual_seed(0)
     face = torch.randint(len(mesh.faces), (20_000,), generator=generator)
     weights = torch.rand(20_000, 3, generator=generator)
@@ -168,8 +168,8 @@ def test_the_texture_shows_the_colour_field_everywhere_on_the_surface(mesh, atla
     points = (mesh.verts[mesh.faces[face]] * weights).sum(1)
     read = sampled(texture, (atlas.uv[atlas.faces[face]] * weights).sum(1))
     # a texel is about 0.01 units wide here and the field changes by 0.3 a unit: the seams may err by one texel
-    assert (read - linear_colour(points)).abs().max() < 0.01
-    assert (read - linear_colour(points)).abs().mean() < 1e-4
+    assert (read - linear_color(points)).abs().max() < 0.01
+    assert (read - linear_color(points)).abs().mean() < 1e-4
 
 
 def test_a_texture_has_no_holes():
@@ -212,10 +212,10 @@ def test_pixels_beside_a_chart_take_its_nearest_point():
     covered[texels(square, 8).index] = True
     assert covered.reshape(8, 8)[2:6, 2:6].all()
     assert covered.sum() == 16
-    beside = skirt(square, 8, covered)
+    beside = gutter(square, 8, covered)
     uv = (square.uv[square.faces[beside.face]] * beside.barycentric[..., None]).sum(1)
-    centre = torch.stack([beside.index % 8 + 0.5, 7.5 - beside.index // 8], dim=-1).double() / 8
-    assert torch.allclose(uv, centre.clamp(0.25, 0.75))
+    center = torch.stack([beside.index % 8 + 0.5, 7.5 - beside.index // 8], dim=-1).double() / 8
+    assert torch.allclose(uv, center.clamp(0.25, 0.75))
     ring = torch.zeros(8, 8, dtype=torch.bool)
     ring[1:7, 1:7] = True
     assert torch.equal(beside.index, (ring.reshape(-1) & ~covered).nonzero()[:, 0])

@@ -13,7 +13,7 @@ from headartist.config.exports import mesh_stem
 from headartist.config.presets import SMOKE
 from headartist.export import export_head
 from headartist.export import head as exports
-from headartist.render.draw import draw
+from headartist.render.draw import render_mesh
 from headartist.training.folder import HeadFolder, open_folder
 from remeshed import TEMPLATE, remeshed
 from seen_files import SIZE, VIEWS, shown
@@ -102,7 +102,7 @@ def together(write, tmp_path_factory) -> dict[str, Path]:
 
 
 def test_every_format_shows_the_heads_own_colours(alone):
-    frame = draw(remeshed(16), VIEWS, SIZE, torch.full((3,), 0.5), striped)
+    frame = render_mesh(remeshed(16), VIEWS, SIZE, torch.full((3,), 0.5), striped)
     inner = (torch.nn.functional.avg_pool2d(frame.opacity, 3, 1, 1) > 0.999).expand_as(frame.color)
     for wanted in FORMATS:
         off = (alone["plain", wanted] - frame.color).abs()[inner]

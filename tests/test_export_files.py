@@ -15,9 +15,9 @@ import trimesh
 from PIL import Image
 
 import headartist.system.version
-from ball_avatar import Ball, icosphere, linear_colour
+from ball_avatar import Ball, icosphere, linear_color
 from headartist.export import (
-    Material,
+    MaterialMaps,
     Rig,
     UvAtlas,
     bake,
@@ -31,7 +31,7 @@ from headartist.export import (
 from headartist.export.head import VARIANTS
 from headartist.export.material import roughness_map
 from headartist.export.normal_map import FLAT, tangents
-from headartist.export.rig.color import IRISES, plain_eye, rig_colour
+from headartist.export.rig.color import IRISES, plain_eye, rig_color
 from headartist.geometry.mesh import Mesh
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
@@ -40,8 +40,8 @@ from remeshed import TEMPLATE, remeshed
 
 MESH = icosphere(3)
 ATLAS = unwrap(MESH, resolution=256)
-TEXTURE = bake(MESH, ATLAS, linear_colour, 256)
-MATERIAL = Material(TEXTURE)
+TEXTURE = bake(MESH, ATLAS, linear_color, 256)
+MATERIAL = MaterialMaps(TEXTURE)
 VALIDATOR = Path(__file__).parents[1] / "tools" / "validator"
 COUNTS = ("numErrors", "numWarnings", "numInfos", "numHints")
 SILENT = dict.fromkeys(COUNTS, 0) | {"messages": [], "truncated": False}
@@ -61,7 +61,7 @@ def glb_parts(path: Path) -> tuple[dict, bytes]:
 def assert_shows_the_field(loaded: trimesh.Trimesh) -> None:
     """Every vertex, read through its texture coordinate, has the field's colour to within a texel and rounding."""
     seen = loaded.visual.to_color().vertex_colors[:, :3] / 255
-    expected = linear_colour(torch.tensor(np.asarray(loaded.vertices))).numpy()
+    expected = linear_color(torch.tensor(np.asarray(loaded.vertices))).numpy()
     assert np.abs(seen - expected).max() < 0.02
 
 
@@ -144,7 +144,7 @@ def with_a_speck() -> Mesh:
 def test_the_khronos_validator_is_silent(tmp_path, mesh):
     atlas = unwrap(mesh, resolution=128)
     relief = torch.full((3, 128, 128), 0.5)  # with it come tangents
-    material = Material(bake(mesh, atlas, linear_colour, 128), relief)
+    material = MaterialMaps(bake(mesh, atlas, linear_color, 128), relief)
     write_glb(tmp_path / "head.glb", mesh, atlas, material, extras={"seed": 1})
     assert validated(tmp_path / "head.glb") == SILENT
 
@@ -160,7 +160,7 @@ def picture_in(document: dict, binary: bytes, texture: dict) -> np.ndarray:
 
 
 def test_a_glb_holds_roughness_and_relief_with_the_frame_they_are_in(tmp_path):
-    write_glb(tmp_path / "head.glb", MESH, ATLAS, Material(TEXTURE, RELIEF, ROUGHNESS))
+    write_glb(tmp_path / "head.glb", MESH, ATLAS, MaterialMaps(TEXTURE, RELIEF, ROUGHNESS))
     document, binary = glb_parts(tmp_path / "head.glb")
     (material,) = document["materials"]
     surface = material["pbrMetallicRoughness"]
@@ -195,7 +195,7 @@ def rigged() -> tuple[Rig, UvAtlas]:
 def rigged_glb(rigged, tmp_path_factory) -> Path:
     rig, atlas = rigged
     path = tmp_path_factory.mktemp("rigged") / "head.glb"
-    write_glb(path, rig.mesh, atlas, Material(bake(rig.mesh, atlas, rig_colour(rig, linear_colour), 128)), rig=rig)
+    write_glb(path, rig.mesh, atlas, MaterialMaps(bake(rig.mesh, atlas, rig_color(rig, linear_color), 128)), rig=rig)
     return path
 
 
@@ -225,7 +225,7 @@ def test_a_glb_holds_every_shape_under_its_arkit_name(rigged, rigged_glb):
     head = document["meshes"][0]
     assert head["extras"]["targetNames"] == list(TEMPLATE.expression_names)
     assert head["weights"] == [0] * 52
-    still = 0.02e-3 / TEMPLATE.metres_per_unit
+    still = 0.02e-3 / TEMPLATE.meters_per_unit
     for shape, target in zip(rig.shapes, head["primitives"][0]["targets"], strict=True):
         assert np.abs(values(document, binary, target["POSITION"]) - shape[atlas.source].numpy()).max() <= still
 
@@ -274,12 +274,12 @@ def test_the_khronos_validator_is_silent_about_a_rig(rigged_glb):
 
 def test_what_is_set_in_has_its_own_colours_and_the_surface_keeps_its(rigged):
     rig, _ = rigged
-    colour = rig_colour(rig, linear_colour)
-    centres = rig.mesh.verts[rig.mesh.faces].mean(dim=1)
+    color = rig_color(rig, linear_color)
+    centers = rig.mesh.verts[rig.mesh.faces].mean(dim=1)
     surface = rig.part == 0
-    assert torch.equal(colour(centres[surface]), linear_colour(centres[surface]))
+    assert torch.equal(color(centers[surface]), linear_color(centers[surface]))
     teeth = rig.part == rig.part_names.index("teeth")
-    assert (colour(centres[teeth]) == colour(centres[teeth])[0]).all()
+    assert (color(centers[teeth]) == color(centers[teeth])[0]).all()
 
 
 def test_plain_eyes_look_ahead_with_a_pupil_in_the_iris_in_the_white():
@@ -395,7 +395,7 @@ def test_an_obj_comes_back_as_it_was(tmp_path):
 
 
 def test_an_mtl_names_roughness_and_relief(tmp_path):
-    paths = write_obj(tmp_path / "head.obj", MESH, ATLAS, Material(TEXTURE, RELIEF, ROUGHNESS))
+    paths = write_obj(tmp_path / "head.obj", MESH, ATLAS, MaterialMaps(TEXTURE, RELIEF, ROUGHNESS))
     assert {path.name for path in paths} == {
         "head.obj",
         "head.mtl",
@@ -424,12 +424,12 @@ def test_an_obj_keeps_its_positions_welded(tmp_path):
 
 
 def test_a_ply_comes_back_as_it_was(tmp_path):
-    write_ply(tmp_path / "head.ply", MESH, linear_colour)
+    write_ply(tmp_path / "head.ply", MESH, linear_color)
     loaded = trimesh.load(tmp_path / "head.ply", process=False)
     assert np.array_equal(loaded.faces, MESH.faces)
     assert np.array_equal(loaded.vertices, MESH.verts)
-    colours = loaded.visual.vertex_colors[:, :3] / 255
-    assert np.abs(colours - linear_colour(MESH.verts).numpy()).max() <= 0.5 / 255 + 1e-6
+    colors = loaded.visual.vertex_colors[:, :3] / 255
+    assert np.abs(colors - linear_color(MESH.verts).numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 # --- the whole export ----------------------------------------------------------------------------------------------

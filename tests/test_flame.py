@@ -21,7 +21,7 @@ from headartist.heads.landmark_transfer import read_landmarks
 from headartist.heads.landmarks import landmark_map
 from headartist.system.errors import HeadArtistError
 
-MILLIMETRE = 4.5e-3  # in world units
+MILLIMETER = 4.5e-3  # in world units
 FLIP = torch.tensor([-1.0, 1.0, 1.0])
 
 
@@ -71,7 +71,7 @@ def test_the_head_is_the_file_s_in_the_open_heads_world(flame, head, truth):
     eyes = [open_head.joint_names.index(name) for name in ("eye_left", "eye_right")]
     torch.testing.assert_close(head.joints[3:].mean(dim=0), open_head.joints[eyes].mean(dim=0))
     torch.testing.assert_close(head.verts, truth.verts[flame.kept], atol=1e-5, rtol=0)
-    assert head.metres_per_unit == open_head.metres_per_unit
+    assert head.meters_per_unit == open_head.meters_per_unit
     assert head.name == "flame2023.pkl"
 
 
@@ -118,7 +118,7 @@ def test_what_the_file_lacks_is_legal(head):
     assert head.uv.max() <= 1
     assert head.uv_faces.shape == head.faces.shape
     assert int(head.uv_faces.max()) < len(head.uv)
-    assert (head.verts[head.mirror] - head.verts * FLIP).norm(dim=1).max() < 0.5 * MILLIMETRE
+    assert (head.verts[head.mirror] - head.verts * FLIP).norm(dim=1).max() < 0.5 * MILLIMETER
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_every_container_gives_the_same_head(flame, head, tmp_path, name, protoc
 
 
 def test_landmarks_are_found_where_the_open_head_has_them(head, truth):
-    off = (head.site_positions() - truth.site_positions()).norm(dim=1) / MILLIMETRE
+    off = (head.site_positions() - truth.site_positions()).norm(dim=1) / MILLIMETER
     assert off[:468].mean() < 1.2
     assert off[:468].max() < 4.5
     assert off[468:].max() < 2.0
@@ -152,7 +152,7 @@ def test_landmarks_follow_identity_and_expression(path, head):
     coefficients[0] = 1.5
     expected = head.shaped(coefficients, {"expression_003": 0.5})
     assert torch.equal(shaped.verts, expected.verts)
-    assert (shaped.site_positions() - head.site_positions()).norm(dim=1).max() > MILLIMETRE
+    assert (shaped.site_positions() - head.site_positions()).norm(dim=1).max() > MILLIMETER
 
 
 def test_a_template_is_laid_over_once(path, head, monkeypatch: pytest.MonkeyPatch):
@@ -174,7 +174,7 @@ def test_a_landmark_file_is_believed(flame, path, head, truth, tmp_path):
     )
     led = load_template(own)
     assert torch.equal(led.landmark_sites.triangles[known], sites.triangles)
-    assert (led.site_positions()[known] - places).norm(dim=1).max() < 0.1 * MILLIMETRE
+    assert (led.site_positions()[known] - places).norm(dim=1).max() < 0.1 * MILLIMETER
     off, off_before = ((one.site_positions() - truth.site_positions())[:468].norm(dim=1) for one in (led, head))
     assert off.mean() < 0.8 * off_before.mean()
 

@@ -25,7 +25,7 @@ LEFT_UPPER_LID, LEFT_LOWER_LID = 386, 374
 CHIN, NOSE_TIP, LIPS_UP, LIPS_DOWN = 152, 4, 13, 14
 BROWS = [46, 53, 52, 65, 55, 276, 283, 282, 295, 285]
 FLIP = torch.tensor([-1.0, 1.0, 1.0])
-MILLIMETRE = 4.5e-3  # in world units
+MILLIMETER = 4.5e-3  # in world units
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,14 @@ def test_the_head_fits_the_grid_and_looks_to_plus_z(head):
     assert head.verts.abs().max() <= 1.05
     assert head.verts[:, 1].max() == pytest.approx(0.125 * 4.5, abs=1e-6)
     nose, chin = head.site_positions()[[NOSE_TIP, CHIN]]
-    assert nose[2] > head.verts[part_verts(head, "skin")][:, 2].max() - MILLIMETRE
-    assert nose[0].abs() < 0.1 * MILLIMETRE
+    assert nose[2] > head.verts[part_verts(head, "skin")][:, 2].max() - MILLIMETER
+    assert nose[0].abs() < 0.1 * MILLIMETER
     assert chin[1] < nose[1]
 
 
 def test_lengths_are_those_of_a_head(head):
     right_pupil, left_pupil = head.site_positions()[[468, 473]]
-    assert 0.058 < (left_pupil - right_pupil).norm() * head.metres_per_unit < 0.068
+    assert 0.058 < (left_pupil - right_pupil).norm() * head.meters_per_unit < 0.068
     assert left_pupil[0] > 0 > right_pupil[0]
 
 
@@ -82,7 +82,7 @@ def test_parts_share_no_vertex_and_cover_the_head(head):
 
 def test_mirror_reflects_the_head_and_undoes_itself(head):
     assert torch.equal(head.mirror[head.mirror], torch.arange(len(head.verts)))
-    assert (head.verts[head.mirror] - head.verts * FLIP).norm(dim=1).max() < 0.1 * MILLIMETRE
+    assert (head.verts[head.mirror] - head.verts * FLIP).norm(dim=1).max() < 0.1 * MILLIMETER
 
 
 def test_face_sites_lie_on_skin_and_irises_on_eyes(head):
@@ -140,13 +140,13 @@ def test_shape_directions_fall_in_size_and_are_orthogonal(head):
 def test_random_identities_are_symmetric_heads_with_joints_inside(head, seed):
     identity = torch.randn(100, generator=torch.Generator().manual_seed(seed))
     person = head.shaped(identity)
-    assert (person.verts[head.mirror] - person.verts * FLIP).norm(dim=1).max() < 0.5 * MILLIMETRE
+    assert (person.verts[head.mirror] - person.verts * FLIP).norm(dim=1).max() < 0.5 * MILLIMETER
     for eye, side in (("eye_left", 1), ("eye_right", -1)):
         eyeball = part_verts(head, "eyes")
         eyeball = eyeball[head.verts[eyeball, 0] * side > 0]
         joint = person.joints[head.joint_names.index(eye)]
         middle = (person.verts[eyeball].amin(dim=0) + person.verts[eyeball].amax(dim=0)) / 2
-        assert (joint - middle).norm() < 3 * MILLIMETRE
+        assert (joint - middle).norm() < 3 * MILLIMETER
 
 
 def test_left_and_right_expressions_mirror_each_other(head):
@@ -160,9 +160,9 @@ def test_left_and_right_expressions_mirror_each_other(head):
 
 def test_jaw_open_moves_the_chin_down_and_leaves_the_brows(head):
     moved = head.shaped(expression={"jawOpen": 1.0}).site_positions() - head.site_positions()
-    assert moved[CHIN, 1] < -10 * MILLIMETRE
-    assert moved[LIPS_DOWN, 1] < moved[LIPS_UP, 1] - 10 * MILLIMETRE
-    assert moved[BROWS].norm(dim=1).max() < 0.1 * MILLIMETRE
+    assert moved[CHIN, 1] < -10 * MILLIMETER
+    assert moved[LIPS_DOWN, 1] < moved[LIPS_UP, 1] - 10 * MILLIMETER
+    assert moved[BROWS].norm(dim=1).max() < 0.1 * MILLIMETER
 
 
 def test_a_blink_narrows_the_left_eye_and_leaves_the_right(head):
@@ -170,7 +170,7 @@ def test_a_blink_narrows_the_left_eye_and_leaves_the_right(head):
     opened = head.site_positions()
     gap = (closed[LEFT_UPPER_LID] - closed[LEFT_LOWER_LID]).norm()
     assert gap < 0.5 * (opened[LEFT_UPPER_LID] - opened[LEFT_LOWER_LID]).norm()
-    assert (closed - opened)[RIGHT_EYE].norm(dim=1).max() < 0.1 * MILLIMETRE
+    assert (closed - opened)[RIGHT_EYE].norm(dim=1).max() < 0.1 * MILLIMETER
 
 
 def test_expressions_move_no_joint(head):

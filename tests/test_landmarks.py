@@ -11,7 +11,7 @@ import torch
 
 from headartist.geometry.cameras import Cameras, look
 from headartist.heads import HeadTemplate, LandmarkSites, load_template
-from headartist.heads.landmarks import FACE_OVAL, FEATURES, PUPILS, draw_landmarks, landmark_map, unoccluded
+from headartist.heads.landmarks import FACE_OVAL, FEATURES, PUPILS, landmark_map, render_landmarks, unoccluded
 
 DATA = Path(__file__).parent / "data"
 OVAL, LIPS = (10, 200, 10), (10, 180, 10)
@@ -44,7 +44,7 @@ def codes(image: np.ndarray) -> np.ndarray:
     return image.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
 
 
-def colours(image: np.ndarray) -> set[tuple[int, int, int]]:
+def colors(image: np.ndarray) -> set[tuple[int, int, int]]:
     return {(code >> 16, code >> 8 & 255, code & 255) for code in np.unique(codes(image)).tolist() if code}
 
 
@@ -61,8 +61,8 @@ def without(image: np.ndarray, *rgbs: tuple[int, int, int]) -> np.ndarray:
 def assert_same_lines(image: np.ndarray, expected: np.ndarray, within: int = 2) -> None:
     """Each colour of either picture has the same colour of the other within a few pixels."""
     kernel = np.ones((2 * within + 1,) * 2, np.uint8)
-    assert colours(image) == colours(expected)
-    for rgb in colours(image):
+    assert colors(image) == colors(expected)
+    for rgb in colors(image):
         one, other = mask(image, rgb).astype(np.uint8), mask(expected, rgb).astype(np.uint8)
         assert (one <= cv2.dilate(other, kernel)).all(), rgb
         assert (other <= cv2.dilate(one, kernel)).all(), rgb
@@ -79,33 +79,33 @@ def by_the_data_sets_rules(pixels: np.ndarray, size: int) -> np.ndarray:
         "RIGHT_EYEBROW": (10, 220, 180),
         "LIPS": (10, 180, 10),
     }
-    specification = {tuple(edge): colour for part, colour in bgr.items() for edge in connections[part]}
+    specification = {tuple(edge): color for part, color in bgr.items() for edge in connections[part]}
     coordinates = {}
     for index, (x, y) in enumerate(pixels / size):
         if 0 <= x <= 1 and 0 <= y <= 1:
             coordinates[index] = min(int(x * size), size - 1), min(int(y * size), size - 1)
     image = np.zeros((size, size, 3), np.uint8)
-    for (start, end), colour in specification.items():
+    for (start, end), color in specification.items():
         if start in coordinates and end in coordinates:
-            cv2.line(image, coordinates[start], coordinates[end], colour, 2)
-    for index, colour in {468: (10, 200, 250), 473: (250, 200, 10)}.items():
+            cv2.line(image, coordinates[start], coordinates[end], color, 2)
+    for index, color in {468: (10, 200, 250), 473: (250, 200, 10)}.items():
         if index in coordinates:
             x, y = coordinates[index]
             for row in range(y - 2, y + 2):
                 for column in range(x - 2, x + 2):
                     if 0 <= row < size and 0 <= column < size:
-                        image[row, column] = colour
+                        image[row, column] = color
     return image[:, :, ::-1]
 
 
 def test_golden_drawing():
     expected = cv2.imread(str(DATA / "landmarks_golden.png"))[:, :, ::-1]
-    np.testing.assert_array_equal(draw_landmarks(np.load(DATA / "landmarks_pixels.npy"), 512), expected)
+    np.testing.assert_array_equal(render_landmarks(np.load(DATA / "landmarks_pixels.npy"), 512), expected)
 
 
 def test_golden_drawing_follows_the_data_sets_rules():
     pixels = np.load(DATA / "landmarks_pixels.npy")
-    np.testing.assert_array_equal(draw_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -114,7 +114,7 @@ def test_any_points_are_drawn_by_the_data_sets_rules(seed):
     generator = torch.Generator().manual_seed(seed)
     pixels = (torch.rand(478, 2, generator=generator) * 640 - 64).numpy()
     pixels[::17, 0], pixels[::19, 1], pixels[::23, 0], pixels[::29, 1] = 0, 0, 512, 512
-    np.testing.assert_array_equal(draw_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels, 512), by_the_data_sets_rules(pixels, 512))
 
 
 def test_edges_are_mediapipes():
@@ -127,7 +127,7 @@ def test_edges_are_mediapipes():
 def test_a_pupil_is_a_square_of_four_pixels_up_and_left_of_its_landmark():
     pixels = np.full((478, 2), -1.0)
     pixels[468] = (100.9, 50.0)
-    image = draw_landmarks(pixels, 512)
+    image = render_landmarks(pixels, 512)
     expected = np.zeros_like(image)
     expected[48:52, 98:102] = RIGHT_PUPIL
     np.testing.assert_array_equal(image, expected)
@@ -137,7 +137,7 @@ def test_a_pupil_is_a_square_of_four_pixels_up_and_left_of_its_landmark():
 def test_the_pupil_scales_with_the_picture(size, side):
     pixels = np.full((478, 2), -1.0)
     pixels[473] = (size / 2, size / 2)
-    assert mask(draw_landmarks(pixels, size), LEFT_PUPIL).sum() == side**2
+    assert mask(render_landmarks(pixels, size), LEFT_PUPIL).sum() == side**2
 
 
 @pytest.mark.parametrize("size", [64, 128, 512])
@@ -166,7 +166,7 @@ def test_the_map_is_a_batch_of_views_in_the_unit_range(head):
 
 
 def test_a_frontal_view_shows_every_colour(head):
-    assert colours(picture(head, look(0.0))) == set(SWAP)
+    assert colors(picture(head, look(0.0))) == set(SWAP)
 
 
 def test_the_subjects_left_is_on_the_right_of_a_frontal_view(head):
@@ -229,19 +229,19 @@ def test_a_mirrored_person_gives_the_reflected_map_with_left_and_right_swapped(h
 @pytest.mark.parametrize("azimuth", [180.0, -180.0, 120.0, -91.0, 260.0])
 def test_back_views_leave_only_the_oval(head, azimuth):
     image = picture(head, look(azimuth))
-    assert colours(image) == {OVAL}
+    assert colors(image) == {OVAL}
     pixels, _ = look(azimuth).project(head.site_positions(), 512)
-    np.testing.assert_array_equal(image, draw_landmarks(pixels[0].double().numpy(), 512, face=False))
+    np.testing.assert_array_equal(image, render_landmarks(pixels[0].double().numpy(), 512, face=False))
 
 
 @pytest.mark.parametrize("azimuth", [89.0, -89.0, 271.0, 360.0])
 def test_front_views_show_the_face(head, azimuth):
-    assert LIPS in colours(picture(head, look(azimuth)))
+    assert LIPS in colors(picture(head, look(azimuth)))
 
 
 def test_the_back_view_angle_is_an_option(head):
-    assert colours(picture(head, look(60.0), back_view_deg=45.0)) == {OVAL}
-    assert LIPS in colours(picture(head, look(120.0), back_view_deg=150.0))
+    assert colors(picture(head, look(60.0), back_view_deg=45.0)) == {OVAL}
+    assert LIPS in colors(picture(head, look(120.0), back_view_deg=150.0))
 
 
 def test_lines_end_where_the_head_leaves_the_frame(head):
@@ -267,7 +267,7 @@ def test_hidden_landmarks_take_their_lines_along():
     visible[[13, 473]] = False
     moved_away = pixels.copy()
     moved_away[[13, 473]] = -1
-    np.testing.assert_array_equal(draw_landmarks(pixels, 512, visible=visible), draw_landmarks(moved_away, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels, 512, visible=visible), render_landmarks(moved_away, 512))
 
 
 def test_without_irises_a_pupil_is_guessed_from_corners_and_lids(head):
@@ -275,7 +275,7 @@ def test_without_irises_a_pupil_is_guessed_from_corners_and_lids(head):
     guessed = pixels.copy()
     for pupil in PUPILS:
         guessed[pupil.site] = pixels[list(pupil.corners), 0].mean(), pixels[list(pupil.lids), 1].mean()
-    np.testing.assert_array_equal(draw_landmarks(pixels[:468], 512), draw_landmarks(guessed, 512))
+    np.testing.assert_array_equal(render_landmarks(pixels[:468], 512), render_landmarks(guessed, 512))
     without_irises = LandmarkSites(head.landmark_sites.triangles[:468], head.landmark_sites.barycentric[:468])
     assert_same_lines(
         picture(replace(head, landmark_sites=without_irises), look(0.0)), picture(head, look(0.0)), within=8
@@ -290,8 +290,8 @@ def test_from_the_front_the_head_hides_no_feature(head):
 
 def test_from_the_side_the_far_half_is_hidden(head):
     image = picture(head, look(85.0), hide_occluded=True)
-    assert {LEFT_EYE, LEFT_PUPIL, LEFT_BROW} <= colours(image)
-    assert not colours(image) & {RIGHT_EYE, RIGHT_PUPIL}
+    assert {LEFT_EYE, LEFT_PUPIL, LEFT_BROW} <= colors(image)
+    assert not colors(image) & {RIGHT_EYE, RIGHT_PUPIL}
     complete = picture(head, look(85.0))
     assert not (image.any(axis=-1) & ~complete.any(axis=-1)).any()
 

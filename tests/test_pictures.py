@@ -73,8 +73,8 @@ def test_a_video_holds_every_view(decoded):
 
 def test_a_video_turns(decoded):
     _, frames = decoded
-    colours = [frame[:, :64].astype(float) for frame in frames]
-    for one, next_one in zip(colours, colours[1:] + colours[:1], strict=True):
+    colors = [frame[:, :64].astype(float) for frame in frames]
+    for one, next_one in zip(colors, colors[1:] + colors[:1], strict=True):
         assert np.abs(one - next_one).mean() > 5
 
 

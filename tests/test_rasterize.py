@@ -7,7 +7,7 @@ import warp
 
 from headartist.geometry.cameras import Cameras, look
 from headartist.geometry.mesh import Mesh
-from headartist.render import draw, interpolate, rasterize
+from headartist.render import interpolate, rasterize, render_mesh
 from headartist.render.kernels import blend as blend_kernels
 from headartist.render.kernels import outline as outline_kernels
 from headartist.render.kernels import raster as raster_kernels
@@ -61,10 +61,10 @@ def test_barycentrics_are_a_partition_and_reproduce_the_pixel_and_its_depth(back
     assert (fragments.bary >= 0).all()
     assert torch.allclose(fragments.bary.sum(-1), covered.to(fragments.bary), atol=1e-6)
     x, y, _, w = backend.interpolate(verts, fragments, faces)[covered].unbind(-1)
-    centres = (torch.arange(SIZE).to(verts) + 0.5) / SIZE * 2 - 1
+    centers = (torch.arange(SIZE).to(verts) + 0.5) / SIZE * 2 - 1
     _, row, column = covered.nonzero(as_tuple=True)
-    assert torch.allclose(x / w, centres[column], atol=1e-5)
-    assert torch.allclose(y / w, -centres[row], atol=1e-5)
+    assert torch.allclose(x / w, centers[column], atol=1e-5)
+    assert torch.allclose(y / w, -centers[row], atol=1e-5)
     assert torch.allclose(w, fragments.depth[covered], atol=1e-5)
     assert (fragments.depth[~covered] == 0).all()
 
@@ -77,13 +77,13 @@ def test_a_vertex_lands_where_the_camera_projects_it(backend: Backend) -> None:
     for k, point in enumerate(points):
         for view in range(len(cameras)):
             # A small triangle that faces the camera, around the centre of the pixel that the point falls into.
-            centre = pixels[view, k].floor() + 0.5
-            corner = centre + torch.tensor([[-0.4, -0.4], [0.4, -0.4], [0.0, 0.4]])
+            center = pixels[view, k].floor() + 0.5
+            corner = center + torch.tensor([[-0.4, -0.4], [0.4, -0.4], [0.0, 0.4]])
             single = cameras[view : view + 1]
             verts = single.unproject(corner[None], depth[view, k].expand(1, 3), 64)[0]
             clip = backend.put(to_clip(verts, single))
             fragments = backend.rasterize(clip, backend.put(torch.tensor([[0, 1, 2]])), 64)
-            column, row = centre.long().tolist()
+            column, row = center.long().tolist()
             assert (fragments.face >= 0).nonzero().tolist() == [[0, row, column]]
             assert fragments.depth[0, row, column].item() == pytest.approx(depth[view, k].item(), rel=1e-5), point
 
@@ -234,8 +234,8 @@ def test_unit_normals_equal_normalising_with_its_gradient() -> None:
     assert torch.allclose(fast.grad, plain.grad, atol=1e-5)
 
 
-def ball_frame(verts: torch.Tensor, faces: torch.Tensor, cameras: Cameras, **colour: object):
-    return draw(Mesh(verts, faces), cameras, 48, torch.tensor([0.2, 0.4, 0.6]), **colour)
+def ball_frame(verts: torch.Tensor, faces: torch.Tensor, cameras: Cameras, **color: object):
+    return render_mesh(Mesh(verts, faces), cameras, 48, torch.tensor([0.2, 0.4, 0.6]), **color)
 
 
 def test_a_ball_is_drawn_with_its_own_normals_and_depth() -> None:
@@ -266,13 +266,13 @@ def test_shade_is_called_once_with_the_covered_points_and_equals_vertex_colours(
 
     cameras = look(torch.tensor([15.0, 200.0]))
     shaded = ball_frame(verts, faces, cameras, shade=shade)
-    painted = ball_frame(verts, faces, cameras, vertex_colours=verts * 0.25 + 0.5)
+    painted = ball_frame(verts, faces, cameras, vertex_colors=verts * 0.25 + 0.5)
     assert len(calls) == 1
     assert len(calls[0]) == (shaded.depth > 0).sum()
     assert torch.allclose(shaded.color, painted.color, atol=1e-6)
     assert torch.allclose(shaded.color[:, :, 0, 0], torch.tensor([0.2, 0.4, 0.6]), atol=1e-7)
-    with pytest.raises(HeadArtistError, match="`shade` and `vertex_colours`"):
-        ball_frame(verts, faces, cameras, shade=shade, vertex_colours=verts)
+    with pytest.raises(HeadArtistError, match="`shade` and `vertex_colors`"):
+        ball_frame(verts, faces, cameras, shade=shade, vertex_colors=verts)
 
 
 def test_drawing_twice_is_bit_identical_and_every_channel_moves_the_vertices() -> None:

@@ -54,8 +54,8 @@ def test_the_closest_point_is_no_further_than_any_sample_of_the_surface():
 
 
 def test_a_point_of_the_surface_is_its_own_closest_point():
-    centres = BUMPY.verts[BUMPY.faces].mean(dim=1)
-    found = ClosestPoint(BUMPY)(centres)
+    centers = BUMPY.verts[BUMPY.faces].mean(dim=1)
+    found = ClosestPoint(BUMPY)(centers)
     assert torch.equal(found.face, torch.arange(len(BUMPY.faces)))
     assert (found.barycentric - 1 / 3).abs().max() < 1e-3
 
@@ -111,7 +111,7 @@ def test_the_template_finds_another_identity_to_a_fifth_of_a_millimetre():
     identity = torch.randn(len(TEMPLATE.shape_basis), generator=torch.Generator().manual_seed(1))
     other = TEMPLATE.shaped(0.7 * identity).mesh("skin")
     found = register(SKIN, other, config=RegistrationConfig(steps=2))
-    gap_mm = gap_to(other, found.verts[ON_SKIN]) * TEMPLATE.metres_per_unit * 1e3
+    gap_mm = gap_to(other, found.verts[ON_SKIN]) * TEMPLATE.meters_per_unit * 1e3
     assert gap_mm.mean() < 0.2
 
 

@@ -176,18 +176,18 @@ def test_mouth_teeth_tongue_and_eyes_are_set_in_and_nothing_else(opened, closed)
 
 
 def test_lips_and_lids_are_hemmed_all_round(opened):
-    """Every edge of the cut surface has its hem, and at rest hems hide behind the skin."""
+    """Every edge of the cut surface has its strip, and at rest strips hide behind the skin."""
     surface = Mesh(opened.mesh.verts, opened.mesh.faces[opened.part == 0])
-    hem = opened.mesh.faces[
+    rim_strip = opened.mesh.faces[
         torch.isin(opened.part, torch.tensor([opened.part_names.index(n) for n in ("lips", "lids")]))
     ]
     bare, sewn = (
         {tuple(sorted(map(tuple, side))) for side in opened.mesh.verts[sides].tolist()}
-        for sides in (surface.boundary_sides, Mesh(opened.mesh.verts, hem).boundary_sides)
+        for sides in (surface.boundary_sides, Mesh(opened.mesh.verts, rim_strip).boundary_sides)
     )
     assert len(bare) > 30
     assert bare <= sewn
-    distance = SignedDistance(remeshed(40))(opened.mesh.verts[hem].mean(dim=1))
+    distance = SignedDistance(remeshed(40))(opened.mesh.verts[rim_strip].mean(dim=1))
     assert (distance < 0).float().mean() > 0.95
 
 
@@ -200,7 +200,7 @@ def test_a_hem_leaves_the_look_of_the_surface(opened):
 def test_a_hem_moves_with_its_edge(opened):
     lips = opened.mesh.faces[opened.part == opened.part_names.index("lips")]
     stretch = (opened.shapes[:, lips] - opened.shapes[:, lips.roll(1, dims=1)]).norm(dim=-1)
-    along_or_across = stretch.amin(dim=2)  # every triangle has a side that joins the edge to its own hem
+    along_or_across = stretch.amin(dim=2)  # every triangle has a side that joins the edge to its own strip
     assert along_or_across.max() < 1e-6
 
 
@@ -210,8 +210,8 @@ def test_lids_close_over_the_eyes(opened):
     left = opened.lids[0]
     rim = surface.boundary_sides.unique()
     rim = rim[left.near(surface.verts[rim]) & (left.height(surface.verts[rim]).abs() < 0.02)]
-    centre = left.points[:, 0].mean()
-    middle = rim[(surface.verts[rim, 0] - centre).abs() < 0.03]
+    center = left.points[:, 0].mean()
+    middle = rim[(surface.verts[rim, 0] - center).abs() < 0.03]
 
     def gap_mm(verts: torch.Tensor) -> float:
         return float(verts[middle, 1].amax() - verts[middle, 1].amin()) * MM

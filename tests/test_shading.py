@@ -10,9 +10,9 @@ from headartist.system.errors import HeadArtistError
 BACKGROUND = torch.tensor([0.2, 0.5, 0.8])
 
 
-def _frame(normal: tuple[float, float, float], opacity: float, colour: float = 0.6) -> Frame:
+def _frame(normal: tuple[float, float, float], opacity: float, color: float = 0.6) -> Frame:
     one = torch.ones(1, 1, 2, 2)
-    rgb = opacity * colour * one + (1 - opacity) * BACKGROUND.view(1, 3, 1, 1)
+    rgb = opacity * color * one + (1 - opacity) * BACKGROUND.view(1, 3, 1, 1)
     return Frame(rgb, opacity * torch.tensor(normal).view(1, 3, 1, 1) * one, opacity * one, one)
 
 
@@ -43,12 +43,12 @@ def test_what_looks_at_the_lamp_is_brighter_than_what_looks_away():
 
 def test_colours_in_the_dark_keep_a_finite_gradient():
     frame = _frame((0.0, -1.0, 0.0), opacity=1.0)
-    colour = frame.color.clone().requires_grad_(True)
+    color = frame.color.clone().requires_grad_(True)
     dark = Lamps(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0.0]))
-    lit(Frame(colour, frame.normal, frame.opacity, frame.depth), dark, BACKGROUND).color.sum().backward()
-    assert colour.grad is not None
-    assert colour.grad.isfinite().all()
-    assert (colour.grad > 0).all()
+    lit(Frame(color, frame.normal, frame.opacity, frame.depth), dark, BACKGROUND).color.sum().backward()
+    assert color.grad is not None
+    assert color.grad.isfinite().all()
+    assert (color.grad > 0).all()
 
 
 def test_lamps_stand_before_the_head_and_above_it_and_repeat_with_their_seed():

@@ -18,23 +18,23 @@ from headartist.heads.readers.mesh import read_mesh
 from headartist.runs import provenance
 from headartist.system.errors import HeadArtistError
 
-CENTIMETRES = 22.0  # of the file, in a world unit
+CENTIMETERS = 22.0  # of the file, in a world unit
 SHIFT = torch.tensor([3.0, 150.0, -2.0])
-MILLIMETRE = 4.5e-3  # in world units
+MILLIMETER = 4.5e-3  # in world units
 
 
 @pytest.fixture(scope="module")
 def person() -> HeadTemplate:
     """A person of the open head in centimetres, somewhere else; every coordinate is short in binary and in decimal."""
     head = load_template("open", identity="seed:3")
-    return head.with_verts((256 * (CENTIMETRES * head.verts + SHIFT)).round() / 256)
+    return head.with_verts((256 * (CENTIMETERS * head.verts + SHIFT)).round() / 256)
 
 
 @pytest.fixture(scope="module")
 def triangles(person: HeadTemplate) -> torch.Tensor:
     """The head without its neck, with the eyes."""
     faces = person.faces_of("skin", "eyes")
-    return faces[(person.verts[:, 1] > SHIFT[1] - 0.62 * CENTIMETRES)[faces].all(dim=1)]
+    return faces[(person.verts[:, 1] > SHIFT[1] - 0.62 * CENTIMETERS)[faces].all(dim=1)]
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +60,20 @@ def in_the_file(head: HeadTemplate, mesh: trimesh.Trimesh, points: torch.Tensor)
     placed = head.verts.double()
     file = torch.from_numpy(np.array(mesh.vertices, np.float64))
     a, b = mesh_file.similarity(placed, file)
-    return (points.double() @ a.T + b) / CENTIMETRES
+    return (points.double() @ a.T + b) / CENTIMETERS
 
 
 def test_a_mesh_in_another_unit_comes_to_the_open_heads_place(head):
     away = (head.site_positions() - load_template().site_positions()[:468]).norm(dim=1)
-    assert away.mean() < 8 * MILLIMETRE  # other persons' faces differ by as much
+    assert away.mean() < 8 * MILLIMETER  # other persons' faces differ by as much
     assert head.verts.abs().max() < 1.05
 
 
 def test_its_landmarks_are_found(head, person, mesh):
     found = in_the_file(head, mesh, head.site_positions())
-    off = (found - person.site_positions()[:468].double() / CENTIMETRES).norm(dim=1)
-    assert off.mean() < 1.5 * MILLIMETRE
-    assert off.max() < 6 * MILLIMETRE
+    off = (found - person.site_positions()[:468].double() / CENTIMETERS).norm(dim=1)
+    assert off.mean() < 1.5 * MILLIMETER
+    assert off.max() < 6 * MILLIMETER
 
 
 def test_it_is_a_plain_template(head, mesh):
@@ -98,10 +98,10 @@ def test_it_is_lent_the_open_heads_rig(head):
     laid = open_head_on(head)
     open_head = load_template()
     off = (laid.site_positions()[:468] - head.site_positions()).norm(dim=1)
-    assert off.mean() < 0.5 * MILLIMETRE
+    assert off.mean() < 0.5 * MILLIMETER
     assert laid.expression_names == open_head.expression_names
     chin = laid.shaped(expression={"jawOpen": 1.0}).site_positions()[152] - laid.site_positions()[152]
-    assert chin[1] < -5 * MILLIMETRE
+    assert chin[1] < -5 * MILLIMETER
     assert open_head_on(open_head) is open_head
 
 
@@ -152,7 +152,7 @@ def test_landmarks_place_a_head_whichever_way_it_lies_and_what_is_beyond_is_left
     )
     head = load_template(tmp_path / "lying.ply")
     away = (head.site_positions() - load_template().site_positions()[:468]).norm(dim=1)
-    assert away.mean() < 8 * MILLIMETRE
+    assert away.mean() < 8 * MILLIMETER
     assert len(head.faces) == len(triangles)
 
 
@@ -252,7 +252,7 @@ def test_what_is_no_head_is_refused_with_what_to_do(tmp_path, quick_search):
 
 def apart(one: HeadTemplate, other: HeadTemplate) -> float:
     """How far landmarks lie apart on average, in millimetres."""
-    return float((one.site_positions() - other.site_positions()).norm(dim=1).mean()) / MILLIMETRE
+    return float((one.site_positions() - other.site_positions()).norm(dim=1).mean()) / MILLIMETER
 
 
 def test_a_head_with_another_axis_up_mixed_winding_and_loose_corners_is_found(head, tmp_path, quick_search):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ball_avatar import Ball, icosphere, linear_colour
-from headartist.export import Material, bake, export_head, rig_head, unwrap, write_usd
+from ball_avatar import Ball, icosphere, linear_color
+from headartist.export import MaterialMaps, bake, export_head, rig_head, unwrap, write_usd
 from headartist.export.glb.animation import DEMONSTRATION
 from headartist.export.usd import find_usd
 from headartist.geometry.mesh import Mesh
@@ -40,8 +40,8 @@ def stage(pxr, rigged, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("usd")
     atlas = unwrap(rigged.mesh, resolution=128)
-    material = Material(
-        bake(rigged.mesh, atlas, linear_colour, 128), torch.full((3, 128, 128), 0.5), torch.full((128, 128), 0.3)
+    material = MaterialMaps(
+        bake(rigged.mesh, atlas, linear_color, 128), torch.full((3, 128, 128), 0.5), torch.full((128, 128), 0.3)
     )
     extras = {"prompt": "a bronze büste", "seed": 7}
     paths = write_usd(folder / "head.usd", rigged.mesh, atlas, material, rig=rigged, extras=extras)
@@ -65,7 +65,7 @@ def test_the_surface_comes_back_as_it_was(pxr, tmp_path):
 
     mesh = icosphere(3)
     atlas = unwrap(mesh, resolution=128)
-    write_usd(tmp_path / "ball.usd", mesh, atlas, Material(bake(mesh, atlas, linear_colour, 128)))
+    write_usd(tmp_path / "ball.usd", mesh, atlas, MaterialMaps(bake(mesh, atlas, linear_color, 128)))
     stage = Usd.Stage.Open(str(tmp_path / "ball.usd"))
     assert np.array_equal(attribute(stage, "/head/surface", "points"), mesh.verts)
     assert np.array_equal(attribute(stage, "/head/surface", "faceVertexIndices").reshape(-1, 3), mesh.faces)
@@ -79,7 +79,7 @@ def test_the_layer_says_how_large_and_from_where(stage, rigged):
     from pxr import UsdGeom
 
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
-    assert UsdGeom.GetStageMetersPerUnit(stage) == pytest.approx(rigged.metres_per_unit)
+    assert UsdGeom.GetStageMetersPerUnit(stage) == pytest.approx(rigged.meters_per_unit)
     assert stage.GetRootLayer().customLayerData == {"prompt": "a bronze büste", "seed": "7"}
 
 
@@ -101,7 +101,7 @@ def test_shapes_and_joints_move_the_points_as_the_rig_says(stage, rigged):
     (skinned,) = binding.GetSkinningTargets()
     assert list(skinned.GetBlendShapeOrder()) == list(TEMPLATE.expression_names)
     query = UsdSkel.BlendShapeQuery(UsdSkel.BindingAPI(stage.GetPrimAtPath("/head/surface")))
-    still = 0.02e-3 / rigged.metres_per_unit
+    still = 0.02e-3 / rigged.meters_per_unit
     for name in ("jawOpen", "eyeBlinkLeft", "mouthSmileRight"):
         weights = [float(own == name) for own in TEMPLATE.expression_names]
         sub_weights, shape_indices, sub_indices = query.ComputeSubShapeWeights(weights)
@@ -161,5 +161,5 @@ def test_a_failed_write_leaves_no_layer_and_no_picture(pxr, tmp_path):
     atlas = unwrap(mesh, resolution=64)
     (tmp_path / "head.usd").mkdir()
     with pytest.raises(HeadArtistError, match=r"head\.usd is a folder, and only regular files are replaced"):
-        write_usd(tmp_path / "head.usd", mesh, atlas, Material(torch.zeros(3, 8, 8)))
+        write_usd(tmp_path / "head.usd", mesh, atlas, MaterialMaps(torch.zeros(3, 8, 8)))
     assert [path.name for path in tmp_path.iterdir()] == ["head.usd"]

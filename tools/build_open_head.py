@@ -28,9 +28,9 @@ from torch import Tensor
 
 SHIPPED = Path(__file__).parents[1] / "src" / "headartist" / "heads" / "open_head.npz"
 
-# The world of the template: (metres - centre) * UNITS_PER_METRE, the centre at this depth below the top of the head.
-UNITS_PER_METRE = 4.5
-CENTRE_BELOW_TOP, CENTRE_Z = 0.125, 0.01
+# The world of the template: (meters - center) * UNITS_PER_METER, the center at this depth below the top of the head.
+UNITS_PER_METER = 4.5
+CENTER_BELOW_TOP, CENTER_Z = 0.125, 0.01
 # Bases are stored as int16 multiples of this many world units (2 micrometres): small file, quick to read.
 BASIS_STEP = 1e-5
 
@@ -157,8 +157,8 @@ def _y_up(points: Tensor) -> np.ndarray:
 
 def outside_bust(points: np.ndarray, top: float) -> np.ndarray:
     """Positive outside the bust, negative inside, for points `... 3` and the height of the top of the head."""
-    centre = np.array([0.0, top - BALL_BELOW_TOP, BALL_Z])
-    beyond_ball = np.linalg.norm(points - centre, axis=-1) - BALL_RADIUS
+    center = np.array([0.0, top - BALL_BELOW_TOP, BALL_Z])
+    beyond_ball = np.linalg.norm(points - center, axis=-1) - BALL_RADIUS
     below_plane = (top - PLANE_BELOW_TOP) - points[..., 1]
     return np.maximum(beyond_ball, below_plane)
 
@@ -217,7 +217,7 @@ def cut_bust(source: MakeHuman) -> Bust:
 def random_heads(source: MakeHuman, bust: Bust, count: int, generator: torch.Generator) -> tuple[np.ndarray, ...]:
     """Random identities as busts `b v 3` with their joints `b j 3`, moved so that the eyes stay in place."""
     eyes = np.unique(bust.faces[bust.part == list(PARTS).index("eyes")])
-    eyes_centre = bust.of(source.rest()[0])[0, eyes].mean(axis=0)
+    eyes_center = bust.of(source.rest()[0])[0, eyes].mean(axis=0)
     changes = [
         name
         for name in source.model.local_change_labels
@@ -237,7 +237,7 @@ def random_heads(source: MakeHuman, bust: Bust, count: int, generator: torch.Gen
         local_changes |= {f"r-{name[2:]}": value for name, value in local_changes.items() if name.startswith("l-")}
         base, bones = source.rest(phenotypes, local_changes)
         verts = bust.of(base)
-        shift = eyes_centre - verts[:, eyes].mean(axis=1, keepdims=True)
+        shift = eyes_center - verts[:, eyes].mean(axis=1, keepdims=True)
         heads.append(verts + shift)
         joints.append(bones[:, source.joint_bones()] + shift)
     return np.concatenate(heads), np.concatenate(joints)
@@ -269,9 +269,9 @@ def held_out_error(heads: np.ndarray, mean: np.ndarray, shape_basis: np.ndarray)
     return float(np.linalg.norm(rest.reshape(heads.shape), axis=-1).mean())
 
 
-def quantised(basis: np.ndarray) -> np.ndarray:
+def quantized(basis: np.ndarray) -> np.ndarray:
     """A basis in metres as int16 multiples of `BASIS_STEP` world units."""
-    return np.round(basis * UNITS_PER_METRE / BASIS_STEP).astype(np.int16)
+    return np.round(basis * UNITS_PER_METER / BASIS_STEP).astype(np.int16)
 
 
 def build(landmarks_from: Path, seed: int) -> dict[str, np.ndarray]:
@@ -288,29 +288,29 @@ def build(landmarks_from: Path, seed: int) -> dict[str, np.ndarray]:
     expressions = np.stack([bust.of(source.rest(expressions={name: 1.0})[0])[0] - neutral for name in names])
 
     _, mirror = cKDTree(neutral).query(neutral * [-1, 1, 1])
-    centre = np.array([0.0, mean[:, 1].max() - CENTRE_BELOW_TOP, CENTRE_Z])
+    center = np.array([0.0, mean[:, 1].max() - CENTER_BELOW_TOP, CENTER_Z])
     parents = [-1 if parent is None else list(JOINTS).index(parent) for _, parent in JOINTS.values()]
     with np.load(landmarks_from, allow_pickle=False) as earlier:
         landmarks = {name: earlier[name] for name in ("landmark_triangles", "landmark_barycentric")}
     return {
-        "verts": ((mean - centre) * UNITS_PER_METRE).astype(np.float32),
+        "verts": ((mean - center) * UNITS_PER_METER).astype(np.float32),
         "faces": bust.faces.astype(np.uint16),
         "uv": bust.uv.astype(np.float32),
         "uv_faces": bust.uv_faces.astype(np.uint16),
         "part": bust.part.astype(np.uint8),
         "part_names": np.array(list(PARTS)),
         "basis_step": np.float64(BASIS_STEP),
-        "shape_basis": quantised(shape_basis),
-        "expression_basis": quantised(expressions),
+        "shape_basis": quantized(shape_basis),
+        "expression_basis": quantized(expressions),
         "expression_names": np.array(names),
-        "joints": ((mean_joints - centre) * UNITS_PER_METRE).astype(np.float32),
-        "joint_basis": (joint_basis * UNITS_PER_METRE).astype(np.float32),
+        "joints": ((mean_joints - center) * UNITS_PER_METER).astype(np.float32),
+        "joint_basis": (joint_basis * UNITS_PER_METER).astype(np.float32),
         "joint_names": np.array(list(JOINTS)),
         "joint_parents": np.array(parents),
         "skin_weights": bust.of(source.joint_weights()).astype(np.float16),
         "mirror": mirror.astype(np.uint16),
         "makehuman_vertex_ids": bust.base_numbers().astype(np.int16),
-        "metres_per_unit": np.float64(1 / UNITS_PER_METRE),
+        "metres_per_unit": np.float64(1 / UNITS_PER_METER),
         **landmarks,
     }
 

@@ -21,7 +21,7 @@ from headartist import Head, edit, edit_config, generate, generate_seeds, load_h
 from headartist.config.config import Config
 from headartist.config.presets import preset
 from headartist.evaluate.edit_fidelity import noted
-from headartist.export.pictures import draw_pair, to_bytes
+from headartist.export.pictures import render_pair, to_bytes
 from headartist.geometry.cameras import look
 from headartist.runs.editing import default_path as edit_path
 from headartist.system.names import default_path
@@ -99,7 +99,7 @@ def sheet(rows: Sequence[tuple[str, Head]], size: int) -> Image.Image:
     picture = Image.new("RGB", (2 * len(views) * size, len(rows) * (CAPTION + size)), "white")
     for number, (caption, head) in enumerate(rows):
         # Drawn larger and averaged: the renderer takes one sample a pixel.
-        drawn = torch.cat(draw_pair(head.avatar, views, 2 * size))
+        drawn = torch.cat(render_pair(head.avatar, views, 2 * size))
         tiles = torch.nn.functional.avg_pool2d(drawn, 2)
         top = number * (CAPTION + size)
         ImageDraw.Draw(picture).text((4, top + 2), caption, fill="black", font=font)

@@ -108,14 +108,14 @@ def set_stage(head: bpy.types.Object, size: int, samples: int, azimuth_deg: floa
     """A camera, light from everywhere and two suns, and Cycles on the CPU."""
     scene = bpy.context.scene
     low, high = head_box(head)
-    centre, extent = (low + high) / 2, float((high - low).max())
+    center, extent = (low + high) / 2, float((high - low).max())
     distance = extent / 2 + 1.05 * extent / 2 / math.tan(math.radians(FOV_DEG / 2))
     # Blender's importer turns y up into z up: the face looks to -y, and its left side is +x.
     azimuth, elevation = math.radians(azimuth_deg), math.radians(4)
     direction = Vector((math.sin(azimuth), -math.cos(azimuth), math.tan(elevation))).normalized()
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     camera.data.angle = math.radians(FOV_DEG)
-    camera.location = Vector(centre) + direction * distance
+    camera.location = Vector(center) + direction * distance
     camera.rotation_euler = direction.to_track_quat("Z", "Y").to_euler()
     scene.collection.objects.link(camera)
     for energy, towards in ((1.2, Vector((-0.6, -1.0, 0.8))), (0.8, direction)):  # the second shines into open mouths

@@ -23,7 +23,7 @@ from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
 from headartist.heads.template import HeadTemplate
-from headartist.render.draw import draw
+from headartist.render.draw import render_mesh
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading, lit
 
@@ -85,10 +85,10 @@ class TetAvatar(nn.Module):
         self.sdf = make_field(config.shape, 1, config.radius, generator)
         self.offset = make_field(config.shape, 3, config.radius, generator)
         self.colour = make_field(config.colour, 3, config.radius, generator)
-        self.offset.mlp.silence()
+        self.offset.mlp.zero_output()
         has_base = config.sdf_base == "template"
         if has_base:
-            self.sdf.mlp.silence()
+            self.sdf.mlp.zero_output()
         self.register_buffer("positions", self.grid.positions(), persistent=False)
         self.register_buffer("border", self.grid.border(), persistent=False)
         self.register_buffer("sdf_base", torch.zeros(len(self.grid)) if has_base else None)
@@ -117,7 +117,7 @@ class TetAvatar(nn.Module):
         Each call while gradients are on and the signed distance learns is a step that counts towards `refresh`.
         """
         shade = self._color_at if shading.color else None
-        frame = draw(self._surface(), cameras, size, background, shade)
+        frame = render_mesh(self._surface(), cameras, size, background, shade)
         return frame if shading.lamps is None else lit(frame, shading.lamps, background)
 
     def energies(self, frame: Frame) -> Mapping[str, Float[Tensor, ""]]:

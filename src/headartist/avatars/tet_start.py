@@ -1,4 +1,4 @@
-"""How the tetrahedral head starts: its signed distance made that of the template, and remembered on disk."""
+"""How the tetrahedral head starts: its signed distance made that of the template, and cached on disk."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.tets import TetGrid
 from headartist.heads.landmarks import FEATURES
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 
 BATCH = 10_000  # points an iteration (paper, supplement D)
 _NEAR_SHARE = 0.5  # of the batch is drawn near the surface
@@ -26,7 +26,7 @@ Tell = Callable[[int, int], object]
 """Is told how many steps are done, and of how many."""
 NOSE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327)
 REACH = 0.09  # world units: 2 cm on the open head
-_VERSION = 1  # of this file's arithmetic: a new number makes every remembered start stale
+_VERSION = 1  # of this file's arithmetic: a new number makes every cached start stale
 
 
 def make_field(config: FieldConfig, outputs: int, radius: float, generator: torch.Generator) -> Field:
@@ -48,7 +48,7 @@ def initial_shape(config: TetConfig, mesh: Mesh, tell: Tell | None = None) -> di
         tell: is told how far a fit has come, where one is needed; what it raises ends the fit.
     """
     device = mesh.verts.device
-    return remembered(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh, tell), device)
+    return cached(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh, tell), device)
 
 
 def freedom_around_face(points: Float[Tensor, "n 3"], sites: Float[Tensor, "l 3"], hold: float) -> Float[Tensor, "n"]:

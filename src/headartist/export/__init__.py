@@ -3,7 +3,7 @@
 from headartist.export.delight import delit
 from headartist.export.glb.write import write_glb
 from headartist.export.head import FORMATS, export_head
-from headartist.export.material import Material
+from headartist.export.material import MaterialMaps
 from headartist.export.meshfiles import write_obj, write_ply
 from headartist.export.normal_map import normal_map
 from headartist.export.pictures import contact_sheet, preview, save_png
@@ -18,7 +18,7 @@ from headartist.export.video import turntable_video
 
 __all__ = [
     "FORMATS",
-    "Material",
+    "MaterialMaps",
     "Rig",
     "UvAtlas",
     "bake",

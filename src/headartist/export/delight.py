@@ -1,4 +1,6 @@
-"""De-lighting: the soft light that learned colours hold, found by its smoothness and divided out.
+"""De-lighting.
+
+The soft light that learned colours hold, found by its smoothness and divided out.
 
 Colours are learned from lit pictures: in linear light they are an albedo times a shading s. Under distant light the
 shading of a dull surface is, to about a hundredth, a quadratic function of its normal (Ramamoorthi and Hanrahan 2001):
@@ -17,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from headartist.export.surface import unit_normals
-from headartist.export.texture import Colour
+from headartist.export.texture import Color
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 
@@ -28,12 +30,12 @@ GAIN = (0.5, 2.0)  # how far a shading may depart from its mean
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
-def delit(mesh: Mesh, colour_at: Colour) -> Colour:
-    """A head's colours without the soft light in them.
+def delit(mesh: Mesh, color_at: Color) -> Color:
+    """Divide the soft light out of a head's colours.
 
     Args:
         mesh: the head's surface.
-        colour_at: its colours, sRGB in [0, 1].
+        color_at: its colours, sRGB in [0, 1].
     """
     normals, closest = unit_normals(mesh), ClosestPoint(mesh)
 
@@ -41,21 +43,24 @@ def delit(mesh: Mesh, colour_at: Colour) -> Colour:
         return normalize(closest(points).of(normals, mesh.faces), dim=-1)
 
     points = _sampled(mesh)
-    light = linear(colour_at(points).detach().float().clamp(0, 1))
+    light = linear(color_at(points).detach().float().clamp(0, 1))
     normal = normal_at(points)
     weights = fitted_shading(normal, light @ torch.tensor(LUMINANCE).to(light))
     mean = (harmonics(normal) @ weights).mean().clamp(min=1e-6)
 
-    def colour(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        lit = linear(colour_at(points).detach().float().clamp(0, 1))
+    def color(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        lit = linear(color_at(points).detach().float().clamp(0, 1))
         shading = (harmonics(normal_at(points.to(mesh.verts))) @ weights / mean).clamp(*GAIN)
         return display(lit / shading[:, None].to(lit)).clamp(0, 1)
 
-    return colour
+    return color
 
 
 def fitted_shading(normal: Float[Tensor, "n 3"], luminance: Float[Tensor, "n"]) -> Float[Tensor, "9"]:
-    """The weights of `harmonics` that explain most of a luminance, by iteratively reweighted least squares."""
+    """Fit the weights of `harmonics` to a luminance.
+
+    Those that explain most of it, by iteratively reweighted least squares.
+    """
     basis, luminance = harmonics(normal).double(), luminance.double().clamp(min=1e-4)
     weights = torch.zeros(9).to(basis)
     weights[0] = luminance.median()
@@ -71,14 +76,20 @@ def fitted_shading(normal: Float[Tensor, "n 3"], luminance: Float[Tensor, "n"]) 
 
 
 def harmonics(normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 9"]:
-    """The nine functions of this module's first paragraph, of unit normals."""
+    """Evaluate nine harmonics of unit normals.
+
+    Those of this module's first paragraph.
+    """
     x, y, z = normal.unbind(-1)
     return torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1], dim=-1)
 
 
-def linear(colour: Tensor) -> Tensor:
-    """Colours in sRGB, in [0, 1], as linear light (IEC 61966-2-1)."""
-    return torch.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+def linear(color: Tensor) -> Tensor:
+    """Turn sRGB into linear light.
+
+    In [0, 1] (IEC 61966-2-1).
+    """
+    return torch.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
 def display(light: Tensor) -> Tensor:
@@ -87,7 +98,10 @@ def display(light: Tensor) -> Tensor:
 
 
 def _sampled(mesh: Mesh) -> Float[Tensor, "n 3"]:
-    """Points spread evenly over the surface, the same every time."""
+    """Sample points evenly over the surface.
+
+    The same every time.
+    """
     generator = torch.Generator().manual_seed(0)
     area = mesh.area_normals.norm(dim=-1).cpu().double()
     face = torch.multinomial(area / area.sum(), SAMPLES, replacement=True, generator=generator)

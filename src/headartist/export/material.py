@@ -1,4 +1,7 @@
-"""What a head's surface is made of, as pictures in its atlas: colour, roughness, and the relief it lost."""
+"""What a head's surface is made of.
+
+As pictures in its atlas: colour, roughness, and the relief it lost.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,22 +23,26 @@ WET = {"lips": 0.5, "mouth": 0.45, "teeth": 0.25, "tongue": 0.4, "lids": 0.5, "e
 
 
 @dataclass(frozen=True)
-class Material:
-    """Pictures of one size, row 0 at the top; the surface is no metal anywhere.
+class MaterialMaps:
+    """Pictures of one size, row 0 at the top.
+
+    The surface is no metal anywhere.
 
     Attributes:
-        colour: sRGB in [0, 1].
+        color: sRGB in [0, 1].
         normal: a finer surface's normals in the tangent space of this one (`normal_map`); None where there is none.
         roughness: in [0, 1] (linear); None where it is `ROUGHNESS` everywhere.
     """
 
-    colour: Float[Tensor, "3 h w"]
+    color: Float[Tensor, "3 h w"]
     normal: Float[Tensor, "3 h w"] | None = None
     roughness: Float[Tensor, "h w"] | None = None
 
 
 def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] | None:
-    """Dull skin, and what was set in as wet as it is; None where nothing was set in.
+    """Paint how dull the surface is.
+
+    Dull skin, and what was set in as wet as it is; None where nothing was set in.
 
     Args:
         rig: the head, whose mesh the atlas belongs to.
@@ -49,20 +56,22 @@ def roughness_map(rig: Rig, atlas: UvAtlas, size: int) -> Float[Tensor, "h w"] |
 
 
 @contextmanager
-def replacing_pictures(stem: Path, material: Material) -> Iterator[dict[str, Path]]:
-    """Lend the paths of a mesh file's own pictures, and replace them all if nothing was raised.
+def replacing_pictures(stem: Path, material: MaterialMaps) -> Iterator[dict[str, Path]]:
+    """Lend the paths of a mesh file's own pictures.
+
+    They are all replaced if nothing was raised.
 
     They are `STEM.png`, and `STEM.roughness.png` and `STEM.normal.png` where the material has these; those of an
     earlier material that has them and this one has not are removed. No two mesh files may share a stem: their atlases
     may differ.
 
     Yields:
-        The path of each picture, by "colour", "roughness" and "normal".
+        The path of each picture, by "color", "roughness" and "normal".
     """
-    paths = {"colour": stem.with_name(f"{stem.name}.png")}
+    paths = {"color": stem.with_name(f"{stem.name}.png")}
     paths |= {kind: stem.with_name(f"{stem.name}.{kind}.png") for kind in ("roughness", "normal")}
     roughness = None if material.roughness is None else material.roughness.expand(3, -1, -1)
-    pictures = {"colour": material.colour, "roughness": roughness, "normal": material.normal}
+    pictures = {"color": material.color, "roughness": roughness, "normal": material.normal}
     own = {kind: picture for kind, picture in pictures.items() if picture is not None}
     with ExitStack() as drafts:
         for kind, picture in own.items():

@@ -1,4 +1,7 @@
-"""OBJ with its material and pictures, and PLY with vertex colours."""
+"""OBJ with pictures, and PLY with vertex colours.
+
+The OBJ has its material too.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headartist.export.material import ROUGHNESS, Material, replacing_pictures
+from headartist.export.material import ROUGHNESS, MaterialMaps, replacing_pictures
 from headartist.export.surface import unit_normals
-from headartist.export.texture import Colour
+from headartist.export.texture import Color
 from headartist.export.uv import UvAtlas
 from headartist.geometry.mesh import Mesh
 from headartist.system.files import replacing
 
 
-def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) -> list[Path]:
-    """Write `NAME.obj` with `NAME.mtl` and its pictures `NAME.png` and so on beside it, and return the paths.
+def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: MaterialMaps) -> list[Path]:
+    """Write an OBJ with its pictures.
+
+    `NAME.obj` with `NAME.mtl` and `NAME.png` and so on beside it; returns the paths.
 
     Positions stay welded: only texture coordinates are split along the seams, so the file can be sculpted on.
     Roughness and normal map are stated as the PBR extension of MTL has it (`Pr`, `map_Pr`, `norm`).
@@ -42,7 +47,7 @@ def write_obj(path: Path | str, mesh: Mesh, atlas: UvAtlas, material: Material) 
 
 def _mtl(pictures: Mapping[str, Path]) -> str:
     # Blender looks for a normal map under map_Bump alone.
-    keys = {"colour": "map_Kd", "roughness": "map_Pr", "normal": "norm"}
+    keys = {"color": "map_Kd", "roughness": "map_Pr", "normal": "norm"}
     lines = ["newmtl head", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", "Pm 0"]
     lines += [] if "roughness" in pictures else [f"Pr {ROUGHNESS:g}"]
     lines += [f"{keys[kind]} {picture.name}" for kind, picture in pictures.items()]
@@ -51,12 +56,15 @@ def _mtl(pictures: Mapping[str, Path]) -> str:
 
 
 @torch.no_grad()
-def write_ply(path: Path | str, mesh: Mesh, colour_at: Colour) -> None:
-    """Write a binary PLY with normals and 8-bit vertex colours; needs no texture coordinates."""
-    colours = colour_at(mesh.verts).clamp(0.0, 1.0).mul(255.0).round()
+def write_ply(path: Path | str, mesh: Mesh, color_at: Color) -> None:
+    """Write a binary PLY.
+
+    With normals and 8-bit vertex colours; needs no texture coordinates.
+    """
+    colors = color_at(mesh.verts).clamp(0.0, 1.0).mul(255.0).round()
     corner = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
     vertex = np.empty(len(mesh.verts), dtype=[*corner, ("red", "u1"), ("green", "u1"), ("blue", "u1")])
-    columns = _array(torch.cat([mesh.verts, unit_normals(mesh), colours.to(mesh.verts)], dim=-1))
+    columns = _array(torch.cat([mesh.verts, unit_normals(mesh), colors.to(mesh.verts)], dim=-1))
     for k, name in enumerate(vertex.dtype.names or ()):
         vertex[name] = columns[:, k]
     face = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])

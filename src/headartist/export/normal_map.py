@@ -1,4 +1,6 @@
-"""Normal maps: what a surface of few triangles lost of a fine one's relief, as normals in its tangent space.
+"""Normal maps.
+
+What a surface of few triangles lost of a fine one's relief, as normals in its tangent space.
 
 At every point of the coarse surface the tangent t, the bitangent b = w n x t and the normal n are interpolated from its
 vertices; a picture holds the coordinates of the fine surface's normal in that frame, from [-1, 1] to [0, 1], with green
@@ -23,7 +25,9 @@ LEAST_COSINE = 0.2  # a nearest normal that is further off than 78 degrees belon
 
 
 def tangents(mesh: Mesh, atlas: UvAtlas) -> Float[Tensor, "u 4"]:
-    """Unit tangents along u at the split vertices, at right angles to the normals, and the bitangents' sign w.
+    """Find unit tangents at the split vertices.
+
+    Along u, at right angles to the normals, and the bitangents' sign w.
 
     As in MikkTSpace, a vertex takes the tangents of its triangles, laid into its own plane, weighted by their angles.
     """
@@ -48,7 +52,9 @@ def tangents(mesh: Mesh, atlas: UvAtlas) -> Float[Tensor, "u 4"]:
 def normal_map(
     fine: Mesh, mesh: Mesh, atlas: UvAtlas, size: int, *, bare: Bool[Tensor, "f"] | None = None
 ) -> Float[Tensor, "3 h w"]:
-    """The normals of a fine surface in the tangent space of a coarse one that lies close to it.
+    """Paint a fine surface's normals for a coarse one.
+
+    In the tangent space of the coarse one, which lies close to it.
 
     Args:
         fine: the surface with all its triangles.
@@ -83,11 +89,17 @@ def normal_map(
 
 
 def _in_plane(vector: Float[Tensor, "n 3"], normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """The unit vector of what a vector has at right angles to a unit normal."""
+    """Project vectors at right angles to normals.
+
+    Unit vectors; the normals are too.
+    """
     return normalize(vector - (vector * normal).sum(dim=-1, keepdim=True) * normal, dim=-1, eps=1e-30)
 
 
 def _or_any(vector: Float[Tensor, "n 3"], normal: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Unit vectors; where one is none, any at right angles to the normal."""
+    """Normalise vectors, or take any.
+
+    Where one is none, any at right angles to the normal.
+    """
     axis = torch.eye(3).to(normal)[normal.abs().argmin(dim=-1)]
     return torch.where(vector.norm(dim=-1, keepdim=True) > 1e-6, _in_plane(vector, normal), _in_plane(axis, normal))

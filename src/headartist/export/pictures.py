@@ -1,4 +1,7 @@
-"""Pictures of a head: PNG files, and sheets of views with their normals."""
+"""Pictures of a head.
+
+PNG files, and sheets of views with their normals.
+"""
 
 import io
 from pathlib import Path
@@ -20,40 +23,49 @@ PREVIEW_SIZE = 128
 
 
 def to_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Colours in [0, 1] as 8-bit pixels, rows first; values beyond the range are clamped."""
+    """Turn colours into 8-bit pixels, rows first.
+
+    Values beyond [0, 1] are clamped.
+    """
     pixels = image.detach().clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
     return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
 def png_bytes(image: Float[Tensor, "3 h w"]) -> bytes:
-    """An image in [0, 1] as the content of a PNG file."""
+    """Encode an image in [0, 1] as PNG."""
     content = io.BytesIO()
     Image.fromarray(to_bytes(image)).save(content, format="PNG")
     return content.getvalue()
 
 
 def save_png(path: Path | str, image: Float[Tensor, "3 h w"]) -> None:
-    """Write an image in [0, 1] as PNG, replacing the file whole."""
+    """Write an image in [0, 1] as PNG.
+
+    The file is replaced whole.
+    """
     with replacing(path) as draft:
         draft.write_bytes(png_bytes(image))
 
 
 @torch.no_grad()
-def draw_pair(
+def render_pair(
     avatar: Avatar, cameras: Cameras, size: int, background: tuple[float, float, float] = WHITE
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
-    """Colour and normals of each view as pictures in [0, 1] on the CPU, drawn a few at a time to bound memory."""
+    """Render colour and normals of each view.
+
+    As pictures in [0, 1] on the CPU, a few at a time to bound memory.
+    """
     # Views are drawn where the parameters are.
     parameters = (p for kinds in avatar.parameters_by_part().values() for values in kinds.values() for p in values)
     device = next((parameter.device for parameter in parameters), torch.device("cpu"))
     cameras, behind = cameras.to(device), torch.tensor(background, device=device)
-    colours, normals = [], []
+    colors, normals = [], []
     at_once = max(1, PIXELS_AT_ONCE // size**2)
     for start in range(0, len(cameras), at_once):
         frame = avatar.render(cameras[start : start + at_once], size, Shading(), behind)
-        colours.append(frame.color.clamp(0.0, 1.0).cpu())
+        colors.append(frame.color.clamp(0.0, 1.0).cpu())
         normals.append(frame.normal_picture.clamp(0.0, 1.0).cpu())
-    return torch.cat(colours), torch.cat(normals)
+    return torch.cat(colors), torch.cat(normals)
 
 
 def contact_sheet(
@@ -66,7 +78,9 @@ def contact_sheet(
     radius: float = 3.0,
     background: tuple[float, float, float] = WHITE,
 ) -> Float[Tensor, "3 h w"]:
-    """Views evenly round the head, starting at the face: colours in the upper row, camera-space normals below.
+    """Render views evenly round the head.
+
+    Starting at the face: colours in the upper row, camera-space normals below.
 
     Args:
         avatar: the head.
@@ -81,11 +95,14 @@ def contact_sheet(
         One picture, `2 size` high and `views size` wide, in [0, 1].
     """
     cameras = turntable(views, elevation_deg, fov_y_deg, radius)
-    return torch.cat([row(pictures) for pictures in draw_pair(avatar, cameras, size, background)], dim=1)
+    return torch.cat([row(pictures) for pictures in render_pair(avatar, cameras, size, background)], dim=1)
 
 
 def preview(avatar: Avatar, *, size: int = PREVIEW_SIZE) -> Float[Tensor, "3 h w"]:
-    """A small strip to watch a training run by: face, left side, back and right side over their normals."""
+    """Render a small strip of four views.
+
+    To watch a training run by: face, left side, back and right side over their normals.
+    """
     return contact_sheet(avatar, views=4, size=size)
 
 

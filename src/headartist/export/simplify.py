@@ -1,4 +1,7 @@
-"""Fewer triangles: quadric edge collapse (Garland and Heckbert 1997), by the library of Sven Forstmann's algorithm."""
+"""Fewer triangles, by quadric edge collapse.
+
+Garland and Heckbert (1997), by the library of Sven Forstmann's algorithm.
+"""
 
 import numpy as np
 import torch
@@ -7,7 +10,10 @@ from headartist.geometry.mesh import Mesh
 
 
 def simplified(mesh: Mesh, most: int) -> Mesh:
-    """The mesh with at most `most` triangles, where its shape needs them; itself when it has no more."""
+    """Reduce a mesh to at most `most` triangles.
+
+    Where its shape needs them; itself when it has no more.
+    """
     if len(mesh.faces) <= most:
         return mesh
     # Imported here: only small variants need it.

@@ -1,4 +1,7 @@
-"""What an extracted surface loses on its way into a file: slivers without area, and specks that float free."""
+"""What a surface loses on its way to a file.
+
+An extracted one: slivers without area, and specks that float free.
+"""
 
 import torch
 from jaxtyping import Float
@@ -9,11 +12,13 @@ from torch import Tensor
 from headartist.geometry.mesh import Mesh
 from headartist.system.errors import HeadArtistError
 
-CANCELLED = 1e-5  # of the triangles' summed area: what is left of their normals below this is rounding
+CANCELED = 1e-5  # of the triangles' summed area: what is left of their normals below this is rounding
 
 
 def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
-    """The mesh without faces of no area, without small separate pieces, and without unused vertices.
+    """Remove slivers, specks and unused vertices.
+
+    Faces of no area and small separate pieces.
 
     Args:
         mesh: a surface, for instance of marching tetrahedra.
@@ -37,7 +42,9 @@ def tidy(mesh: Mesh, *, min_share: float = 0.01) -> Mesh:
 
 
 def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
-    """Vertex normals weighted by triangle area, of length one everywhere, however small the triangles are.
+    """Average unit vertex normals by triangle area.
+
+    Of length one everywhere, however small the triangles are.
 
     Where the triangles of a vertex cancel each other, as in a fold, it takes the normal of the largest of them; where
     none has an area it points up.
@@ -53,21 +60,28 @@ def unit_normals(mesh: Mesh) -> Float[Tensor, "v 3"]:
     first = torch.full((count,), len(area), device=area.device)
     first = first.scatter_reduce(0, vertex[is_largest], face[is_largest], "amin")
     of_largest = torch.cat([area_normals, area_normals.new_tensor([[0.0, 1.0, 0.0]])])[first]
-    cancelled = sums.norm(dim=-1) <= CANCELLED * total
-    normals = torch.where(cancelled[:, None], of_largest, sums)
-    return (normals / normals.norm(dim=-1, keepdim=True)).to(mesh.verts.dtype)
+    canceled = sums.norm(dim=-1) <= CANCELED * total
+    normals = torch.where(canceled[:, None], of_largest, sums)
+    unit: torch.Tensor = normals / normals.norm(dim=-1, keepdim=True)
+    return unit.to(mesh.verts.dtype)
 
 
 def _has_area(mesh: Mesh) -> torch.Tensor:
-    """Faces whose area is above float32 rounding of the mesh's own extent."""
+    """Tell which faces have an area.
+
+    Above float32 rounding of the mesh's own extent.
+    """
     a, b, c = mesh.verts.double()[mesh.faces].unbind(1)
-    area = torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
+    area: torch.Tensor = torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
     extent = float((mesh.verts.amax(0) - mesh.verts.amin(0)).max()) if len(mesh.verts) else 0.0
     return area > (1e-6 * extent) ** 2
 
 
 def _piece_of_face(faces: torch.Tensor, vertex_count: int) -> torch.Tensor:
-    """The number of the connected piece that each face belongs to; faces that share a vertex are connected."""
+    """Label each face's connected piece.
+
+    Faces that share a vertex are connected.
+    """
     start, end = faces[:, [0, 1]].T.cpu().numpy(), faces[:, [1, 2]].T.cpu().numpy()
     rows, columns = start.ravel(), end.ravel()
     graph = coo_array((rows * 0 + 1, (rows, columns)), shape=(vertex_count, vertex_count))

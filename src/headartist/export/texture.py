@@ -1,4 +1,7 @@
-"""Texture: the colour field of a head written into the pixels of a UV atlas."""
+"""Texture: a head's colour field in an atlas.
+
+Written into the pixels of its UV atlas.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from headartist.export.uv import UvAtlas
 from headartist.geometry.mesh import Mesh
 from headartist.system.errors import HeadArtistError
 
-Colour = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
+Color = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 SurfaceValue = Callable[[Int[Tensor, "n"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 POINTS_PER_CALL = 65_536
@@ -23,7 +26,9 @@ REACH_PX = 1.5
 
 @dataclass(frozen=True)
 class Texels:
-    """Pairs of a pixel and a triangle, with the triangle's point that belongs to the pixel.
+    """Pairs of a pixel and a triangle.
+
+    With the triangle's point that belongs to the pixel.
 
     Attributes:
         index: pixel number, `row * size + column`, row 0 at the top.
@@ -37,20 +42,25 @@ class Texels:
 
 
 def texels(atlas: UvAtlas, size: int) -> Texels:
-    """The pixels of a square of `size` whose centre lies in a triangle; one on a shared edge is listed for both."""
+    """Find the pixels whose centre lies in a triangle.
+
+    Of a square of `size`; one on a shared edge is listed for both.
+    """
     pieces = []
     for first, corners in _chunks(_pixels(atlas, size)):
-        face, centre = _candidates(corners, size, 0.0)
+        face, center = _candidates(corners, size, 0.0)
         a, b, c = corners[face].unbind(1)
-        areas = torch.stack([_cross(c - b, centre - b), _cross(a - c, centre - c), _cross(b - a, centre - a)], dim=-1)
+        areas = torch.stack([_cross(c - b, center - b), _cross(a - c, center - c), _cross(b - a, center - a)], dim=-1)
         weights = areas / _cross(b - a, c - a)[:, None]
         inside = (weights >= 0).all(dim=-1)  # also drops triangles without area, whose weights are not numbers
-        pieces.append(Texels(_index(centre, size)[inside], face[inside] + first, weights[inside]))
+        pieces.append(Texels(_index(center, size)[inside], face[inside] + first, weights[inside]))
     return _joined(pieces)
 
 
-def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
-    """The pixels beside the charts that filtering may still read, each with the nearest point of any outline.
+def gutter(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
+    """Find the gutter of the charts.
+
+    The pixels beside them that filtering may still read, each with the nearest point of any outline.
 
     Without it a chart thinner than a pixel would leave no trace in the texture.
 
@@ -61,12 +71,12 @@ def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
     """
     pieces, distances = [], []
     for first, corners in _chunks(_pixels(atlas, size)):
-        face, centre = _candidates(corners, size, REACH_PX)
-        bare = ~covered[_index(centre, size)]
-        face, centre = face[bare], centre[bare]
-        weights, distance = _nearest_on_outline(corners[face], centre)
+        face, center = _candidates(corners, size, REACH_PX)
+        bare = ~covered[_index(center, size)]
+        face, center = face[bare], center[bare]
+        weights, distance = _nearest_on_outline(corners[face], center)
         near = distance < REACH_PX
-        pieces.append(Texels(_index(centre, size)[near], face[near] + first, weights[near]))
+        pieces.append(Texels(_index(center, size)[near], face[near] + first, weights[near]))
         distances.append(distance[near])
     every, distance = _joined(pieces), torch.cat(distances)
     order = distance.argsort(stable=True)
@@ -76,8 +86,10 @@ def skirt(atlas: UvAtlas, size: int, covered: Bool[Tensor, "n"]) -> Texels:
     return Texels(every.index[nearest], every.face[nearest], every.barycentric[nearest])
 
 
-def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Float[Tensor, "3 h w"]:
-    """Evaluate a colour field at the surface point behind every pixel of an atlas.
+def bake(mesh: Mesh, atlas: UvAtlas, color_at: Color, size: int = 1024) -> Float[Tensor, "3 h w"]:
+    """Bake a colour field into an atlas.
+
+    Evaluated at the surface point behind every pixel.
 
     The field's colours are display-referred sRGB, as seen in training, and a glTF base colour texture is sRGB too:
     they pass unchanged. Pixels between the charts take the nearest colour, so neither filtering nor mipmaps show
@@ -86,7 +98,7 @@ def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Flo
     Args:
         mesh: the surface that the atlas belongs to.
         atlas: where each triangle lies in the texture.
-        colour_at: RGB in [0, 1] at world points; values beyond are clamped.
+        color_at: RGB in [0, 1] at world points; values beyond are clamped.
         size: height and width in pixels.
 
     Raises:
@@ -94,14 +106,16 @@ def bake(mesh: Mesh, atlas: UvAtlas, colour_at: Colour, size: int = 1024) -> Flo
     """
     corners = mesh.verts[atlas.source[atlas.faces]]
 
-    def colours(face: Int[Tensor, "n"], weights: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        return _colours(colour_at, (corners[face] * weights[..., None].to(corners)).sum(dim=1))
+    def colors(face: Int[Tensor, "n"], weights: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        return _colors(color_at, (corners[face] * weights[..., None].to(corners)).sum(dim=1))
 
-    return painted(atlas, colours, size)
+    return painted(atlas, colors, size)
 
 
 def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, "3 h w"]:
-    """A picture of what the surface holds behind every pixel of an atlas; between the charts the nearest of it.
+    """Paint what the surface holds behind every pixel.
+
+    Of an atlas; between the charts the nearest of it.
 
     Args:
         atlas: where each triangle lies in the picture.
@@ -111,7 +125,7 @@ def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, 
     inside = texels(atlas, size)
     covered = torch.zeros(size * size, dtype=torch.bool, device=inside.index.device)
     covered[inside.index] = True
-    hit = _joined([inside, skirt(atlas, size, covered)])
+    hit = _joined([inside, gutter(atlas, size, covered)])
     covered[hit.index] = True
     picture = torch.zeros(size * size, 3)
     for index, face, weights in zip(*(values.split(POINTS_PER_CALL) for values in _fields(hit)), strict=True):
@@ -120,15 +134,15 @@ def painted(atlas: UvAtlas, value_at: SurfaceValue, size: int) -> Float[Tensor, 
 
 
 @torch.no_grad()
-def _colours(colour_at: Colour, points: Tensor) -> Tensor:
-    colours = colour_at(points).float().cpu()
-    broken = int((~torch.isfinite(colours)).any(dim=-1).sum())
+def _colors(color_at: Color, points: Tensor) -> Tensor:
+    colors = color_at(points).float().cpu()
+    broken = int((~torch.isfinite(colors)).any(dim=-1).sum())
     if broken:
         raise HeadArtistError(
             f"The colour field is not finite at {broken} of {len(points)} points: make the head again with --overwrite "
             "and smaller learning rates."
         )
-    return colours.clamp(0.0, 1.0)
+    return colors.clamp(0.0, 1.0)
 
 
 def _fields(pairs: Texels) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,18 +154,24 @@ def _joined(pieces: list[Texels]) -> Texels:
 
 
 def _pixels(atlas: UvAtlas, size: int) -> Float[Tensor, "f 3 2"]:
-    """Triangles in pixels: x right, y down, the first pixel's centre at (0.5, 0.5)."""
+    """Scale triangles to pixels.
+
+    Right is x, down is y; the first pixel is centred at (0.5, 0.5).
+    """
     u, v = atlas.uv.double()[atlas.faces].unbind(-1)
     return torch.stack([u, 1 - v], dim=-1) * size
 
 
-def _index(centre: Float[Tensor, "n 2"], size: int) -> Int[Tensor, "n"]:
-    column, row = centre.long().unbind(-1)
+def _index(center: Float[Tensor, "n 2"], size: int) -> Int[Tensor, "n"]:
+    column, row = center.long().unbind(-1)
     return row * size + column
 
 
 def _chunks(corners: Float[Tensor, "f 3 2"]) -> Iterator[tuple[int, Float[Tensor, "g 3 2"]]]:
-    """Runs of triangles whose boxes hold a bounded number of pixels, each run with its first triangle's number."""
+    """Split triangles into runs of bounded pixels.
+
+    Those in their boxes; each run with its first triangle's number.
+    """
     box = (corners.amax(dim=1) - corners.amin(dim=1) + 1 + 2 * REACH_PX).prod(dim=-1)
     run = (box.cumsum(0) / CANDIDATES_PER_CHUNK).long()
     first = 0
@@ -163,7 +183,10 @@ def _chunks(corners: Float[Tensor, "f 3 2"]) -> Iterator[tuple[int, Float[Tensor
 def _candidates(
     corners: Float[Tensor, "f 3 2"], size: int, margin: float
 ) -> tuple[Int[Tensor, "n"], Float[Tensor, "n 2"]]:
-    """Every pixel centre in each triangle's bounding box widened by `margin`, with the triangle's number."""
+    """List the pixels of triangles' boxes.
+
+    Every pixel centre in a bounding box widened by `margin`, with the triangle's number.
+    """
     low = (corners.amin(dim=1) - margin - 0.5).ceil().clamp(0, size).long()
     high = (corners.amax(dim=1) + margin - 0.5).floor().clamp(-1, size - 1).long()
     extent = (high - low + 1).clamp(min=0)
@@ -177,7 +200,10 @@ def _candidates(
 def _nearest_on_outline(
     corners: Float[Tensor, "n 3 2"], point: Float[Tensor, "n 2"]
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"]]:
-    """Barycentrics of the nearest point on a triangle's three sides, and its distance."""
+    """Find the nearest point on a triangle's sides.
+
+    Its barycentrics, and its distance.
+    """
     side = corners.roll(-1, dims=1) - corners
     toward = point[:, None] - corners
     share = ((toward * side).sum(-1) / (side * side).sum(-1).clamp(min=1e-30)).clamp(0, 1)
@@ -192,6 +218,6 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fill(picture: Float[Tensor, "3 h w"], covered: Tensor) -> Float[Tensor, "3 h w"]:
-    """Give every uncovered pixel the colour of its nearest covered one."""
+    """Fill uncovered pixels from their nearest covered one."""
     row, column = distance_transform_edt(~covered.numpy(), return_distances=False, return_indices=True)
     return picture[:, torch.as_tensor(row, dtype=torch.long), torch.as_tensor(column, dtype=torch.long)]

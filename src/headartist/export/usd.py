@@ -1,4 +1,7 @@
-"""USD: the head as one layer with pictures of its own beside it; shapes, joints and the demonstration by UsdSkel."""
+"""USD: the head as one layer with pictures.
+
+Pictures of its own, beside it; shapes, joints and the demonstration by UsdSkel.
+"""
 
 import importlib.util
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ import torch
 from torch import Tensor
 
 from headartist.export.glb.animation import DEMONSTRATION, FRAMES_PER_SECOND
-from headartist.export.material import ROUGHNESS, Material, replacing_pictures
+from headartist.export.material import ROUGHNESS, MaterialMaps, replacing_pictures
 from headartist.export.rig.rig import Rig
 from headartist.export.surface import unit_normals
 from headartist.export.uv import UvAtlas
@@ -43,12 +46,14 @@ def write_usd(
     path: Path | str,
     mesh: Mesh,
     atlas: UvAtlas,
-    material: Material,
+    material: MaterialMaps,
     *,
     rig: Rig | None = None,
     extras: Mapping[str, object] | None = None,
 ) -> list[Path]:
-    """Write `NAME.usd` (binary) with its pictures `NAME_usd.png` and so on beside it, and return the paths.
+    """Write a USD file with its pictures.
+
+    `NAME.usd` (binary) with `NAME_usd.png` and so on beside it; returns the paths.
 
     Our world is USD's: right-handed, y up, v up. Positions stay welded; texture coordinates belong to corners.
 
@@ -74,7 +79,7 @@ def write_usd(
     stage.SetDefaultPrim(root.GetPrim())
     surface = _surface(stage, mesh, atlas)
     if rig is not None:
-        UsdGeom.SetStageMetersPerUnit(stage, rig.metres_per_unit)
+        UsdGeom.SetStageMetersPerUnit(stage, rig.meters_per_unit)
         _bind_rig(stage, surface, rig)
     # Names of its own, because the OBJ beside it may have another atlas.
     pictures_stem = path.with_name(f"{path.stem}_usd")
@@ -105,7 +110,10 @@ def _surface(stage: "Usd.Stage", mesh: Mesh, atlas: UvAtlas) -> "UsdGeom.Mesh":
 
 
 def _bind_material(stage: "Usd.Stage", surface: "UsdGeom.Mesh", pictures: Mapping[str, Path]) -> None:
-    """A UsdPreviewSurface that reads the pictures; it takes normals as they are, from -1 to 1."""
+    """Bind a UsdPreviewSurface that reads the pictures.
+
+    It takes normals as they are, from -1 to 1.
+    """
     from pxr import Gf, Sdf, UsdShade
 
     kinds = Sdf.ValueTypeNames
@@ -118,16 +126,16 @@ def _bind_material(stage: "Usd.Stage", surface: "UsdGeom.Mesh", pictures: Mappin
     reader.CreateInput("varname", kinds.String).Set("st")
     coordinates = reader.CreateOutput("result", kinds.Float2)
     inputs = {
-        "colour": ("diffuseColor", kinds.Color3f, "rgb", kinds.Float3),
-        "roughness": ("roughness", kinds.Float, "r", kinds.Float),
-        "normal": ("normal", kinds.Normal3f, "rgb", kinds.Float3),
+        "color": ("colour", "diffuseColor", kinds.Color3f, "rgb", kinds.Float3),
+        "roughness": ("roughness", "roughness", kinds.Float, "r", kinds.Float),
+        "normal": ("normal", "normal", kinds.Normal3f, "rgb", kinds.Float3),
     }
     for name, picture in pictures.items():
-        wanted, kind, channel, channel_kind = inputs[name]
-        texture = _shader(stage, name, "UsdUVTexture")
+        prim, wanted, kind, channel, channel_kind = inputs[name]
+        texture = _shader(stage, prim, "UsdUVTexture")
         texture.CreateInput("file", kinds.Asset).Set(f"./{picture.name}")
         texture.CreateInput("st", kinds.Float2).ConnectToSource(coordinates)
-        texture.CreateInput("sourceColorSpace", kinds.Token).Set("sRGB" if name == "colour" else "raw")
+        texture.CreateInput("sourceColorSpace", kinds.Token).Set("sRGB" if name == "color" else "raw")
         for axis in ("wrapS", "wrapT"):
             texture.CreateInput(axis, kinds.Token).Set("clamp")
         if name == "normal":
@@ -146,7 +154,10 @@ def _shader(stage: "Usd.Stage", name: str, kind: str) -> "UsdShade.Shader":
 
 
 def _bind_rig(stage: "Usd.Stage", surface: "UsdGeom.Mesh", rig: Rig) -> None:
-    """Blend shapes and joint shares on the mesh, the skeleton, and the demonstration."""
+    """Bind the rig to the mesh.
+
+    Blend shapes and joint shares, the skeleton, and the demonstration.
+    """
     from pxr import Gf, Sdf, UsdSkel, Vt
 
     skeleton = UsdSkel.Skeleton.Define(stage, f"{ROOT}/skeleton")
@@ -169,7 +180,7 @@ def _bind_rig(stage: "Usd.Stage", surface: "UsdGeom.Mesh", rig: Rig) -> None:
     targets = [Sdf.Path(f"{ROOT}/surface/{name}") for name in rig.shape_names]
     binding.CreateBlendShapeTargetsRel().SetTargets(targets)
     for target, shape in zip(targets, rig.shapes, strict=True):
-        moving = (shape.norm(dim=-1) >= STILL_MM * 1e-3 / rig.metres_per_unit).nonzero()[:, 0]
+        moving = (shape.norm(dim=-1) >= STILL_MM * 1e-3 / rig.meters_per_unit).nonzero()[:, 0]
         blend = UsdSkel.BlendShape.Define(stage, target)
         blend.CreateOffsetsAttr(Vt.Vec3fArray.FromNumpy(_floats(shape[moving])))
         blend.CreatePointIndicesAttr(Vt.IntArray.FromNumpy(_integers(moving)))
@@ -179,7 +190,10 @@ def _bind_rig(stage: "Usd.Stage", surface: "UsdGeom.Mesh", rig: Rig) -> None:
 
 
 def _motion(stage: "Usd.Stage", rig: Rig, joints: list[str], offsets: np.ndarray) -> object:
-    """The demonstration as a SkelAnimation, in frames; returns its path."""
+    """Write the demonstration as a SkelAnimation.
+
+    In frames; returns its path.
+    """
     from pxr import Gf, UsdSkel, Vt
 
     motion = UsdSkel.Animation.Define(stage, f"{ROOT}/skeleton/{DEMONSTRATION.name}")
@@ -204,7 +218,10 @@ def _motion(stage: "Usd.Stage", rig: Rig, joints: list[str], offsets: np.ndarray
 
 
 def _paths(rig: Rig) -> list[str]:
-    """Every joint's name after those of its parents, as in root/neck/head."""
+    """Path every joint through its parents.
+
+    As in root/neck/head.
+    """
     paths: dict[int, str] = {}
     for k, (name, parent) in enumerate(zip(rig.joint_names, rig.joint_parents, strict=True)):
         paths[k] = f"{paths[parent]}/{name}" if parent >= 0 else name

@@ -1,4 +1,7 @@
-"""UV atlas: a mesh laid flat in the unit square, without overlap."""
+"""UV atlas: a mesh laid flat, without overlap.
+
+In the unit square.
+"""
 
 from dataclasses import dataclass
 
@@ -20,7 +23,9 @@ USUAL_EDGE = 100.0
 
 @dataclass(frozen=True)
 class UvAtlas:
-    """Texture coordinates of a mesh whose vertices are split along the seams.
+    """Texture coordinates of a mesh.
+
+    Its vertices are split along the seams.
 
     Attributes:
         uv: coordinates in [0, 1]; u to the right, v up, so (0, 0) is the picture's lower left corner (as in OBJ).
@@ -34,7 +39,9 @@ class UvAtlas:
 
 
 def unwrap(mesh: Mesh, *, resolution: int = 1024, gap_px: int = 4, patch_faces: int = PATCH_FACES) -> UvAtlas:
-    """Lay a mesh flat with xatlas, in time that grows linearly with its size.
+    """Lay a mesh flat with xatlas.
+
+    In time that grows linearly with its size.
 
     The mesh is first halved across its longest side until no patch has more than `patch_faces` faces; the patches
     are unwrapped one by one and packed into one square.
@@ -78,19 +85,25 @@ def _mean_edge(corners: np.ndarray) -> float:
     return float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).mean())
 
 
-def _halve(centres: np.ndarray, patch: np.ndarray, limit: int) -> list[np.ndarray]:
-    """Face numbers in patches of at most `limit`, by median cuts across the longest side."""
+def _halve(centers: np.ndarray, patch: np.ndarray, limit: int) -> list[np.ndarray]:
+    """Halve faces into patches of at most `limit`.
+
+    Face numbers, by median cuts across the longest side.
+    """
     if len(patch) <= limit:
         return [patch]
-    points = centres[patch]
+    points = centers[patch]
     axis = int(np.ptp(points, axis=0).argmax())
     order = patch[points[:, axis].argsort(kind="stable")]
     middle = len(order) // 2
-    return _halve(centres, order[:middle], limit) + _halve(centres, order[middle:], limit)
+    return _halve(centers, order[:middle], limit) + _halve(centers, order[middle:], limit)
 
 
 def _join(atlas: xatlas.Atlas, patches: list[np.ndarray], used: list[np.ndarray], like: Tensor) -> UvAtlas:
-    """The patches' results as one atlas in the mesh's face order, on the mesh's device."""
+    """Join the patches' results as one atlas.
+
+    In the mesh's face order, on the mesh's device.
+    """
     uv, source = [], []
     faces = np.empty(tuple(like.shape), dtype=np.int64)
     first = 0

@@ -1,4 +1,7 @@
-"""Turntable video: the head turning once, its colours beside its normals."""
+"""Turntable video: the head turning once.
+
+Its colours beside its normals.
+"""
 
 import functools
 import subprocess
@@ -12,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from headartist.avatars.avatar import Avatar
-from headartist.export.pictures import draw_pair, to_bytes
+from headartist.export.pictures import render_pair, to_bytes
 from headartist.geometry.cameras import turntable
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
@@ -24,7 +27,9 @@ _GET_FFMPEG = "install it (`pip install imageio-ffmpeg`), or name it in the envi
 def turntable_video(
     avatar: Avatar, path: Path | str, *, views: int = 120, size: int = 512, fps: int = 30, progress: bool = True
 ) -> None:
-    """Film the evaluation path of the paper (5.3) as an H.264 MP4 that any browser plays.
+    """Film the head turning once as MP4.
+
+    The evaluation path of the paper (5.3), in H.264 that any browser plays.
 
     Frames go to the encoder one by one, so memory does not grow with `views`.
 
@@ -49,14 +54,19 @@ def turntable_video(
 
     def frames() -> Iterator[np.ndarray]:
         for k in tqdm(range(views), desc="video", unit="frame", disable=not progress):
-            yield to_bytes(torch.cat([pictures[0] for pictures in draw_pair(avatar, cameras[k : k + 1], size)], dim=2))
+            yield to_bytes(
+                torch.cat([pictures[0] for pictures in render_pair(avatar, cameras[k : k + 1], size)], dim=2)
+            )
 
     with replacing(path) as draft:
         _encode(frames(), draft, width=2 * size, height=size, fps=fps)
 
 
 def _encode(frames: Iterable[np.ndarray], path: Path, *, width: int, height: int, fps: int) -> None:
-    """Stream 8-bit RGB frames through ffmpeg; colours are tagged BT.709, or players would shift them."""
+    """Stream 8-bit RGB frames through ffmpeg.
+
+    Colours are tagged BT.709, or players would shift them.
+    """
     encoder = [find_ffmpeg(), "-y", "-loglevel", "error"]
     encoder += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     encoder += ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-pix_fmt", "yuv420p"]
@@ -85,7 +95,9 @@ def _encode(frames: Iterable[np.ndarray], path: Path, *, width: int, height: int
 
 
 def find_ffmpeg() -> str:
-    """The encoder's path, once it has answered that it can encode H.264.
+    """Find the encoder, once it has answered.
+
+    It says that it can encode H.264.
 
     Raises:
         HeadArtistError: there is none, or another program in its place.
@@ -93,7 +105,7 @@ def find_ffmpeg() -> str:
     try:  # imported here only, since a head can be exported without it
         import imageio_ffmpeg
 
-        path = imageio_ffmpeg.get_ffmpeg_exe()
+        path: str = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise HeadArtistError(f"Videos need ffmpeg, which was not found: {_GET_FFMPEG}") from error
     if not _encodes(path):
@@ -103,7 +115,10 @@ def find_ffmpeg() -> str:
 
 @functools.cache
 def _encodes(path: str) -> bool:
-    """Whether a program is an ffmpeg that runs here and has the encoder."""
+    """Tell whether a program is a working ffmpeg.
+
+    One that runs here and has the encoder.
+    """
     ask = [path, "-hide_banner", "-encoders"]
     try:
         answer = subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_S, check=False)

@@ -1,4 +1,4 @@
-"""Fields: a multiresolution hash grid with a small MLP behind it (Instant-NGP, Müller et al. 2022).
+"""A multiresolution hash grid (Instant-NGP, Müller et al. 2022).
 
 Level l is a grid of `r_l = floor(base * growth^l)` cells along a side of the unit cube, with two features at every
 vertex. A point gets, per level, the features of its cell's eight corners, weighted trilinearly. A level with more
@@ -10,6 +10,7 @@ of cells, where it is the upper cell's, and is zero along an axis along which th
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import warp as wp
@@ -44,7 +45,10 @@ class HashLevel:
 
 
 def hash_levels(count: int, base: int, growth: float, log2_table: int) -> tuple[HashLevel, ...]:
-    """The levels of an encoding, coarse to fine, packed one after another."""
+    """Pack the levels of an encoding, coarse to fine.
+
+    One after another.
+    """
     levels: list[HashLevel] = []
     start = 0
     for index in range(count):
@@ -58,7 +62,10 @@ def hash_levels(count: int, base: int, growth: float, log2_table: int) -> tuple[
 def encode_reference(
     points: Float[Tensor, "n 3"], table: Float[Tensor, "m 2"], levels: tuple[HashLevel, ...]
 ) -> Float[Tensor, "n c"]:
-    """The encoding of points of the unit cube in plain torch: the kernel's slow twin, and the way in float64."""
+    """Encode points of the unit cube in plain torch.
+
+    The kernel's slow twin, and the way in float64.
+    """
     corners = torch.cartesian_prod(*[torch.arange(2, device=points.device)] * 3)
     features = []
     for level in levels:
@@ -76,21 +83,26 @@ def encode_reference(
 
 
 def _encode(points: Tensor, table: Tensor, layout: Tensor) -> Tensor:
-    """`encode_reference` by kernels. Each gradient has a node of its own, so that one costs nothing of the other."""
-    features = _Features.apply(table, (points,), layout)
+    """Encode by kernels as `encode_reference` does.
+
+    Each gradient has a node of its own, so that one costs nothing of the other.
+    """
+    features: Tensor = _Features.apply(table, (points,), layout)
     if points.requires_grad and torch.is_grad_enabled():
         features = features + _PointsPart.apply(points, (table,), layout)
     return features
 
 
 class _Features(torch.autograd.Function):
-    """The features, with gradient to the table: a thread per point and level, level by level to keep its table cached.
+    """The features, with gradient to the table.
+
+    A thread per point and level, level by level to keep its table cached.
 
     The points come in a tuple, where autograd sees no way to them: asked for their gradient alone, it never comes here.
     """
 
     @staticmethod
-    def forward(ctx, table: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
+    def forward(ctx: Any, table: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
         (points,) = hidden
         features = torch.empty(len(points), FEATURES * len(layout), device=points.device)
         _launch(kernels.encode_forward, points, layout, table.detach().contiguous(), features)
@@ -99,23 +111,30 @@ class _Features(torch.autograd.Function):
         return features
 
     @staticmethod
-    def backward(ctx, grad_features: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_features: Tensor) -> tuple[Tensor, None, None]:
         points, layout = ctx.saved_tensors
-        return _TableGradient.apply(points, grad_features, layout, ctx.entries), None, None
+        # A node of its own, with its small cost, only where somebody may ask for a gradient of this gradient.
+        gradient = _TableGradient.apply if torch.is_grad_enabled() else _table_gradient
+        return gradient(points, grad_features, layout, ctx.entries), None, None
+
+
+def _table_gradient(points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
+    """Sum `features . grad_features` differentiated by the table."""
+    grad_table = torch.zeros(entries, FEATURES, device=points.device)
+    _launch(kernels.encode_backward, points, layout, grad_features.contiguous(), grad_table)
+    return grad_table
 
 
 class _TableGradient(torch.autograd.Function):
     """The gradient of `features . grad_features` to the table."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
-        grad_table = torch.zeros(entries, FEATURES, device=points.device)
-        _launch(kernels.encode_backward, points, layout, grad_features.contiguous(), grad_table)
+    def forward(ctx: Any, points: Tensor, grad_features: Tensor, layout: Tensor, entries: int) -> Tensor:
         ctx.save_for_backward(points, grad_features, layout)
-        return grad_table
+        return _table_gradient(points, grad_features, layout, entries)
 
     @staticmethod
-    def backward(ctx, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         points, grad_features, layout = ctx.saved_tensors
         to_points, to_features, *_ = ctx.needs_input_grad
         return (
@@ -127,15 +146,18 @@ class _TableGradient(torch.autograd.Function):
 
 
 class _PointsPart(torch.autograd.Function):
-    """Zeros with the features' gradient to the points; the table is hidden as the points are in `_Features`."""
+    """Zeros with the features' gradient to the points.
+
+    The table is hidden as the points are in `_Features`.
+    """
 
     @staticmethod
-    def forward(ctx, points: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
+    def forward(ctx: Any, points: Tensor, hidden: tuple[Tensor], layout: Tensor) -> Tensor:
         ctx.save_for_backward(points, *hidden, layout)
         return points.new_zeros(()).expand(len(points), FEATURES * len(layout))
 
     @staticmethod
-    def backward(ctx, grad_features: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_features: Tensor) -> tuple[Tensor, None, None]:
         points, table, layout = ctx.saved_tensors
         return _PointsGradient.apply(points, table, grad_features, layout), None, None
 
@@ -144,7 +166,7 @@ class _PointsGradient(torch.autograd.Function):
     """The gradient of `features . grad_features` to the points."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, table: Tensor, grad_features: Tensor, layout: Tensor) -> Tensor:
+    def forward(ctx: Any, points: Tensor, table: Tensor, grad_features: Tensor, layout: Tensor) -> Tensor:
         ctx.save_for_backward(points, table, grad_features, layout)
         grad_points = torch.zeros(points.shape, device=points.device)
         tensors = table.detach().contiguous(), grad_features.contiguous(), vec3(grad_points)
@@ -152,17 +174,20 @@ class _PointsGradient(torch.autograd.Function):
         return grad_points
 
     @staticmethod
-    def backward(ctx, along: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, layout = ctx.saved_tensors
         return *_SecondGradients.apply(*tensors, along, layout, ctx.needs_input_grad), None
 
 
 class _SecondGradients(torch.autograd.Function):
-    """The gradients of `along . _PointsGradient` to those of points, table and `grad_features` that are asked."""
+    """The gradients of `along . _PointsGradient`.
+
+    To those of points, table and `grad_features` that are asked.
+    """
 
     @staticmethod
     def forward(
-        ctx,  # noqa: ARG004
+        ctx: Any,  # noqa: ARG004
         points: Tensor,
         table: Tensor,
         grad_features: Tensor,
@@ -179,12 +204,12 @@ class _SecondGradients(torch.autograd.Function):
         return tuple(grads)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor | None) -> tuple[None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, ...]:
         raise NotImplementedError("HashEncoding has no third derivatives: ask encode_reference, its twin, for them.")
 
 
 def _launch(kernel: wp.Kernel, points: Tensor, layout: Tensor, *arguments: object) -> None:
-    """Run a kernel of the encoding on every level and point."""
+    """Run a kernel on every level and point."""
     place = vec3(points.detach().contiguous())
     launch(kernel, (len(layout), len(points)), points.device, place, layout, *arguments)
 
@@ -208,5 +233,8 @@ class HashEncoding(nn.Module):
         self.register_buffer("layout", torch.tensor(rows, dtype=torch.int32), persistent=False)
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
-        """Features of points of the unit cube; points outside get those of the nearest point of its surface."""
+        """Encode points of the unit cube.
+
+        Points outside get the features of the nearest point of its surface.
+        """
         return _encode(points, self.table, self.layout)

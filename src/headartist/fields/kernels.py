@@ -1,4 +1,7 @@
-"""Warp kernels of the multiresolution hash encoding: features of points, their gradients, and those of gradients."""
+"""Warp kernels of the multiresolution hash encoding.
+
+Features of points, their gradients, and those of gradients.
+"""
 
 # Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
@@ -19,7 +22,10 @@ _Weights = wp.types.matrix(shape=(3, 2), dtype=wp.float32)
 @wp.func
 @no_type_check
 def _cell_of(point: wp.vec3, layout: wp.array2d(dtype=wp.int32), level: int):
-    """The point's cell in one level: along each axis, two shares of an entry's number and two weights."""
+    """Find the point's cell in one level.
+
+    Along each axis, two shares of an entry's number and two weights.
+    """
     resolution = layout[level, 0]
     hashed = layout[level, 2] != 0
     side = wp.uint32(resolution + 1)
@@ -43,7 +49,10 @@ def _cell_of(point: wp.vec3, layout: wp.array2d(dtype=wp.int32), level: int):
 @wp.func
 @no_type_check
 def _corner_entry(entries: _Entries, start: int, mask: wp.uint32, x: int, y: int, z: int):
-    """A corner's row of the table; a mask of 0 says that every vertex of the level has its own."""
+    """Look up a corner's row of the table.
+
+    A mask of 0 says that every vertex of the level has its own.
+    """
     if mask == wp.uint32(0):
         return start + int(entries[0, x] + entries[1, y] + entries[2, z])
     return start + int((entries[0, x] ^ entries[1, y] ^ entries[2, z]) & mask)
@@ -57,7 +66,10 @@ def encode_forward(
     table: wp.array2d(dtype=wp.float32),
     features: wp.array2d(dtype=wp.float32),
 ):
-    """One thread per level and point; `layout` has a row (resolution, start, mask) for each level."""
+    """Sum a point's features in a level.
+
+    One thread per level and point; `layout` has a row (resolution, start, mask) for each level.
+    """
     level, i = wp.tid()
     entries, weights = _cell_of(points[i], layout, level)
     start = layout[level, 1]
@@ -79,7 +91,10 @@ def encode_backward(
     grad_features: wp.array2d(dtype=wp.float32),
     grad_table: wp.array2d(dtype=wp.float32),
 ):
-    """Add every feature's gradient to the eight entries it was made of."""
+    """Add features' gradients to the entries they were made of.
+
+    There are eight for every feature.
+    """
     level, i = wp.tid()
     entries, weights = _cell_of(points[i], layout, level)
     start = layout[level, 1]
@@ -95,7 +110,10 @@ def encode_backward(
 @wp.func
 @no_type_check
 def _scale_of(point: wp.vec3, layout: wp.array2d(dtype=wp.int32), level: int):
-    """By how much the point's shares of a cell change with the point; outside the cube, along that axis, by nothing."""
+    """Scale a change of the point to one of its shares.
+
+    Outside the cube, along that axis, they change by nothing.
+    """
     scale = wp.vec3(0.0, 0.0, 0.0)
     for axis in range(3):
         if point[axis] >= 0.0 and point[axis] <= 1.0:
@@ -106,7 +124,10 @@ def _scale_of(point: wp.vec3, layout: wp.array2d(dtype=wp.int32), level: int):
 @wp.func
 @no_type_check
 def _slope(weights: _Weights, x: int, y: int, z: int):
-    """A corner's weight `a b c` differentiated by the three shares; `da` is 1 or -1."""
+    """Differentiate a corner's weight `a b c` by the three shares.
+
+    `da` is 1 or -1.
+    """
     a, b, c = weights[0, x], weights[1, y], weights[2, z]
     da, db, dc = float(2 * x - 1), float(2 * y - 1), float(2 * z - 1)
     return wp.vec3(da * b * c, a * db * c, a * b * dc)
@@ -115,7 +136,10 @@ def _slope(weights: _Weights, x: int, y: int, z: int):
 @wp.func
 @no_type_check
 def _bend(weights: _Weights, along: wp.vec3, x: int, y: int, z: int):
-    """`_slope` differentiated along a direction; a weight is linear in each share, so only mixed terms are left."""
+    """Differentiate `_slope` along a direction.
+
+    A weight is linear in each share, so only mixed terms are left.
+    """
     a, b, c = weights[0, x], weights[1, y], weights[2, z]
     da, db, dc = float(2 * x - 1), float(2 * y - 1), float(2 * z - 1)
     return wp.vec3(
@@ -134,7 +158,7 @@ def encode_points_backward(
     grad_features: wp.array2d(dtype=wp.float32),
     grad_points: wp.array(dtype=wp.vec3),
 ):
-    """Add every feature's gradient to the point it was made at."""
+    """Add features' gradients to the points they were made at."""
     level, i = wp.tid()
     point = points[i]
     entries, weights = _cell_of(point, layout, level)
@@ -161,7 +185,10 @@ def encode_points_second(
     grad_grad_features: wp.array2d(dtype=wp.float32),
     grad_grad_points: wp.array(dtype=wp.vec3),
 ):
-    """Differentiate `along . grad_points` of the kernel above by all it was made of; a missing array is not filled."""
+    """Differentiate `along . grad_points` of the kernel above.
+
+    By all it was made of; a missing array is not filled.
+    """
     level, i = wp.tid()
     point = points[i]
     entries, weights = _cell_of(point, layout, level)

@@ -31,11 +31,14 @@ class Cameras:
         return len(self.azimuth_deg)
 
     def __getitem__(self, index: slice | Tensor) -> "Cameras":
-        """A sub-batch; integers are not accepted so that the batch axis never vanishes."""
+        """Index the batch.
+
+        Integers are not accepted, so that the batch axis never vanishes.
+        """
         return Cameras(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     def to(self, device: torch.device | str) -> "Cameras":
-        """The same views on another device."""
+        """Move the views to another device."""
         return Cameras(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     @property
@@ -53,7 +56,9 @@ class Cameras:
 
     @property
     def rotation(self) -> Float[Tensor, "b 3 3"]:
-        """World to camera rotation; its rows are the camera's right, up and backward axes.
+        """World to camera rotation.
+
+        Its rows are the camera's right, up and backward axes.
 
         Built from the two angles, not from a cross product with the world's up, so it stays orthonormal and
         differentiable when the camera looks straight down.
@@ -78,7 +83,10 @@ class Cameras:
 
     @property
     def clip_from_world(self) -> Float[Tensor, "b 4 4"]:
-        """OpenGL-style projection times view: x, y and z over w lie in [-1, 1], and w is the view depth."""
+        """OpenGL-style projection times view.
+
+        Divided by w, x, y and z lie in [-1, 1], and w is the view depth.
+        """
         view = self.T_camera_world
         focal = 1.0 / torch.tan(torch.deg2rad(self.fov_y_deg) / 2)
         projection = torch.zeros_like(view)
@@ -90,7 +98,10 @@ class Cameras:
         return projection @ view
 
     def project(self, points: Float[Tensor, "n 3"], size: int) -> tuple[Float[Tensor, "b n 2"], Float[Tensor, "b n"]]:
-        """World points to (pixels, view depth) in a square picture of `size` pixels; depth is positive in front."""
+        """Project world points to pixels and view depth.
+
+        In a square picture of `size` pixels; depth is positive in front.
+        """
         clip = torch.nn.functional.pad(points, (0, 1), value=1.0) @ self.clip_from_world.transpose(1, 2)
         depth = clip[..., 3]
         ndc = clip[..., :2] / depth[..., None]
@@ -100,7 +111,7 @@ class Cameras:
     def unproject(
         self, pixels: Float[Tensor, "b n 2"], depth: Float[Tensor, "b n"], size: int
     ) -> Float[Tensor, "b n 3"]:
-        """The inverse of `project`: pixels with their view depth back to world points."""
+        """Invert `project`: pixels with their view depth to world points."""
         tangent = torch.tan(torch.deg2rad(self.fov_y_deg) / 2)[:, None]
         x = (pixels[..., 0] / size * 2 - 1) * tangent * depth
         y = (1 - pixels[..., 1] / size * 2) * tangent * depth
@@ -114,14 +125,20 @@ def look(
     fov_y_deg: float | Tensor = 40.0,
     radius: float | Tensor = 3.0,
 ) -> Cameras:
-    """Cameras on a sphere around the origin; numbers and tensors of shape `b` may be mixed freely."""
+    """Place cameras on a sphere around the origin.
+
+    Numbers and tensors of shape `b` may be mixed freely.
+    """
     values = [torch.as_tensor(v, dtype=torch.float32) for v in (azimuth_deg, elevation_deg, fov_y_deg, radius)]
     azimuth, elevation, fov, distance = torch.broadcast_tensors(*(torch.atleast_1d(v) for v in values))
     return Cameras(azimuth, elevation, fov, distance, torch.zeros(len(azimuth), 3))
 
 
 def turntable(views: int = 120, elevation_deg: float = 15.0, fov_y_deg: float = 45.0, radius: float = 3.0) -> Cameras:
-    """The evaluation path of the paper (5.3): `views` evenly spaced azimuths, starting at the face."""
+    """Circle the head, starting at the face.
+
+    The evaluation path of the paper (5.3): `views` evenly spaced azimuths.
+    """
     return look(torch.arange(views) * (360.0 / views), elevation_deg, fov_y_deg, radius)
 
 
@@ -133,12 +150,14 @@ def sample_cameras(
     fov_y_deg: tuple[float, float] = (30.0, 50.0),
     radius: tuple[float, float] = (3.0, 3.0),
 ) -> Cameras:
-    """Uniform random views within ranges (paper, supplement D, by default); drawn from `generator` on the CPU.
+    """Sample views uniformly within ranges.
+
+    By default the paper's (supplement D); drawn from `generator` on the CPU.
 
     Each view is uniform, but together they are spread as a Latin hypercube (McKay et al. 1979): of `count` equal parts
     of each range every part gets one view, so that many views leave no side of the head out.
     """
     parts = torch.stack([torch.randperm(count, generator=generator) for _ in range(4)])
-    draws = (parts + torch.rand(4, count, generator=generator)) / count
+    samples = (parts + torch.rand(4, count, generator=generator)) / count
     ranges = (azimuth_deg, elevation_deg, fov_y_deg, radius)
-    return look(*(low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)))
+    return look(*(low + (high - low) * sample for (low, high), sample in zip(ranges, samples, strict=True)))

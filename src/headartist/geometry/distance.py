@@ -1,4 +1,6 @@
-"""Signed distance to the outside of a mesh, with the sign by openness to the sky.
+"""Signed distance to the outside of a mesh.
+
+The sign is by openness to the sky.
 
 A point is outside when straight rays from it escape to infinity in at least `LEAST_OPENNESS` of all directions. Heads
 are modelled with nostrils, a mouth cavity and the backs of eyeballs; winding numbers tear holes there, while hardly
@@ -12,7 +14,7 @@ import warp as wp
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headartist.geometry.distance_kernels import nearest_distance, sees_sky
+from headartist.geometry.kernels import nearest_distance, sees_sky
 from headartist.geometry.mesh import Mesh, capped, rims
 from headartist.system.warp import launch, vec3
 
@@ -28,7 +30,7 @@ _FLOOR = 0.01
 
 
 class SignedDistance:
-    """The signed distance to a mesh, below 0 inside, for as many points as wanted.
+    """The signed distance of points to a mesh, below 0 inside.
 
     Exact for a closed mesh without hollows; hollows that hardly see the sky count as inside. An open bust is closed
     below first (see `standing`).
@@ -51,16 +53,22 @@ class SignedDistance:
         return torch.where(self.sees_sky(points), distance, -distance)
 
     def sees_sky(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
-        """Whether enough straight rays leave from each point without meeting the mesh."""
+        """Tell from which points enough straight rays escape the mesh."""
         return self._sky(points)
 
     @property
     def seen_faces(self) -> Bool[Tensor, "f"]:
-        """The mesh's triangles that see the sky: those that the distance is taken to."""
+        """The triangles that the distance is taken to.
+
+        Those that see the sky.
+        """
         return self._seen
 
     def _seen_faces(self, closed: Mesh) -> Bool[Tensor, "f"]:
-        """Triangles of which at least one sample, lifted off the surface, sees the sky."""
+        """Find triangles that see the sky.
+
+        Those of which at least one sample, lifted off the surface, does.
+        """
         corners = closed.verts[closed.faces]
         weights = torch.tensor(_SAMPLES, device=self._device)
         normals = torch.nn.functional.normalize(closed.area_normals, dim=1)
@@ -69,7 +77,9 @@ class SignedDistance:
 
 
 class Sky:
-    """The sky around a mesh, which may wind as it likes: which points see it.
+    """Which points see the sky around a mesh.
+
+    The mesh may wind as it likes.
 
     Attributes:
         lift: how far off the surface a point should stand to look from, in the mesh's units.
@@ -83,7 +93,7 @@ class Sky:
         self.lift = _LIFT * float((self._solid.verts.amax(0) - self._solid.verts.amin(0)).norm())
 
     def __call__(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
-        """Whether enough straight rays leave from each point without meeting the mesh."""
+        """Tell from which points enough straight rays escape the mesh."""
         points = points.detach().float().contiguous()
         seen = torch.empty(len(points), dtype=torch.int32, device=points.device)
         least = math.ceil(LEAST_OPENNESS * DIRECTIONS)
@@ -92,13 +102,15 @@ class Sky:
         return seen.bool()
 
     def reach(self, points: Float[Tensor, "n 3"]) -> float:
-        """A length within which every point has the whole mesh."""
+        """Bound a length within which every point has the whole mesh."""
         farthest = float(points.norm(dim=1).max()) if len(points) else 0.0
         return 2 * (farthest + self._radius)
 
 
 def standing(mesh: Mesh) -> Mesh:
-    """The mesh closed: its lowest hole by walls straight down to a floor, as a bust stands, other holes by fans.
+    """Close a mesh as a bust stands.
+
+    Its lowest hole gets walls straight down to a floor, other holes fans.
 
     A fan over the neck's cut, which is not flat, would leave wedges too thin for a grid at the shoulders.
     """
@@ -118,7 +130,10 @@ def standing(mesh: Mesh) -> Mesh:
 
 
 def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
-    """`count` nearly even unit vectors on the golden spiral, in an order whose beginnings are spread out too."""
+    """Spread `count` nearly even unit vectors on the golden spiral.
+
+    In an order whose beginnings are spread out too.
+    """
     index = (torch.arange(count) * _STRIDE) % count + 0.5
     height = 1 - 2 * index / count
     ring = (1 - height.square()).sqrt()
@@ -127,7 +142,10 @@ def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
 
 
 def warp_mesh(mesh: Mesh) -> wp.Mesh:
-    """The triangles with a tree over them, for the kernels' queries; they must live on as long as the result."""
+    """Build a tree over the triangles for the kernels' queries.
+
+    They must live on as long as the result.
+    """
     vec3(mesh.verts)  # starts Warp
     points = wp.from_torch(mesh.verts.contiguous(), dtype=wp.vec3)
     indices = wp.from_torch(mesh.faces.reshape(-1).int().contiguous(), dtype=wp.int32)

@@ -1,4 +1,7 @@
-"""Mesh: triangles as one value, with normals, adjacency and the two smoothness energies."""
+"""Mesh: triangles as one value.
+
+With normals, adjacency and the two smoothness energies.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +16,10 @@ STANDING = 0.6  # cosine to straight down from which a hole is the one that a bu
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles in the world frame; faces wind counter-clockwise seen from outside."""
+    """Triangles in the world frame.
+
+    Faces wind counter-clockwise seen from outside.
+    """
 
     verts: Float[Tensor, "v 3"]
     faces: Int[Tensor, "f 3"]
@@ -23,10 +29,14 @@ class Mesh:
         """Outward face normals whose length is twice the triangle's area."""
         # index_select, here and elsewhere: on the CPU its backward is many times faster than that of indexing.
         a, b, c = (self.verts.index_select(0, self.faces[:, k]) for k in range(3))
-        return torch.linalg.cross(b - a, c - a)
+        normals: Tensor = torch.linalg.cross(b - a, c - a)
+        return normals
 
     def vertex_normals(self) -> Float[Tensor, "v 3"]:
-        """Unit vertex normals, weighted by triangle area; a vertex without area gets the zero vector."""
+        """Average unit vertex normals, weighted by triangle area.
+
+        A vertex without area gets the zero vector.
+        """
         area_normals = self.area_normals
         sums = torch.zeros_like(self.verts)
         for k in range(3):
@@ -35,7 +45,10 @@ class Mesh:
 
     @cached_property
     def _sorted_sides(self) -> tuple[Int[Tensor, "s"], Int[Tensor, "s"]]:
-        """The 3 f triangle sides as numbers `low * v + high`, sorted, and the side (face + f * corner) of each."""
+        """The 3 f triangle sides, sorted.
+
+        As numbers `low * v + high`, and the side (face + f * corner) of each.
+        """
         start = self.faces.T.reshape(-1).long()
         end = self.faces[:, [1, 2, 0]].T.reshape(-1).long()
         keys, order = (torch.minimum(start, end) * len(self.verts) + torch.maximum(start, end)).sort(stable=True)
@@ -43,25 +56,37 @@ class Mesh:
 
     @cached_property
     def edges(self) -> Int[Tensor, "e 2"]:
-        """Every edge once, as (low, high) vertex numbers in lexicographic order."""
+        """Every edge once.
+
+        As (low, high) vertex numbers in lexicographic order.
+        """
         keys = torch.unique_consecutive(self._sorted_sides[0])
         return torch.stack([keys // max(len(self.verts), 1), keys % max(len(self.verts), 1)], dim=1)
 
     @cached_property
     def face_pairs(self) -> Int[Tensor, "p 2"]:
-        """The two triangles at every inner edge; an edge of more than two triangles gives consecutive pairs."""
+        """The two triangles at every inner edge.
+
+        An edge of more than two triangles gives consecutive pairs.
+        """
         keys, order = self._sorted_sides
         shared = (keys[1:] == keys[:-1]).nonzero()[:, 0]
         return torch.stack([order[shared], order[shared + 1]], dim=1) % max(len(self.faces), 1)
 
     @cached_property
     def components(self) -> Int[Tensor, "v"]:
-        """A number for each vertex, the same where edges lead from one to the other."""
+        """The connected component of each vertex.
+
+        The same number where edges lead from one to the other.
+        """
         return connected(len(self.verts), *self.edges.unbind(1))
 
     @cached_property
     def boundary_sides(self) -> Int[Tensor, "s 2"]:
-        """Sides that belong to one triangle only, as (start, end) in that triangle's winding."""
+        """Sides that belong to one triangle only.
+
+        As (start, end) in that triangle's winding.
+        """
         keys, order = self._sorted_sides
         _, counts = torch.unique_consecutive(keys, return_counts=True)
         alone = order[(counts == 1).repeat_interleave(counts)]
@@ -70,7 +95,9 @@ class Mesh:
 
 
 def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
-    """How much neighbouring triangles turn: the mean of `1 - cos` between the normals at every inner edge.
+    """Measure how much neighbouring triangles turn.
+
+    The mean of `1 - cos` between the normals at every inner edge.
 
     Pairs are weighted by the smaller of their two areas (without gradient). On even triangles this is the plain
     mean; on marching-tetrahedra surfaces it keeps slivers, whose normals are noise, from ruling the gradient.
@@ -89,7 +116,9 @@ def normal_consistency(mesh: Mesh) -> Float[Tensor, ""]:
 
 
 def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
-    """Mean length of the uniform Laplacian `sum over neighbours j of (v_i - v_j)`.
+    """Average the lengths of the uniform Laplacian.
+
+    It is `sum over neighbours j of (v_i - v_j)`.
 
     The graph Laplacian without division by the valence and the plain (not squared) norm, the form for which the
     paper's weight of 10,000 is meant. 0 for an empty mesh.
@@ -99,17 +128,21 @@ def laplacian_energy(mesh: Mesh) -> Float[Tensor, ""]:
     low, high = mesh.edges.unbind(1)
     difference = mesh.verts.index_select(0, low) - mesh.verts.index_select(0, high)
     laplacian = torch.zeros_like(mesh.verts).index_add(0, low, difference).index_add(0, high, -difference)
-    return torch.linalg.vector_norm(laplacian, dim=1).mean()
+    lengths: Tensor = torch.linalg.vector_norm(laplacian, dim=1)
+    return lengths.mean()
 
 
 def rims(mesh: Mesh) -> tuple[Int[Tensor, "s"], Int[Tensor, "s"], Int[Tensor, "s"]]:
-    """The sides around the mesh's holes as (start, end) in their triangle's winding, and the hole each belongs to."""
+    """Find the sides around holes, and whose hole each is.
+
+    As (start, end) in their triangle's winding.
+    """
     start, end = mesh.boundary_sides.unbind(1)
     return start, end, torch.unique(connected(len(mesh.verts), start, end)[start], return_inverse=True)[1]
 
 
 def capped(mesh: Mesh) -> Mesh:
-    """The mesh with every hole closed by a fan to the middle of its rim."""
+    """Close every hole by a fan to its rim's middle."""
     start, end, hole = rims(mesh)
     if len(start) == 0:
         return mesh
@@ -121,7 +154,9 @@ def capped(mesh: Mesh) -> Mesh:
 
 
 def open_share(mesh: Mesh, *, standing: bool = True) -> float:
-    """How large the holes are beside the surface, as fans over their rims.
+    """Compare the size of the holes with the surface.
+
+    As fans over their rims.
 
     Args:
         mesh: with y up.
@@ -141,7 +176,10 @@ def open_share(mesh: Mesh, *, standing: bool = True) -> float:
 
 
 def connected(vertex_count: int, start: Int[Tensor, "s"], end: Int[Tensor, "s"]) -> Int[Tensor, "v"]:
-    """A component number for each of `vertex_count` vertices of the graph with these edges."""
+    """Label the components of a graph of `vertex_count` vertices.
+
+    One number for each vertex; `start` and `end` are the ends of the edges.
+    """
     # Imported here: scipy's graph algorithms take a while to import and only whole meshes need them.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -1,4 +1,6 @@
-"""Non-rigid registration: one mesh laid onto another, smoothly, from stiff to soft.
+"""Non-rigid registration: one mesh laid onto another.
+
+Smoothly, from stiff to soft.
 
 The vertices x of the source move to x + d. Each round looks for every vertex's closest point y on the target, judges
 how far to trust it (w), and minimises the quadratic energy
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array, csr_array, diags_array, eye_array
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -32,7 +34,7 @@ RIM_SHARE = 0.999  # weight on rim vertices from which a closest point counts as
 
 @dataclass(frozen=True)
 class Pins:
-    """Points of the source's surface that belong to known places.
+    """Known places of points of the source's surface.
 
     Attributes:
         triangles: the source's triangle under each pin.
@@ -47,7 +49,9 @@ class Pins:
 
 @dataclass(frozen=True)
 class RegistrationConfig:
-    """How a registration goes about it; lengths are in world units.
+    """How a registration goes about it.
+
+    Lengths are in world units.
 
     Attributes:
         stiffness: of each round, falling; neighbouring vertices of the source are the unit of length.
@@ -90,7 +94,9 @@ def register(
     seeks: Bool[Tensor, "v"] | None = None,
     config: RegistrationConfig | None = None,
 ) -> Registration:
-    """Lay a source mesh onto a target mesh of any topology; deterministic, on the CPU.
+    """Lay a source mesh onto a target mesh of any topology.
+
+    Deterministic, on the CPU.
 
     Args:
         source: what moves, for instance a template.
@@ -120,14 +126,16 @@ def register(
             trust = trust * seeking
             system = diags_array(trust.numpy()) + stiffness * smoothness + anchor + HOLD * eye_array(len(x))
             right = trust[:, None] * (goal - x) + pull
-            d = torch.from_numpy(_factorised(system).solve(right.numpy()))
+            d = torch.from_numpy(_factorized(system).solve(right.numpy()))
     return Registration((x + d).to(source.verts), trust.to(source.verts))
 
 
 def similarity(
     points: Float[Tensor, "n 3"], goals: Float[Tensor, "n 3"], weights: Float[Tensor, "n"] | None = None
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
-    """The scaled rotation A and shift b that minimise `sum w |A p + b - q|^2` (Umeyama 1991).
+    """Fit a scaled rotation A and a shift b.
+
+    They minimise `sum w |A p + b - q|^2` (Umeyama 1991).
 
     Returns:
         A with a positive determinant, and b: `points @ A.T + b` lies closest to `goals`.
@@ -145,7 +153,10 @@ def similarity(
 
 
 def laplacian(faces: Int[Tensor, "f 3"], vertex_count: int) -> csr_array:
-    """The normalised graph Laplacian: row i is `d_i - mean of the neighbours' d`; 0 for a vertex without any."""
+    """Build the normalised graph Laplacian.
+
+    Row i is `d_i - mean of the neighbours' d`; 0 for a vertex without any.
+    """
     edges = Mesh(torch.zeros(vertex_count, 3), faces.cpu()).edges.numpy()
     rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
     adjacency = coo_array((np.ones(len(rows)), (rows, columns)), shape=(vertex_count, vertex_count)).tocsr()
@@ -171,7 +182,10 @@ def _smoothness(mesh: Mesh) -> csr_array:
 def _pin_terms(
     source: Mesh, pins: Pins | None, x: Float[Tensor, "v 3"], weight: float
 ) -> tuple[csr_array, Float[Tensor, "v 3"]]:
-    """What the pins add to the matrix and to the right side: `p B^T B` and `p B^T (q - B x)`."""
+    """Weigh the pins in the matrix and the right side.
+
+    They add `p B^T B` and `p B^T (q - B x)`.
+    """
     if pins is None or len(pins.triangles) == 0:
         return csr_array((len(x), len(x))), torch.zeros_like(x)
     columns = source.faces.cpu()[pins.triangles.cpu()].reshape(-1).numpy()
@@ -183,7 +197,7 @@ def _pin_terms(
 
 
 def _aligned(source: Mesh, pins: Pins | None) -> Mesh:
-    """The source brought to its place by its pins."""
+    """Bring the source to its place by its pins."""
     if pins is None or len(pins.triangles) < 3:
         count = 0 if pins is None else len(pins.triangles)
         raise HeadArtistError(f"Aligning needs at least 3 pins (got {count}): give more, or align=False.")
@@ -207,7 +221,10 @@ class _Surface:
     def correspondences(
         self, source: Mesh, config: RegistrationConfig
     ) -> tuple[Float[Tensor, "v 3"], Float[Tensor, "v"]]:
-        """Each vertex's closest point and its weight: Tukey's biweight of the distance, 0 for a rejected one."""
+        """Find each vertex's closest point and its weight.
+
+        Tukey's biweight of the distance, 0 for a rejected one.
+        """
         hit = self._closest(source.verts)
         faces = self._mesh.faces
         goal = hit.of(self._mesh.verts, faces)
@@ -222,7 +239,7 @@ class _Surface:
         return goal, weight * (cosine >= config.least_cosine) * inner
 
 
-def _factorised(matrix: csr_array):
-    """A direct solver of a symmetric positive definite system."""
+def _factorized(matrix: csr_array) -> SuperLU:
+    """Factorise a symmetric positive definite system."""
     options = {"SymmetricMode": True}
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)

@@ -1,4 +1,7 @@
-"""Cutting a mesh open along a line: triangles are split where a height crosses zero, then the two sides let go."""
+"""Cutting a mesh open along a line.
+
+Triangles are split where a height crosses zero, then the two sides let go.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +17,9 @@ SNAP = 0.1  # a crossing this close to an end of its edge, as a share of the edg
 
 @dataclass(frozen=True)
 class Parted:
-    """A mesh whose triangles no longer cross a line, and which may gape along it.
+    """A mesh whose triangles no longer cross a line.
+
+    It may gape along it.
 
     Attributes:
         mesh: the new mesh; the first vertices are the old ones.
@@ -31,7 +36,7 @@ class Parted:
     face_side: Int[Tensor, "f"]
 
     def carried(self, values: Float[Tensor, "o c"]) -> Float[Tensor, "v c"]:
-        """Values at the old vertices, interpolated at the new ones."""
+        """Interpolate values of the old vertices at the new ones."""
         share = self.share[:, None].to(values)
         return values[self.source[:, 0]] * (1 - share) + values[self.source[:, 1]] * share
 
@@ -42,7 +47,7 @@ def split_along(
     near: Callable[[Float[Tensor, "n 3"]], Bool[Tensor, "n"]],
     facing: Bool[Tensor, "v"],
 ) -> Parted:
-    """Split the triangles that a line crosses, so that the line runs along edges.
+    """Split triangles so that a line runs along edges.
 
     Args:
         mesh: triangles.
@@ -75,7 +80,10 @@ def split_along(
 
 
 def _split_faces(mesh: Mesh, edges: Int[Tensor, "e 2"], crossed: Bool[Tensor, "e"]) -> Int[Tensor, "g 3"]:
-    """Triangles with no, one or two crossed sides as one, two or three triangles, the winding kept."""
+    """Split triangles at their crossed sides.
+
+    Those with none, one or two become one, two or three triangles, the winding kept.
+    """
     number = torch.full((len(edges),), -1)
     number[crossed] = len(mesh.verts) + torch.arange(int(crossed.sum()))
     keys = edges[:, 0] * len(mesh.verts) + edges[:, 1]
@@ -96,7 +104,10 @@ def _split_faces(mesh: Mesh, edges: Int[Tensor, "e 2"], crossed: Bool[Tensor, "e
 
 
 def _turned(faces: Tensor, middle: Tensor, first: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """The chosen triangles with corner `first` first, and the middles of their sides in the same order."""
+    """Turn the chosen triangles so that corner `first` is first.
+
+    The middles of their sides come in the same order.
+    """
     turn = (first[chosen, None] + torch.arange(3)) % 3
     return faces[chosen].gather(1, turn), middle[chosen].gather(1, turn)
 
@@ -106,7 +117,10 @@ def _triangles(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def let_go(parted: Parted) -> Parted:
-    """Double the vertices along the line, its ends excepted, so that the two sides share none but these."""
+    """Double the vertices along the line, its ends excepted.
+
+    The two sides then share none but these.
+    """
     mesh = parted.mesh
     pairs = mesh.face_pairs
     opposite = (parted.face_side[pairs[:, 0]] * parted.face_side[pairs[:, 1]]) == -1
@@ -130,6 +144,6 @@ def let_go(parted: Parted) -> Parted:
 
 
 def _shared_edges(left: Int[Tensor, "p 3"], right: Int[Tensor, "p 3"]) -> Int[Tensor, "p 2"]:
-    """The two vertices that each pair of neighbouring triangles has in common."""
+    """Find the two vertices that pairs of triangles share."""
     common = (left[:, :, None] == right[:, None, :]).any(dim=2)
     return left[common].reshape(-1, 2)

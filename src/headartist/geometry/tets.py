@@ -1,4 +1,6 @@
-"""Tetrahedral grid and differentiable marching tetrahedra (DMTet), with the inside where `sdf < 0`.
+"""Tetrahedral grid and differentiable marching tetrahedra (DMTet).
+
+The inside is where `sdf < 0`.
 
 Every cube of a regular grid is cut into six tetrahedra along its main diagonal (Freudenthal, also Kuhn). Tets and
 edges follow from the cube's place by arithmetic, so there are no index tables to build, and only the cubes that the
@@ -24,7 +26,10 @@ _LEAST_DIFFERENCE = 1e-8
 
 
 def _cube_tets() -> list[tuple[int, int, int, int]]:
-    """The six tets of a cube as corner bits: walks from corner 0 to corner 7, ordered to positive volume."""
+    """List the six tets of a cube as corner bits.
+
+    Walks from corner 0 to corner 7, ordered to positive volume.
+    """
     tets = []
     for walk in permutations(range(3)):
         first = _AXIS_BITS[walk[0]]
@@ -35,7 +40,10 @@ def _cube_tets() -> list[tuple[int, int, int, int]]:
 
 
 def _case_triangles() -> list[list[tuple[int, int, int]]]:
-    """For each of the 16 inside patterns (bit k: corner k is inside) the triangles, as local edges, facing out."""
+    """List the triangles of each of the 16 inside patterns.
+
+    As local edges, facing out; bit k says that corner k is inside.
+    """
     number = {edge: index for index, edge in enumerate(_TET_EDGES)}
 
     def crossed(a: int, b: int) -> int:
@@ -74,7 +82,9 @@ _CASE_TRIANGLES = _case_triangles()
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a surface runs through a grid: whole numbers only, so no gradient.
+    """Where a surface runs through a grid.
+
+    Whole numbers only, so no gradient.
 
     Attributes:
         grid_verts: the grid vertices at the ends of crossed edges, ascending; only they carry gradients.
@@ -87,7 +97,9 @@ class Crossing:
     faces: Int[Tensor, "f 3"]
 
     def mesh(self, sdf: Float[Tensor, "n"], positions: Float[Tensor, "n 3"]) -> Mesh:
-        """The surface from the signed distances and positions of `grid_verts`, differentiable in both.
+        """Place the surface's vertices, differentiable in both arguments.
+
+        They are the signed distances and positions of `grid_verts`.
 
         The vertex on the edge from a to b stands at `p_a + s_a / (s_a - s_b) (p_b - p_a)`.
         """
@@ -103,7 +115,9 @@ class Crossing:
 
 @dataclass(frozen=True)
 class TetGrid:
-    """A cube of `resolution`^3 cells, six tets each, on [-radius, radius]^3; vertex (x, y, z) is `(x n + y) n + z`.
+    """A cube of `resolution`^3 cells, six tets each.
+
+    On [-radius, radius]^3; vertex (x, y, z) is `(x n + y) n + z`.
 
     Attributes:
         resolution: cells along a side; there are `n = resolution + 1` vertices along it.
@@ -114,7 +128,7 @@ class TetGrid:
     radius: float
 
     def __len__(self) -> int:
-        """The number of vertices."""
+        """Count the vertices."""
         return (self.resolution + 1) ** 3
 
     @property
@@ -127,7 +141,7 @@ class TetGrid:
         return self.resolution + 1
 
     def positions(self, device: torch.device | str = "cpu") -> Float[Tensor, "n 3"]:
-        """The undeformed vertices in the world."""
+        """Place the undeformed vertices in the world."""
         line = torch.linspace(-self.radius, self.radius, self._side, device=device)
         return torch.cartesian_prod(line, line, line)
 
@@ -137,12 +151,15 @@ class TetGrid:
         return (cells[:, None, None] + self._corner_offset[torch.tensor(_CUBE_TETS)]).reshape(-1, 4)
 
     def border(self, device: torch.device | str = "cpu") -> Bool[Tensor, "n"]:
-        """The vertices on the outside of the cube."""
+        """Mark the vertices on the outside of the cube."""
         inner = torch.zeros((self._side - 2,) * 3, dtype=torch.bool, device=device)
         return torch.nn.functional.pad(inner, (1,) * 6, value=True).reshape(-1)
 
     def around(self, grid_verts: Int[Tensor, "k"], rings: int) -> Int[Tensor, "n"]:
-        """These vertices and all that `rings` steps along x, y, z or a diagonal reach, ascending."""
+        """Grow a set of vertices by `rings` steps.
+
+        Along x, y, z or a diagonal; ascending.
+        """
         mark = torch.zeros(len(self), dtype=torch.bool, device=grid_verts.device)
         mark[grid_verts] = True
         grown = mark.view((self._side,) * 3)
@@ -155,7 +172,10 @@ class TetGrid:
 
     @torch.no_grad()
     def crossing(self, sdf: Float[Tensor, "n"]) -> Crossing:
-        """Where the zero level of these vertex values runs; a value of exactly 0 is outside."""
+        """Find where the zero level of vertex values runs.
+
+        A value of exactly 0 is outside.
+        """
         cells, patterns = self._mixed_cells(sdf < 0)
         offsets = self._triangles.to(sdf.device).index_select(0, patterns)
         keys = (offsets + 7 * cells[:, None, None])[offsets[..., 0] >= 0]
@@ -166,7 +186,10 @@ class TetGrid:
         return Crossing(grid_verts, edges, faces)
 
     def _mixed_cells(self, inside: Bool[Tensor, "n"]) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
-        """The first corner of every cube with corners on both sides, and its pattern (bit c: corner c is inside)."""
+        """Find every cube with corners on both sides.
+
+        Its first corner, and its pattern (bit c: corner c is inside).
+        """
         pattern = inside.view((self._side,) * 3).to(torch.uint8)
         for axis, bit in enumerate(_AXIS_BITS):
             high = pattern.narrow(axis, 1, self.resolution)
@@ -182,7 +205,9 @@ class TetGrid:
 
     @cached_property
     def _triangles(self) -> Int[Tensor, "256 12 3"]:
-        """The triangles of a cube with each pattern, as edge keys less those of its first vertex; -1 where none.
+        """The triangles of a cube with each pattern.
+
+        As edge keys less those of its first vertex; -1 where none.
 
         The edge that leaves grid vertex i in direction d has the key `7 i + d - 1`.
         """
@@ -202,7 +227,10 @@ class TetGrid:
 
 
 def _numbered(keys: Int[Tensor, "*shape"], bound: int) -> tuple[Int[Tensor, "u"], Int[Tensor, "*shape"]]:
-    """The distinct keys in [0, bound), ascending, and the place of each key among them; by marking, not sorting."""
+    """Find the distinct keys in [0, bound), ascending.
+
+    With the place of each key among them; by marking, not sorting.
+    """
     mark = torch.zeros(bound, dtype=torch.bool, device=keys.device)
     mark[keys.reshape(-1)] = True
     distinct = mark.nonzero()[:, 0]
@@ -212,7 +240,9 @@ def _numbered(keys: Int[Tensor, "*shape"], bound: int) -> tuple[Int[Tensor, "u"]
 
 
 def marching_tets(grid: TetGrid, sdf: Float[Tensor, "n"], offset: Float[Tensor, "n 3"] | None = None) -> Mesh:
-    """The surface `sdf = 0` of vertex values, outward where `sdf` grows, differentiable in both arguments.
+    """March the surface `sdf = 0`, differentiable in both arguments.
+
+    It faces outward, where `sdf` grows.
 
     Args:
         grid: the tetrahedral grid.

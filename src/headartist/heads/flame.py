@@ -1,4 +1,6 @@
-"""A user's own FLAME file (2017, 2020, 2023, 2023 Open) as a head template; its pickle is read, never executed.
+"""A user's own FLAME file as a head template.
+
+Of 2017, 2020, 2023, 2023 Open; its pickle is read, never executed.
 
 FLAME (Li et al. 2017): `v_template` (5023 vertices in metres, y up, facing +z), `f`, `shapedirs` (identity and
 expression directions side by side), `J_regressor`, `kintree_table` and `weights`. The same names are expected in .npz
@@ -33,7 +35,9 @@ REACH = (0.3, 2.0)  # world units that a head reaches from its middle; others ar
 
 
 def load_flame(path: Path) -> HeadTemplate:
-    """The template in a FLAME file, in the open head's scale and with its eyes where the open head's are.
+    """Load the template in a FLAME file.
+
+    In the open head's scale and with its eyes where the open head's are.
 
     Landmark sites come from `<stem>.landmarks.npz` beside the file, where there is one, and for all other landmarks
     from the open head, which is laid onto the template once. FLAME files have no texture coordinates; those of a
@@ -130,9 +134,9 @@ _READERS: Mapping[str, Callable[[Path], Mapping[str, np.ndarray]]] = {
 
 
 def _template(name: str, model: FlameModel) -> HeadTemplate:
-    """The model in world units, without landmark sites."""
+    """Bring the model to world units, without landmark sites."""
     open_head = load_open_head()
-    scale = 1 / open_head.metres_per_unit
+    scale = 1 / open_head.meters_per_unit
     joints = scale * (model.joint_regressor @ model.verts)
     shift = _between_eyes(open_head.joints, open_head.joint_names) - _between_eyes(joints, JOINTS)
     parts = _parts(model)
@@ -157,12 +161,12 @@ def _template(name: str, model: FlameModel) -> HeadTemplate:
         skin_weights=model.skin_weights,
         landmark_sites=no_landmarks(),
         mirror=mirror_partners(scale * model.verts + shift),
-        metres_per_unit=open_head.metres_per_unit,
+        meters_per_unit=open_head.meters_per_unit,
     )
     reach = float(template.verts.abs().max())
     if not REACH[0] < reach < REACH[1]:
         raise HeadArtistError(
-            f"{name} spans {reach * open_head.metres_per_unit:.3g} m from its middle, as no head does: FLAME files are "
+            f"{name} spans {reach * open_head.meters_per_unit:.3g} m from its middle, as no head does: FLAME files are "
             "in metres, y up; give FLAME's own file."
         )
     return template
@@ -173,7 +177,10 @@ def _between_eyes(joints: Float[Tensor, "j 3"], names: tuple[str, ...]) -> Float
 
 
 def _parts(model: FlameModel) -> Int[Tensor, "f"]:
-    """0 for skin, 1 for eyes: the components that nothing but the eyes' joints move."""
+    """Tell eyes from skin.
+
+    0 for skin, 1 for eyes: the components that nothing but the eyes' joints move.
+    """
     component = Mesh(model.verts, model.faces).components
     with_eyes = model.skin_weights[:, [JOINTS.index("eye_left"), JOINTS.index("eye_right")]].sum(dim=1)
     least = torch.full((int(component.max()) + 1,), 1.0).scatter_reduce(0, component, with_eyes, "amin")

@@ -1,4 +1,7 @@
-"""What must hold of a FLAME file's arrays before a template is made of them, each broken rule in its own sentence."""
+"""What must hold of a FLAME file's arrays.
+
+Before a template is made of them, each broken rule in its own sentence.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Whether points span a body, and if not, what they lie on."""
+"""Whether points span a body.
+
+And if not, what they lie on.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,7 +10,10 @@ FLAT = 1e-6  # of the size: points that leave a plane by less lie in it
 
 
 def flatness(points: Float[np.ndarray, "n 3"]) -> str:
-    """What all points lie on, as in "in one plane (y = 0)"; "" where they span a body."""
+    """Say what all points lie on.
+
+    As in "in one plane (y = 0)"; "" where they span a body.
+    """
     if len(points) == 0:
         return "nowhere, as there are none"
     low, high = points.min(axis=0), points.max(axis=0)

@@ -1,4 +1,6 @@
-"""A template kept in a Head folder: a `HeadTemplate` as safetensors, so that the user's file may move or change.
+"""A template kept in a Head folder.
+
+A `HeadTemplate` as safetensors, so that the user's file may move or change.
 
 The file may come from a stranger with the folder it lies in; nothing in it is believed before it has been checked.
 """
@@ -22,6 +24,7 @@ from headartist.system.files import replacing
 
 KEY = "headartist_template"  # of the one entry of metadata; several would be written in any order
 _WORDS = ("name", "part_names", "expression_names", "joint_names", "joint_parents", "metres_per_unit")
+_FIELDS = {"metres_per_unit": "meters_per_unit"}  # of `HeadTemplate`, where the file calls one otherwise
 # Sizes by the letters of `HeadTemplate`: vertices, faces, texture coordinates, identities, joints, expressions, sites.
 _FLOATS = {
     "verts": "v3",
@@ -40,7 +43,9 @@ _REACH = 100.0  # world units from the origin; a head spans about 1
 
 
 def keep_template(path: Path, template: HeadTemplate) -> None:
-    """Write a template, whole or not at all; `load_kept` gives it back bit for bit.
+    """Write a template, whole or not at all.
+
+    `load_kept` gives it back bit for bit.
 
     Args:
         path: a `.safetensors` file.
@@ -50,13 +55,16 @@ def keep_template(path: Path, template: HeadTemplate) -> None:
     tensors = {name: getattr(template, name) for name in (*_FLOATS, *_INTEGERS) if not name.startswith("landmark")}
     tensors |= {"landmark_triangles": sites.triangles, "landmark_barycentric": sites.barycentric}
     plain = {name: value.int() if name in _INTEGERS else value.float() for name, value in tensors.items()}
-    words = json.dumps({name: getattr(template, name) for name in _WORDS})
+    words = json.dumps({name: getattr(template, _FIELDS.get(name, name)) for name in _WORDS})
     with replacing(path) as draft:
         draft.write_bytes(save({name: value.cpu().contiguous() for name, value in plain.items()}, {KEY: words}))
 
 
 def is_kept(path: Path) -> bool:
-    """Whether a file was written by `keep_template`; False for what cannot be read."""
+    """Tell whether `keep_template` wrote a file.
+
+    False for what cannot be read.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return KEY in (file.metadata() or {})
@@ -65,7 +73,7 @@ def is_kept(path: Path) -> bool:
 
 
 def load_kept(path: Path) -> HeadTemplate:
-    """The template that was kept in a file.
+    """Load the template that was kept in a file.
 
     Raises:
         HeadArtistError: when the file is damaged or does not describe a head.
@@ -89,7 +97,7 @@ def load_kept(path: Path) -> HeadTemplate:
 
 
 def _words(text: str) -> dict[str, Any]:
-    """What is no tensor, checked by itself."""
+    """Check what is no tensor, by itself."""
     try:
         words = json.loads(text)
     except (ValueError, RecursionError):
@@ -151,6 +159,7 @@ def _check(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
 
 def _template(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> HeadTemplate:
     described: dict[str, Any] = {name: tensors[name].long() if name in _INTEGERS else tensors[name] for name in tensors}
-    described |= {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
+    for name, value in words.items():
+        described[_FIELDS.get(name, name)] = tuple(value) if isinstance(value, list) else value
     sites = LandmarkSites(described.pop("landmark_triangles"), described.pop("landmark_barycentric"))
     return HeadTemplate(**described, landmark_sites=sites)

@@ -1,7 +1,9 @@
-"""MediaPipe's landmarks on a user's template: from a file of theirs, and from the open head laid onto it.
+"""MediaPipe's landmarks on a user's template.
+
+From a file of theirs, and from the open head laid onto it.
 
 The open head's skin is registered to the template's, guided by the landmarks that are known; where its sites have come,
-the nearest points of the template carry their numbers. Done once for each template and remembered on disk.
+the nearest points of the template carry their numbers. Done once for each template and cached on disk.
 """
 
 from dataclasses import dataclass, replace
@@ -20,12 +22,12 @@ from headartist.heads.npz import read_npz
 from headartist.heads.open_head import load_open_head
 from headartist.heads.open_head_fit import OpenHeadFit, Similarity, outer_skin
 from headartist.heads.template import HeadTemplate, LandmarkSites
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 from headartist.system.errors import HeadArtistError
 
 FACE_SITES, ALL_SITES = 468, 478  # without and with the irises
 LEAST_FACES = 100  # triangles of a head's skin
-_VERSION = 2  # of the arithmetic here, of the fit and of the registration: a new number makes all remembered stale
+_VERSION = 2  # of the arithmetic here, of the fit and of the registration: a new number makes all that is cached stale
 _NAMES = {
     "triangles": ("triangles", "lmk_face_idx"),
     "barycentric": ("barycentric", "lmk_b_coords"),
@@ -46,7 +48,10 @@ class KnownLandmarks:
     sites: LandmarkSites
 
     def among(self, kept: Bool[Tensor, "f"], turned: Bool[Tensor, "f"]) -> "KnownLandmarks":
-        """Those on the triangles that are kept, which are numbered anew; some have been turned round."""
+        """Keep those on kept triangles, numbered anew.
+
+        Some triangles have been turned round.
+        """
         there = kept[self.sites.triangles]
         triangles, weights = self.sites.triangles[there], self.sites.barycentric[there]
         weights = torch.where(turned[triangles][:, None], weights[:, [0, 2, 1]], weights)
@@ -55,7 +60,9 @@ class KnownLandmarks:
 
 
 def read_landmarks(path: Path, face_count: int) -> KnownLandmarks | None:
-    """The landmarks that a file names for a template of `face_count` triangles; None without such a file.
+    """Read the landmarks that a file names.
+
+    For a template of `face_count` triangles; None without such a file.
 
     An .npz of `triangles` (or `lmk_face_idx`), `barycentric` (or `lmk_b_coords`) and `landmark_indices`, the MediaPipe
     numbers, as FLAME's `mediapipe_landmark_embedding.npz` has them; without numbers, they are 0, 1, 2, ...
@@ -102,12 +109,14 @@ def _are_numbers(array: np.ndarray, below: int) -> bool:
 
 
 def no_landmarks() -> LandmarkSites:
-    """No sites, as a template has them before they are found."""
+    """Make no sites, as before they are found."""
     return LandmarkSites(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3))
 
 
 def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> HeadTemplate:
-    """The template with all of MediaPipe's landmarks: the 468 of the face and, where it has eyes, the 10 irises.
+    """Find all of MediaPipe's landmarks on a template.
+
+    The 468 of the face and, where it has eyes, the 10 irises.
 
     Args:
         template: placed and sized as the open head is.
@@ -124,12 +133,14 @@ def with_landmarks(template: HeadTemplate, known: KnownLandmarks | None) -> Head
         )
     tensors = () if known is None else (known.indices, known.sites.triangles, known.sites.barycentric)
     name = fingerprint(f"{_VERSION}", *_origins(), template.verts, template.faces, template.part, *tensors)
-    found = remembered(f"landmarks-{name}", lambda: _found(template, known))
+    found = cached(f"landmarks-{name}", lambda: _found(template, known))
     return replace(template, landmark_sites=LandmarkSites(found["triangles"], found["barycentric"]))
 
 
 def open_head_on(template: HeadTemplate) -> HeadTemplate:
-    """The open head with its shapes and joints, laid onto a template by the template's landmarks.
+    """Lay the open head onto a template.
+
+    With its shapes and joints, by the template's landmarks.
 
     So any template lends a generated head the open head's rig; the open head itself is given back as it is.
     """
@@ -138,7 +149,7 @@ def open_head_on(template: HeadTemplate) -> HeadTemplate:
     sites = template.landmark_sites
     known = KnownLandmarks(torch.arange(len(sites.triangles)), sites)
     tensors = (template.verts, template.faces, template.part, sites.triangles, sites.barycentric)
-    found = remembered(f"laid-{fingerprint(f'{_VERSION}', *_origins(), *tensors)}", lambda: _laid(template, known))
+    found = cached(f"laid-{fingerprint(f'{_VERSION}', *_origins(), *tensors)}", lambda: _laid(template, known))
     place = Similarity(found["linear"], found["shift"])
     turn = place.linear.T.float()
     person = load_open_head().shaped(found["identity"])
@@ -153,14 +164,20 @@ def open_head_on(template: HeadTemplate) -> HeadTemplate:
 
 
 def _origins() -> tuple[Tensor, ...]:
-    """What everything here follows from besides a template: the open head's shapes and sites."""
+    """List what everything here follows from besides a template.
+
+    The open head's shapes and sites.
+    """
     head = load_open_head()
     sites = head.landmark_sites
     return head.verts, head.shape_basis, head.faces, head.part, sites.triangles, sites.barycentric
 
 
 def _laid(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
-    """Where the open head's vertices come on the template, and the closest identity and place they started from."""
+    """Lay the open head's vertices on the template.
+
+    With the closest identity and place they started from.
+    """
     open_head, skin = load_open_head(), template.mesh("skin")
     fit = OpenHeadFit(open_head, skin)()
     person = open_head.shaped(fit.identity)
@@ -172,7 +189,10 @@ def _laid(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Ten
 
 
 def _found(template: HeadTemplate, known: KnownLandmarks | None) -> dict[str, Tensor]:
-    """The triangles and weights of every landmark that the template can have."""
+    """Find every landmark that the template can have.
+
+    The triangles and weights.
+    """
     open_head = load_open_head()
     wanted = open_head.with_verts(_laid(template, known)["verts"]).site_positions()[:FACE_SITES]
     sites = [_nearest(template, "skin", wanted)]
@@ -197,7 +217,10 @@ def _pins(open_head: HeadTemplate, template: HeadTemplate, known: KnownLandmarks
 
 
 def _nearest(template: HeadTemplate, part: str, points: Float[Tensor, "n 3"]) -> LandmarkSites:
-    """The nearest points of one part of the template, its triangles numbered as in the whole."""
+    """Find the nearest points of one part.
+
+    Its triangles are numbered as in the whole template.
+    """
     numbers = (template.part == template.part_names.index(part)).nonzero()[:, 0]
     found = ClosestPoint(Mesh(template.verts, template.faces[numbers]))(points)
     weights = found.barycentric.clamp(min=0)
@@ -205,7 +228,10 @@ def _nearest(template: HeadTemplate, part: str, points: Float[Tensor, "n 3"]) ->
 
 
 def _iris_positions(open_head: HeadTemplate, template: HeadTemplate) -> Float[Tensor, "n 3"]:
-    """The open head's iris sites, carried along as each of its eyeballs becomes the template's."""
+    """Carry the open head's iris sites along.
+
+    As each of its eyeballs becomes the template's.
+    """
     sites = open_head.site_positions()[FACE_SITES:]
     placed = torch.empty_like(sites)
     for side in (-1, 1):
@@ -216,7 +242,7 @@ def _iris_positions(open_head: HeadTemplate, template: HeadTemplate) -> Float[Te
 
 
 def _has_both_eyes(template: HeadTemplate) -> bool:
-    """Whether the template has an eyeball on either side of the plane x = 0."""
+    """Tell whether both sides of the plane x = 0 have eyeballs."""
     if "eyes" not in template.part_names:
         return False
     across = template.verts[template.faces_of("eyes").unique(), 0]
@@ -224,7 +250,10 @@ def _has_both_eyes(template: HeadTemplate) -> bool:
 
 
 def _eyeball(head: HeadTemplate, side: int) -> tuple[Float[Tensor, "3"], Float[Tensor, ""]]:
-    """Middle and half the width of the eyeball on one side of the plane x = 0."""
+    """Measure the eyeball on one side.
+
+    Its middle and half its width; the sides are those of the plane x = 0.
+    """
     verts = head.verts[head.faces_of("eyes").unique()]
     verts = verts[verts[:, 0] * side > 0]
     low, high = verts.amin(dim=0), verts.amax(dim=0)

@@ -1,4 +1,6 @@
-"""The landmark map c_L: face-mesh sites projected by the rendering cameras, drawn as the ControlNet was trained.
+"""The landmark map c_L.
+
+Face-mesh sites projected by the rendering cameras, drawn as the ControlNet was trained.
 
 The rules are those of the ControlNet's data set (CrucibleAI/ControlNetMediaPipeFace): segments between MediaPipe
 face-mesh landmarks on black, `cv2.line` of thickness 2, 8-connected, no antialiasing, then square pupils.
@@ -25,20 +27,26 @@ HIDDEN_MARGIN = 0.02  # world units (4 mm on the open head): a surface this clos
 
 @dataclass(frozen=True)
 class FacePart:
-    """Chains of landmarks that are joined by lines of one colour; "left" and "right" are the subject's."""
+    """Chains of landmarks joined by lines of one colour.
+
+    "left" and "right" are the subject's.
+    """
 
     name: str
     rgb: Rgb
     chains: tuple[tuple[int, ...], ...]
 
     def edges(self) -> list[tuple[int, int]]:
-        """The line segments, in drawing order."""
+        """List the line segments, in drawing order."""
         return [edge for chain in self.chains for edge in pairwise(chain)]
 
 
 @dataclass(frozen=True)
 class Pupil:
-    """One pupil: its iris landmark, and the eye corners and lids it is guessed from without one."""
+    """One pupil.
+
+    Its iris landmark, and the eye corners and lids it is guessed from without one.
+    """
 
     rgb: Rgb
     site: int
@@ -78,7 +86,9 @@ def landmark_map(
     back_view_deg: float = 90.0,
     hide_occluded: bool = False,
 ) -> Float[Tensor, "b 3 h w"]:
-    """The landmark picture of every view, RGB in [0, 1], on the cameras' device and without gradient.
+    """Render the landmark picture of every view.
+
+    RGB in [0, 1], on the cameras' device and without gradient.
 
     Args:
         template: the head whose sites are drawn.
@@ -97,7 +107,7 @@ def landmark_map(
         # From behind everything is hidden, yet the oval must still tell the prior where the head is.
         visible = visible & (unoccluded(template, cameras) | ~face[:, None])
     pictures = [
-        draw_landmarks(view_pixels, size, face=bool(shows_face), visible=view_visible)
+        render_landmarks(view_pixels, size, face=bool(shows_face), visible=view_visible)
         for view_pixels, shows_face, view_visible in zip(
             pixels.double().cpu().numpy(), face.tolist(), visible.cpu().numpy(), strict=True
         )
@@ -106,14 +116,14 @@ def landmark_map(
     return stack.permute(0, 3, 1, 2).contiguous() / 255
 
 
-def draw_landmarks(
+def render_landmarks(
     pixels: Float[np.ndarray, "l 2"],
     size: int,
     *,
     face: bool = True,
     visible: Bool[np.ndarray, "l"] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One landmark picture in RGB by the ControlNet's drawing rules.
+    """Render one landmark picture in RGB by the ControlNet's rules.
 
     A segment is drawn only when both of its ends are inside the frame and visible.
 
@@ -139,33 +149,44 @@ def draw_landmarks(
     if face:
         for pupil, (x, y), drawn in zip(PUPILS, cells[468:], drawable[468:], strict=True):
             if drawn:
-                _draw_square(canvas, x, y, pupil.rgb)
+                _fill_square(canvas, x, y, pupil.rgb)
     return canvas
 
 
 def _pupil_pixels(pixels: Float[np.ndarray, "l 2"]) -> Float[np.ndarray, "2 2"]:
-    """The iris landmarks, or without them the mean of the eye corners' x and of the lids' y."""
+    """Find the irises, or guess them.
+
+    The iris landmarks, or without them the mean of the eye corners' x and of the lids' y.
+    """
     if len(pixels) > 468:
         return pixels[[pupil.site for pupil in PUPILS]]
     return np.array([[pixels[list(p.corners), 0].mean(), pixels[list(p.lids), 1].mean()] for p in PUPILS])
 
 
 def _pupils_visible(visible: Bool[np.ndarray, "l"]) -> Bool[np.ndarray, "2"]:
-    """Visibility of the pupils; a guessed pupil shows when the lids it lies between do."""
+    """Tell which pupils show.
+
+    A guessed pupil does when the lids it lies between do.
+    """
     if len(visible) > 468:
         return visible[[pupil.site for pupil in PUPILS]]
     return np.array([visible[list(pupil.lids)].all() for pupil in PUPILS])
 
 
-def _draw_square(canvas: UInt8[np.ndarray, "h w 3"], x: int, y: int, rgb: Rgb) -> None:
-    """A filled pupil around pixel (x, y), 4 x 4 in a picture of 512; cut off at the frame."""
+def _fill_square(canvas: UInt8[np.ndarray, "h w 3"], x: int, y: int, rgb: Rgb) -> None:
+    """Fill a pupil around pixel (x, y).
+
+    4 x 4 in a picture of 512; cut off at the frame.
+    """
     side = max(PUPIL_SIDE_MIN, round(PUPIL_SIDE * len(canvas) / REFERENCE_SIZE))
     top, left = y - side // 2, x - side // 2
     canvas[max(top, 0) : top + side, max(left, 0) : left + side] = rgb
 
 
 def unoccluded(template: HeadTemplate, cameras: Cameras) -> Bool[Tensor, "b l"]:
-    """Which sites every camera sees: no part of the head, lashes excepted, stands `HIDDEN_MARGIN` or more before them.
+    """Tell which sites every camera sees.
+
+    No part of the head, lashes excepted, stands `HIDDEN_MARGIN` or more before them.
 
     Facing is not asked for: lid and lip sites lie on inner rims, and the oval on the outline, in plain sight.
     """
@@ -177,7 +198,9 @@ def unoccluded(template: HeadTemplate, cameras: Cameras) -> Bool[Tensor, "b l"]:
 
 
 def _hidden(sites: Float[Tensor, "l 3"], corners: Float[Tensor, "g 3 3"]) -> Bool[Tensor, "l"]:
-    """Whether the sight line from the origin to a site meets a triangle more than `HIDDEN_MARGIN` before it.
+    """Tell which sites a triangle hides.
+
+    Whether the sight line from the origin meets one more than `HIDDEN_MARGIN` before the site.
 
     With a triangle's corners as the columns of M, the line meets it where all of M^-1 site are positive, at
     the fraction 1 / sum(M^-1 site) of the way (2D homogeneous coordinates, Olano and Greer 1997). Both are
@@ -188,4 +211,5 @@ def _hidden(sites: Float[Tensor, "l 3"], corners: Float[Tensor, "g 3 3"]) -> Boo
     determinant = (a * adjugate[:, 0]).sum(dim=-1)
     weights = (adjugate * determinant.sign()[:, None, None]) @ sites.T
     nearer = 1 - HIDDEN_MARGIN / sites.norm(dim=-1)
-    return ((weights >= 0).all(dim=1) & (weights.sum(dim=1) * nearer > determinant.abs()[:, None])).any(dim=0)
+    before: Tensor = (weights >= 0).all(dim=1) & (weights.sum(dim=1) * nearer > determinant.abs()[:, None])
+    return before.any(dim=0)

@@ -1,4 +1,7 @@
-"""Load a template: the shipped head, a FLAME file, any mesh of a head, or the one that a Head folder keeps."""
+"""Load a template.
+
+The shipped head, a FLAME file, any mesh of a head, or the one that a Head folder keeps.
+"""
 
 from pathlib import Path
 
@@ -18,7 +21,9 @@ from headartist.heads.template import HeadTemplate
 
 
 def load_template(source: str | Path = OPEN, *, identity: str = "", expression: str = "") -> HeadTemplate:
-    """The shipped head "open", or the template in a user's file: FLAME's, or any mesh of a head.
+    """Load "open", or a user's file.
+
+    The shipped head, or the template in the file: FLAME's, or any mesh of a head.
 
     Args:
         source: "open", a FLAME file (.pkl, .npz, .safetensors), a mesh (.obj, .ply, .stl, .glb, .gltf, .vrm) with the

@@ -1,4 +1,6 @@
-"""A head template from a mesh file of any unit, any axes and any make.
+"""A head template from any mesh file.
+
+Of any unit, any axes and any make.
 
 It is mended (`mesh_repair.py`), and moved, turned and scaled to where the open head lies closest (`placing.py`); its
 true size is not known, and taken for an average one. Where the whole is no head, one of its objects or groups may be.
@@ -29,7 +31,7 @@ from headartist.heads.readers.mesh import read_mesh
 from headartist.heads.readers.raw_mesh import RawMesh
 from headartist.heads.substitutes import cylindrical_uv, mirror_partners
 from headartist.heads.template import HeadTemplate
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 from headartist.system.errors import HeadArtistError, did_you_mean
 
 HALF_WIDTH = 1.08  # world units; of the box beyond which, as below a bust, nothing is kept
@@ -43,12 +45,15 @@ SCAFFOLDING = (
 MOST_PARTS = 8  # the largest objects and groups, which are tried
 MANY_HIDDEN = 0.1  # of the triangles: eyeballs behind closed lids are not worth a word
 TURNED_PARTS = 3  # of these, the ones that are tried from all sides
-_VERSION = 2  # of the arithmetic here, of the mending and of the placing: a new number makes all remembered stale
+_VERSION = 2  # of the arithmetic here, of the mending and of the placing: a new number makes all that is cached stale
 
 
 @dataclass(frozen=True)
 class _Found:
-    """The head in a file: which of its triangles, how mended, and where it belongs."""
+    """The head in a file.
+
+    Which of its triangles, how mended, and where it belongs.
+    """
 
     mended: Repair
     place: Place
@@ -56,7 +61,7 @@ class _Found:
 
 
 def load_mesh_file(path: Path, group: str = "") -> HeadTemplate:
-    """The template in a mesh file.
+    """Load the template in a mesh file.
 
     Args:
         path: the file.
@@ -84,7 +89,10 @@ def load_mesh_file(path: Path, group: str = "") -> HeadTemplate:
 
 
 def _named(path: Path, raw: RawMesh, group: str) -> Bool[Tensor, "f"]:
-    """The triangles of an object or group; all where none is named."""
+    """Choose the triangles of an object or group.
+
+    All where none is named.
+    """
     if not group:
         return torch.ones(len(raw.faces), dtype=torch.bool)
     if group not in (names := _names(raw)):
@@ -133,14 +141,14 @@ def _check_closed(path: Path, mesh: Mesh, *, standing: bool = True) -> None:
 
 
 def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
-    millimetres = 1e3 * load_open_head().metres_per_unit
+    millimeters = 1e3 * load_open_head().meters_per_unit
     names = list(_names(raw))[:1]
     several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
-    off, relief = min(best.off * millimetres, 999), max(best.relief, 0)
+    off, relief = min(best.off * millimeters, 999), max(best.relief, 0)
     return HeadArtistError(
         f"{path} looks like no head from any side: a face is {off:.0f} mm off at best "
-        f"({best.residual * millimetres:.0f} mm and {relief:.0%} of its relief) where "
-        f"{LIKE_A_HEAD * millimetres:.0f} mm is the limit: give a head,{several} landmarks of it in "
+        f"({best.residual * millimeters:.0f} mm and {relief:.0%} of its relief) where "
+        f"{LIKE_A_HEAD * millimeters:.0f} mm is the limit: give a head,{several} landmarks of it in "
         f"{landmark_file(path).name}."
     )
 
@@ -149,7 +157,10 @@ def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
 
 
 def _from_landmarks(raw: RawMesh, chosen: Bool[Tensor, "f"], known: KnownLandmarks | None) -> _Found | None:
-    """The head as its landmarks place it; None without enough of them."""
+    """Place the head by its landmarks.
+
+    None without enough of them.
+    """
     if known is None or len(known.indices) < LEAST_LANDMARKS:
         return None
     verts, faces = torch.from_numpy(raw.verts), torch.from_numpy(raw.faces)
@@ -160,12 +171,15 @@ def _from_landmarks(raw: RawMesh, chosen: Bool[Tensor, "f"], known: KnownLandmar
 
 
 def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -> _Found:
-    """The head as it looks like one; looked for once, and remembered."""
+    """Search for what looks like a head.
+
+    Once; it is cached.
+    """
     verts, faces = torch.from_numpy(raw.verts), torch.from_numpy(raw.faces)
     parts = _parts(raw, group)
     words = "\n".join(str(_VERSION) if part == "" else part for part in ("", *parts))
     name = fingerprint(words, verts, faces, torch.from_numpy(raw.label), chosen)
-    found = remembered(f"place-{name}", lambda: _as_tensors(_best(path, raw, chosen, parts), parts))
+    found = cached(f"place-{name}", lambda: _as_tensors(_best(path, raw, chosen, parts), parts))
     similar = Similarity(found["linear"], found["shift"])
     place = Place(similar, float(found["residual"]), float(found["relief"]), found["turn"])
     mended = Repair(found["faces"], found["kept"], found["turned"], int(found["hidden"]))
@@ -176,7 +190,10 @@ def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -
 
 
 def _parts(raw: RawMesh, group: str) -> list[str]:
-    """The objects and groups that could be heads, the largest first; none where one is named."""
+    """List the objects and groups that could be heads.
+
+    The largest first; none where one is named.
+    """
     if group:
         return []
     corners = raw.verts[raw.faces]
@@ -192,7 +209,10 @@ def _is_scaffolding(name: str) -> bool:
 
 
 def _best(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], parts: list[str]) -> _Found:
-    """The first that is a head, or else what comes closest: all of it, then its parts, as they lie and turned."""
+    """Take the first head, or what comes closest.
+
+    All of it, then its parts, as they lie and turned.
+    """
     best: _Found | None = None
     for found in _tried(path, raw, chosen, parts):
         if best is None or found.place.off < best.place.off:
@@ -222,7 +242,7 @@ def _tried(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], parts: list[str]
 
 
 def _mended(raw: RawMesh, chosen: Bool[Tensor, "f"]) -> Repair:
-    """The repair of the chosen triangles, said of all."""
+    """Mend the chosen triangles, said of all."""
     verts, faces = torch.from_numpy(raw.verts), torch.from_numpy(raw.faces)
     own = faces[chosen]
     part = repair(verts, welded(verts, own)[own])
@@ -248,7 +268,10 @@ def _as_tensors(found: _Found, parts: list[str]) -> dict[str, Tensor]:
 
 
 def _told(found: _Found, raw: RawMesh, group: str) -> str:
-    """What was done that a user should look at, as a sentence; "" where nothing was."""
+    """Tell what a user should look at.
+
+    What was done, as a sentence; "" where nothing was.
+    """
     told = []
     if found.part and not group:
         told.append(f"only its part {found.part!r} is a head and taken")
@@ -271,7 +294,10 @@ def _axis(row: Float[Tensor, "3"]) -> str:
 def _template(
     name: str, raw: RawMesh, mended: Repair, verts: Float[Tensor, "v 3"], kept: Bool[Tensor, "f"]
 ) -> HeadTemplate:
-    """The kept triangles as a template without landmark sites."""
+    """Make a template of the kept triangles.
+
+    Without landmark sites.
+    """
     used, faces = mended.faces[kept].unique(return_inverse=True)
     verts = verts[used]
     uv, uv_faces = _texture(raw, mended, kept) or cylindrical_uv(verts, faces)
@@ -293,14 +319,17 @@ def _template(
         skin_weights=torch.ones(len(verts), 1),
         landmark_sites=no_landmarks(),
         mirror=mirror_partners(verts),
-        metres_per_unit=load_open_head().metres_per_unit,
+        meters_per_unit=load_open_head().meters_per_unit,
     )
 
 
 def _texture(
     raw: RawMesh, mended: Repair, kept: Bool[Tensor, "f"]
 ) -> tuple[Float[Tensor, "u 2"], Int[Tensor, "f 3"]] | None:
-    """The file's texture coordinates of the kept triangles; None where it has none in [0, 1]."""
+    """Take over the file's texture coordinates.
+
+    Those of the kept triangles; None where it has none in [0, 1].
+    """
     if raw.uv is None:
         return None
     corners = torch.from_numpy(raw.uv_faces)

@@ -1,4 +1,6 @@
-"""Mending a mesh as a person would: corners that belong together made one, winding put right, insides left out.
+"""Mending a mesh as a person would.
+
+Corners that belong together made one, winding put right, insides left out.
 
 Nothing is moved but corners on rims that lie closer together than `WELD`; triangles are turned round or left out, and
 none is added.
@@ -46,12 +48,15 @@ class Repair:
     hidden: int
 
     def mesh(self, verts: Float[Tensor, "v 3"]) -> Mesh:
-        """What is left."""
+        """Make a mesh of what is left."""
         return Mesh(verts, self.faces[self.kept])
 
 
 def welded(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Int[Tensor, "v"]:
-    """For each vertex the number of the one that it is: of those in the same place, or on rims as good as there."""
+    """Weld vertices in the same place.
+
+    For each one the number of the one that it is: in the same place, or on rims as good as there.
+    """
     same = torch.unique(verts, dim=0, return_inverse=True)[1]
     first = _first_of(same)
     corners = first[faces]
@@ -77,7 +82,10 @@ def welded(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Int[Tensor
 
 
 def repair(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Repair:
-    """Mend triangles whose corners are welded: degenerate ones, twins, winding, debris, and what is never seen."""
+    """Mend triangles whose corners are welded.
+
+    Degenerate ones, twins, winding, debris, and what is never seen.
+    """
     kept = _proper(faces) & _has_area(verts, faces) & _is_first(faces.sort(dim=1).values)
     turned = torch.zeros(len(faces), dtype=torch.bool)
     numbers = kept.nonzero()[:, 0]
@@ -97,7 +105,7 @@ def repair(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Repair:
 
 
 def _first_of(number: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
-    """For each item the place of the first one with the same number."""
+    """Find the first item with each one's number."""
     count = int(number.max()) + 1 if len(number) else 0
     place = torch.arange(len(number))
     return torch.full((count,), len(number)).scatter_reduce(0, number, place, "amin")[number]
@@ -112,11 +120,12 @@ def _proper(faces: Int[Tensor, "f 3"]) -> Bool[Tensor, "f"]:
 def _has_area(verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Bool[Tensor, "f"]:
     corners = verts[faces]
     longest = (corners - corners.roll(1, dims=1)).norm(dim=2).amax(dim=1)
-    return Mesh(verts, faces).area_normals.norm(dim=1) > 1e-9 * longest.square()
+    large: Tensor = Mesh(verts, faces).area_normals.norm(dim=1) > 1e-9 * longest.square()
+    return large
 
 
 def _is_first(rows: Int[Tensor, "f 3"]) -> Bool[Tensor, "f"]:
-    """The first of equal rows."""
+    """Mark the first of equal rows."""
     return _first_of(torch.unique(rows, dim=0, return_inverse=True)[1]) == torch.arange(len(rows))
 
 
@@ -125,7 +134,9 @@ def _turned(faces: Int[Tensor, "f 3"], flip: Bool[Tensor, "f"]) -> Int[Tensor, "
 
 
 def _consistent(faces: Int[Tensor, "f 3"]) -> tuple[Int[Tensor, "f"], Bool[Tensor, "f"]]:
-    """The component of each triangle, joined at sides of exactly two, and which to turn so that each winds one way.
+    """Wind each component of triangles one way.
+
+    The component of each, joined at sides of exactly two, and which to turn.
 
     Each triangle is in the graph as it is and turned round; where two wind alike, like is joined with like. A component
     in which both meet, as on a Moebius strip, is left as it is.
@@ -148,14 +159,16 @@ def _consistent(faces: Int[Tensor, "f 3"]) -> tuple[Int[Tensor, "f"], Bool[Tenso
 
 def _debris(mesh: Mesh, component: Int[Tensor, "f"]) -> Bool[Tensor, "f"]:
     """Triangles of components too small to matter."""
-    area = mesh.area_normals.norm(dim=1)
+    area: Tensor = mesh.area_normals.norm(dim=1)
     own = torch.zeros(int(component.max()) + 1, dtype=area.dtype).index_add(0, component, area)
     small = (own < DEBRIS * area.sum())[component]
     return small & (area[small].sum() < MOST_DEBRIS * area.sum())
 
 
 class _View:
-    """Which components are inside out, and which triangles are ever seen, by sampling.
+    """What is inside out, and what is seen.
+
+    Which components and which triangles, by sampling.
 
     Attributes:
         inside_out: for each component.
@@ -183,7 +196,10 @@ class _View:
             self.seen = self.seen & self._each_seen(torch.where(self.inside_out[component], -1, 1))
 
     def _each_seen(self, outward: Int[Tensor, "f"]) -> Bool[Tensor, "f"]:
-        """For each triangle whether it sees the sky; those that lie together and face one way are asked as one."""
+        """Ask for each triangle whether it sees the sky.
+
+        Those that lie together and face one way are asked as one.
+        """
         middles, signs = self._mesh.verts[self._mesh.faces].mean(dim=1), self._normals > 0
         cells = ((middles - middles.amin(dim=0)) / (middles.amax(dim=0) - middles.amin(dim=0)).norm() * CELLS).floor()
         first = _first_of(torch.unique(torch.cat([cells, signs], dim=1), dim=0, return_inverse=True)[1])
@@ -199,7 +215,10 @@ class _View:
 
 
 def _samples(area: Float[Tensor, "f"], component: Int[Tensor, "f"]) -> Int[Tensor, "n"]:
-    """Triangles spread evenly over the area, with a few of each larger component."""
+    """Sample triangles evenly over the area.
+
+    With a few of each larger component.
+    """
     even = _spread(area, min(SAMPLES, len(area)))
     own = torch.zeros(int(component.max()) + 1, dtype=area.dtype).index_add(0, component, area)
     largest = own.argsort(descending=True, stable=True)[:MOST_COMPONENTS]
@@ -210,7 +229,8 @@ def _samples(area: Float[Tensor, "f"], component: Int[Tensor, "f"]) -> Int[Tenso
     for number in largest.tolist():
         members = order[int(ends[number - 1]) if number else 0 : int(ends[number])]
         few.append(members[_spread(area[members], LEAST_SAMPLES)])
-    return torch.cat([even, *few]).unique()
+    samples: Tensor = torch.cat([even, *few]).unique()
+    return samples
 
 
 def _spread(area: Float[Tensor, "f"], count: int) -> Int[Tensor, "n"]:

@@ -14,7 +14,9 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def read_npz(path: Path, keys: Collection[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that the file holds; no more is unpacked than an array's header and size agree on.
+    """Read named arrays of an .npz file.
+
+    Those that it holds; no more is unpacked than an array's header and size agree on.
 
     Raises:
         HeadArtistError: when it is no such file, is damaged, or holds something else under one of the names.
@@ -37,7 +39,10 @@ def read_npz(path: Path, keys: Collection[str]) -> dict[str, np.ndarray]:
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One member's array. What it says of its shape must be what it has, before room is made for it."""
+    """Read one member's array.
+
+    What it says of its shape must be what it has, before room is made for it.
+    """
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:

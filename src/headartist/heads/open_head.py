@@ -1,4 +1,7 @@
-"""The shipped open head: a linear model distilled from the CC0 MakeHuman mesh by `tools/build_open_head.py`."""
+"""The shipped open head.
+
+A linear model distilled from the CC0 MakeHuman mesh by `tools/build_open_head.py`.
+"""
 
 from importlib.resources import files
 
@@ -12,7 +15,10 @@ _FILE = files("headartist.heads") / "open_head.npz"
 
 
 def load_open_head() -> HeadTemplate:
-    """The average head of the open model; its bases are stored as integers times one step (see the build tool)."""
+    """Load the average head of the open model.
+
+    Its bases are stored as integers times one step (see the build tool).
+    """
     with _FILE.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     step = float(arrays["basis_step"])
@@ -48,12 +54,14 @@ def load_open_head() -> HeadTemplate:
         skin_weights=weights / weights.sum(dim=1, keepdim=True),
         landmark_sites=LandmarkSites(integers("landmark_triangles"), floats("landmark_barycentric")),
         mirror=integers("mirror"),
-        metres_per_unit=float(arrays["metres_per_unit"]),
+        meters_per_unit=float(arrays["metres_per_unit"]),
     )
 
 
 def makehuman_vertex_ids() -> Tensor:
-    """For each vertex of the open head its number in the MakeHuman base mesh, -1 where the cut made a new one.
+    """Load each vertex's number in the MakeHuman base mesh.
+
+    -1 where the cut made a new one.
 
     With it, CC0 MakeHuman hair and clothes, which are bound to numbered base vertices, can be fitted to the head.
     """

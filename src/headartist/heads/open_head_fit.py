@@ -1,4 +1,6 @@
-"""Which identity of the open head, where and how large, lies closest to a given head of any topology.
+"""The open head fitted to any head.
+
+Which identity, where and how large, lies closest to a given head of any topology.
 
 Minimised is `sum_i w_i (n_i . (s R (x_i + sum_k c_k B_ki) + t - y_i))^2 / SIGMA^2 + |c|^2` over scale, rotation, shift
 and the identity c, in Gauss-Newton steps: y_i is the head's closest point, n_i its normal there, and w_i how far it is
@@ -18,7 +20,7 @@ from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.distance import SignedDistance
 from headartist.geometry.mesh import Mesh
 from headartist.heads.template import HeadTemplate
-from headartist.system.cache import fingerprint, remembered
+from headartist.system.cache import cached, fingerprint
 
 REACHES = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08)  # world units; a hit further away does not count
 COARSE_REACHES = (0.5, 0.35, 0.2)  # enough to tell good starts from bad ones
@@ -29,7 +31,7 @@ LEAST_COSINE = 0.5
 LOWEST = -0.6  # world units: below lie neck and shoulders, which end differently in every file
 NEARBY = 0.12  # world units: about the size of an eye or a mouth, which are the relief
 FACE = 0.05  # world units: points this close to a landmark are the face's
-_VERSION = 1  # of this file's arithmetic: a new number makes everything remembered stale
+_VERSION = 1  # of this file's arithmetic: a new number makes all that is cached stale
 LIFT = 1e-3  # world units off the surface, from where a vertex looks for the sky
 
 
@@ -41,15 +43,15 @@ class Similarity:
     shift: Float[Tensor, "3"]
 
     def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """The points moved, in their own precision."""
+        """Move points, in their own precision."""
         return (points.double() @ self.linear.T + self.shift).to(points)
 
     def then(self, other: "Similarity") -> "Similarity":
-        """This one and the other after it."""
+        """Compose this one with another after it."""
         return Similarity(other.linear @ self.linear, other.linear @ self.shift + other.shift)
 
     def inverse(self) -> "Similarity":
-        """What takes the points back."""
+        """Invert the similarity."""
         back = torch.linalg.inv(self.linear)
         return Similarity(back, -back @ self.shift)
 
@@ -77,7 +79,10 @@ class Fit:
 
 
 def outer_skin(head: HeadTemplate) -> Int[Tensor, "n"]:
-    """Vertices of the skin that see the sky: not the insides of mouth, nose and eyelids. Computed once."""
+    """Find the skin's vertices that see the sky.
+
+    Not the insides of mouth, nose and eyelids. Computed once.
+    """
 
     def compute() -> dict[str, Tensor]:
         skin = head.faces_of("skin").unique()
@@ -85,14 +90,17 @@ def outer_skin(head: HeadTemplate) -> Int[Tensor, "n"]:
         return {"outer": skin[SignedDistance(head.mesh("skin", "eyes")).sees_sky(lifted[skin])]}
 
     name = fingerprint(f"{_VERSION} {LIFT}", head.verts, head.faces, head.part)
-    return remembered(f"outer-{name}", compute)["outer"]
+    return cached(f"outer-{name}", compute)["outer"]
 
 
 class OpenHeadFit:
-    """Fits of the open head to one target, from as many starts as wanted."""
+    """Fits of the open head to a target, from any starts."""
 
     def __init__(self, open_head: HeadTemplate, target: Mesh, every: int = 1):
-        """Prepare for a target, triangles in any unit; with one in `every` points, for the average head alone."""
+        """Prepare for a target, triangles in any unit.
+
+        With one in `every` points, for the average head alone.
+        """
         points = outer_skin(open_head)
         self._points = points[open_head.verts[points, 1] > LOWEST][::every]
         sites = open_head.site_positions()
@@ -110,7 +118,7 @@ class OpenHeadFit:
     def __call__(
         self, start: Similarity = IN_PLACE, *, identity: bool = True, reaches: Sequence[float] = REACHES
     ) -> Fit:
-        """The fit from a start; without `identity`, the average head's."""
+        """Fit from a start; without `identity`, the average head."""
         place, coefficients = start, torch.zeros(len(self._basis), dtype=torch.float64)
         for reach in reaches:
             for _ in range(ROUNDS):
@@ -123,7 +131,7 @@ class OpenHeadFit:
 
     @cached_property
     def _nearby(self) -> Float[Tensor, "m m"]:
-        """Weights of the face's points in the mean around each of them."""
+        """Weights of the mean around each of the face's points."""
         points = self._head.verts[self._points][self._face].double()
         weights = torch.exp(-(torch.cdist(points, points) / NEARBY).square() / 2)
         return weights / weights.sum(dim=1, keepdim=True)
@@ -135,7 +143,10 @@ class OpenHeadFit:
     def _gaps(
         self, place: Similarity, coefficients: Float[Tensor, "k"], reach: float
     ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n"], Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
-        """From each point to the target's closest in the open head's units, its trust, the normals there and here."""
+        """Measure from each point to the target's closest.
+
+        The gap in the open head's units, its trust, the normals there and here.
+        """
         person, own = self._person(coefficients)
         scale = torch.linalg.det(place.linear) ** (1 / 3)
         here, own = place(person), own @ (place.linear / scale).T
@@ -148,7 +159,7 @@ class OpenHeadFit:
         return gap, trust * ((own * normal).sum(dim=1) > LEAST_COSINE) * inner, normal, own
 
     def _person(self, coefficients: Float[Tensor, "k"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
-        """The points of a person of the open head, and their normals."""
+        """Place the points of an open head's person, with normals."""
         if not coefficients.any():
             return self._average
         verts = self._head.verts.double()
@@ -158,7 +169,10 @@ class OpenHeadFit:
     def _step(
         self, place: Similarity, coefficients: Float[Tensor, "k"], reach: float, *, free_identity: bool
     ) -> tuple[Similarity, Float[Tensor, "k"]]:
-        """One Gauss-Newton step; lengths are in the open head's units, with the points where they now are."""
+        """Take one Gauss-Newton step.
+
+        Lengths are in the open head's units, with the points where they now are.
+        """
         gap, weight, normal, _ = self._gaps(place, coefficients, reach)
         scale = torch.linalg.det(place.linear) ** (1 / 3)
         rotation = place.linear / scale

@@ -1,4 +1,6 @@
-"""Where in the world a mesh of a head belongs: the place at which the open head lies closest, from any side.
+"""Where in the world a mesh of a head belongs.
+
+The place at which the open head lies closest, from any side.
 
 First as it lies, y up and facing +z, at several guesses of how much of a body it is; then with each of the 24 turns
 that take axes to axes, as other programs have other axes.
@@ -47,7 +49,10 @@ class Place:
 
     @property
     def off(self) -> float:
-        """How far it is from being like a head: what its face lies off, counted as often as its relief is too small."""
+        """How far it is from being like a head.
+
+        What its face lies off, counted as often as its relief is too small.
+        """
         return off(self)
 
     @property
@@ -68,11 +73,11 @@ class Placing:
         self._verts = self._mesh.verts[self._mesh.faces.unique()].double()
 
     def as_it_lies(self) -> Place:
-        """The best place with y up and the face to +z."""
+        """Find the best place with y up, facing +z."""
         return self._best([torch.eye(3, dtype=torch.float64)])
 
     def turned(self) -> Place:
-        """The best place after any other turn."""
+        """Find the best place after any other turn."""
         return self._best(TURNS[1:])
 
     @cached_property
@@ -103,7 +108,10 @@ class Placing:
         return best
 
     def _starts(self, turn: Float[Tensor, "3 3"]) -> list[Similarity]:
-        """Guesses at what takes the mesh to the world, one for each height that it may have."""
+        """Guess what takes the mesh to the world.
+
+        One guess for each height that it may have.
+        """
         head, verts = load_open_head(), self._verts @ turn.T
         goal = _upper_box_middle(head.verts[head.faces_of("skin").unique()].double(), HEAD_HEIGHT)
         height = float(verts[:, 1].max() - verts[:, 1].min())
@@ -116,12 +124,18 @@ class Placing:
 
 
 def off(one: Place | Fit) -> float:
-    """How unlike a head it is, in world units: far off, or without relief."""
+    """Measure how unlike a head it is.
+
+    In world units: far off, or without relief.
+    """
     return one.residual / max(one.relief, 0.01)
 
 
 def _upper_box_middle(verts: Float[Tensor, "v 3"], height: float) -> Float[Tensor, "3"]:
-    """The middle of the box around what lies at most `height` below the top, and its top for y."""
+    """Find the middle of the upper box.
+
+    The box is around what lies at most `height` below the top; for y, its top.
+    """
     top = verts[:, 1].max()
     upper = verts[verts[:, 1] >= top - height]
     middle = (upper.amin(dim=0) + upper.amax(dim=0)) / 2
@@ -129,7 +143,10 @@ def _upper_box_middle(verts: Float[Tensor, "v 3"], height: float) -> Float[Tenso
 
 
 def _turns() -> list[Tensor]:
-    """The 24 rotations that take axes to axes, the one that changes nothing first."""
+    """List the 24 rotations that take axes to axes.
+
+    The one that changes nothing first.
+    """
     eye, found = torch.eye(3, dtype=torch.float64), []
     for axes in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):

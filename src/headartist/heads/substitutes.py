@@ -1,4 +1,7 @@
-"""What a user's file may lack, made from the shape alone: texture coordinates and mirror partners."""
+"""What a user's file may lack.
+
+Made from the shape alone: texture coordinates and mirror partners.
+"""
 
 import math
 
@@ -10,7 +13,9 @@ from torch import Tensor
 def cylindrical_uv(
     verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]
 ) -> tuple[Float[Tensor, "u 2"], Int[Tensor, "f 3"]]:
-    """Texture coordinates on a cylinder around the y axis, the face in the middle and the seam at the back.
+    """Wrap texture coordinates around the y axis.
+
+    On a cylinder, the face in the middle and the seam at the back.
 
     Legal everywhere, though parts that lie behind each other overlap. Every triangle has corners of its own; those
     that cross the seam are cut off at its edge.
@@ -30,7 +35,10 @@ def cylindrical_uv(
 
 
 def mirror_partners(verts: Float[Tensor, "v 3"]) -> Int[Tensor, "v"]:
-    """For each vertex the one nearest to its mirror image in the plane x = 0."""
+    """Find each vertex's mirror partner.
+
+    The one nearest to its mirror image in the plane x = 0.
+    """
     # Imported here: it takes a while, and only users' own templates need it.
     from scipy.spatial import cKDTree
 

@@ -1,4 +1,6 @@
-"""HeadTemplate: the parametric head every run starts from, as one immutable value.
+"""HeadTemplate: the parametric head of every run.
+
+As one immutable value.
 
 World units: the head stands near the origin, y up, looking to +z, and fits a ball of radius about 1.05.
 """
@@ -17,7 +19,9 @@ from headartist.system.errors import HeadArtistError, did_you_mean
 
 @dataclass(frozen=True)
 class LandmarkSites:
-    """Points of the surface that carry MediaPipe's face-mesh numbers, each a triangle and weights of its corners.
+    """Points that carry MediaPipe's face-mesh numbers.
+
+    Points of the surface, each a triangle and weights of its corners.
 
     The first 468 are the face mesh; 10 more, where present, are the irises (468 the right pupil, 473 the left).
     """
@@ -26,7 +30,10 @@ class LandmarkSites:
     barycentric: Float[Tensor, "l 3"]
 
     def positions(self, verts: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "l 3"]:
-        """Where the sites are on a mesh of these vertices; differentiable in them."""
+        """Place the sites on a mesh of these vertices.
+
+        Differentiable in them.
+        """
         corners = verts[faces[self.triangles]]
         return (self.barycentric[..., None] * corners).sum(dim=1)
 
@@ -53,7 +60,7 @@ class HeadTemplate:
         skin_weights: share of each joint in a vertex's motion; rows sum to 1.
         landmark_sites: MediaPipe's points on the surface.
         mirror: the vertex on the other side of the symmetry plane x = 0, for each vertex.
-        metres_per_unit: world unit in metres.
+        meters_per_unit: world unit in metres.
     """
 
     name: str
@@ -73,12 +80,14 @@ class HeadTemplate:
     skin_weights: Float[Tensor, "v j"]
     landmark_sites: LandmarkSites
     mirror: Int[Tensor, "v"]
-    metres_per_unit: float
+    meters_per_unit: float
 
     def shaped(
         self, identity: Float[Tensor, "n"] | None = None, expression: Mapping[str, float] | None = None
     ) -> "HeadTemplate":
-        """This head with identity and expression added: `verts + identity . shape_basis + weights . expression_basis`.
+        """Add an identity and an expression.
+
+        `verts + identity . shape_basis + weights . expression_basis`.
 
         Args:
             identity: coefficients of the first `n <= k` shape directions, in standard deviations.
@@ -101,7 +110,9 @@ class HeadTemplate:
         return replace(self, verts=verts, joints=joints)
 
     def as_asked(self, identity: str, expression: str) -> "HeadTemplate":
-        """This head with an identity and an expression added that are given in words, as `load_template` takes them.
+        """Add an identity and an expression given in words.
+
+        As `load_template` takes them.
 
         Raises:
             HeadArtistError: when it has no such identity or expression.
@@ -110,20 +121,29 @@ class HeadTemplate:
         return self.shaped(_coefficients(person, self), parse_expression(expression))
 
     def with_verts(self, verts: Float[Tensor, "v 3"]) -> "HeadTemplate":
-        """The same head with other vertices; everything else, joints included, stays."""
+        """Replace the vertices.
+
+        Everything else, joints included, stays.
+        """
         return replace(self, verts=verts)
 
     def site_positions(self) -> Float[Tensor, "l 3"]:
-        """The landmark sites in the world."""
+        """Place the landmark sites in the world."""
         return self.landmark_sites.positions(self.verts, self.faces)
 
     def faces_of(self, *part_names: str) -> Int[Tensor, "g 3"]:
-        """The triangles of these parts, in the order of `faces`; a part the template lacks adds none."""
+        """List the triangles of these parts.
+
+        In the order of `faces`; a part the template lacks adds none.
+        """
         wanted = torch.tensor([name in part_names for name in self.part_names], device=self.part.device)
         return self.faces[wanted[self.part]]
 
     def mesh(self, *part_names: str) -> Mesh:
-        """All vertices with the triangles of these parts, of all parts when none is named."""
+        """Make a mesh of these parts.
+
+        All vertices with their triangles; all parts when none is named.
+        """
         return Mesh(self.verts, self.faces_of(*(part_names or self.part_names)))
 
     def _expression_index(self, expression_name: str) -> int:
@@ -134,7 +154,10 @@ class HeadTemplate:
 
 
 def _coefficients(person: Identity, template: HeadTemplate) -> Float[Tensor, "k"] | None:
-    """The identity's coefficients for all of the template's shape directions; None for the average person."""
+    """Expand an identity to all shape directions.
+
+    Its coefficients; None for the average person.
+    """
     if person.seed is None and not person.coefficients:
         return None
     count = len(template.shape_basis)

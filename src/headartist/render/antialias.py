@@ -1,4 +1,6 @@
-"""Silhouette antialiasing: the coverage of pixels on outlines, and through it the gradient that moves outlines.
+"""Silhouette antialiasing.
+
+The coverage of pixels on outlines, and through it the gradient that moves outlines.
 
 Visibility is piecewise constant, so `rasterize` alone gives no gradient that could grow or shrink a shape. Here every
 outline edge is found first, then crossed with the segments between neighbouring pixel centres. Where the two pixels
@@ -6,6 +8,8 @@ show different triangles, the position of the crossing says how much of one pixe
 smoothly on the edge's ends. Starting from the outline's edges instead of the triangle under each pixel's centre (Laine
 et al. 2020) keeps the gradient right when triangles are smaller than a pixel.
 """
+
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +30,9 @@ def antialias(
     verts_clip: Float[Tensor, "b v 4"],
     faces: Int[Tensor, "f 3"],
 ) -> Float[Tensor, "b h w c"]:
-    """Blend pixels across silhouettes by how far the outline reaches; differentiable to the image and the vertices.
+    """Blend pixels across silhouettes by how far outlines reach.
+
+    Differentiable to the image and the vertices.
 
     Pass all channels that belong together in one call: the outline is searched once.
 
@@ -39,11 +45,15 @@ def antialias(
     triangles = narrow(faces)
     verts = verts_clip.float().contiguous()
     best = outline_pairs(verts.detach(), triangles, fragments)
-    return _Blend.apply(image.float(), verts, triangles, fragments.depth.detach(), best)
+    blended: Tensor = _Blend.apply(image.float(), verts, triangles, fragments.depth.detach(), best)
+    return blended
 
 
 def outline_pairs(verts_clip: Tensor, faces: Tensor, fragments: Fragments) -> Int[Tensor, "n"]:
-    """The best crossing of every pixel pair, -1 where none: first the pairs (pixel, right), then (pixel, below)."""
+    """Find the best crossing of every pixel pair.
+
+    -1 where none; first the pairs (pixel, right), then (pixel, below).
+    """
     device, size = verts_clip.device, fragments.face.shape[-1]
     best = torch.full((2, fragments.face.numel()), -1, dtype=torch.int64, device=device)
     candidates = _candidates(verts_clip, faces, size)
@@ -63,7 +73,10 @@ def outline_pairs(verts_clip: Tensor, faces: Tensor, fragments: Fragments) -> In
 
 
 def _candidates(verts_clip: Tensor, faces: Tensor, size: int) -> Int[Tensor, "n"]:
-    """Half-edges, numbered through all views, whose ends may both lie on an outline."""
+    """List half-edges whose ends may lie on an outline.
+
+    Numbered through all views; both ends may.
+    """
     device, (views, count) = verts_clip.device, verts_clip.shape[:2]
     facing = torch.zeros((views, count), dtype=torch.int32, device=device)
     fan = torch.zeros_like(facing)
@@ -78,7 +91,7 @@ def _candidates(verts_clip: Tensor, faces: Tensor, size: int) -> Int[Tensor, "n"
 
 class _Blend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image: Tensor, verts_clip: Tensor, faces: Tensor, depth: Tensor, best: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, verts_clip: Tensor, faces: Tensor, depth: Tensor, best: Tensor) -> Tensor:
         image, verts = image.detach().contiguous(), verts_clip.detach()
         out, size, channels = image.clone(), image.shape[1], image.shape[-1]
         pairs = (best >= 0).nonzero().view(-1)
@@ -90,7 +103,7 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         image, verts, faces, depth, best, pairs = ctx.saved_tensors
         grad_out, channels = grad_out.contiguous(), image.shape[-1]
         grad_image, grad_verts = grad_out.clone(), torch.zeros_like(verts)

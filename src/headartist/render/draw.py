@@ -1,4 +1,7 @@
-"""Draw a mesh as a Frame: the rasteriser, the interpolated surface, its colours, and one antialiasing pass."""
+"""Render a mesh as a Frame.
+
+The rasteriser, the interpolated surface, its colours, and one antialiasing pass.
+"""
 
 from collections.abc import Callable
 
@@ -18,17 +21,19 @@ from headartist.system.errors import HeadArtistError
 Shade = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 
-def draw(
+def render_mesh(
     mesh: Mesh,
     cameras: Cameras,
     size: int,
     background: Float[Tensor, "3"],
     shade: Shade | None = None,
-    vertex_colours: Float[Tensor, "v 3"] | None = None,
+    vertex_colors: Float[Tensor, "v 3"] | None = None,
 ) -> Frame:
-    """Draw square views of a mesh, differentiable to its vertices and to its colours.
+    """Render square views of a mesh.
 
-    Colour comes from `shade` or from `vertex_colours`; with neither, `color` is the bare background. All channels are
+    Differentiable to its vertices and to its colours.
+
+    Colour comes from `shade` or from `vertex_colors`; with neither, `color` is the bare background. All channels are
     antialiased in one pass, so their outlines agree.
 
     Args:
@@ -39,13 +44,13 @@ def draw(
         shade: the colours of world points. Called once with the surface points under all covered pixels, so that a
             colour field is evaluated only where it is seen. The points carry gradients to the vertices; detach them
             in `shade` where colour must not move the surface.
-        vertex_colours: one colour for each vertex.
+        vertex_colors: one colour for each vertex.
 
     Raises:
-        HeadArtistError: when both `shade` and `vertex_colours` are given.
+        HeadArtistError: when both `shade` and `vertex_colors` are given.
     """
-    if shade is not None and vertex_colours is not None:
-        raise HeadArtistError("A mesh was given both `shade` and `vertex_colours`: pass one of them.")
+    if shade is not None and vertex_colors is not None:
+        raise HeadArtistError("A mesh was given both `shade` and `vertex_colors`: pass one of them.")
     views, faces = len(cameras), narrow(mesh.faces)
     clip = torch.nn.functional.pad(mesh.verts, (0, 1), value=1.0) @ cameras.clip_from_world.transpose(1, 2)
     fragments = rasterize(clip, faces, size)
@@ -53,8 +58,8 @@ def draw(
     # A column of ones becomes the opacity. Colours are drawn as differences from the background, so that outside,
     # where all channels are 0, they are the background.
     columns = [normals, torch.ones_like(normals[..., :1])]
-    if vertex_colours is not None:
-        columns.append((vertex_colours - background).expand(views, -1, -1))
+    if vertex_colors is not None:
+        columns.append((vertex_colors - background).expand(views, -1, -1))
     picture = unit_normals(interpolate(torch.cat(columns, dim=-1), fragments, faces))
     if shade is not None:
         picture = torch.cat([picture, _shaded(shade, mesh.verts, fragments, faces, background)], dim=-1)
@@ -74,8 +79,11 @@ def _shaded(
     faces: Int[Tensor, "f 3"],
     background: Float[Tensor, "3"],
 ) -> Float[Tensor, "b h w 3"]:
-    """Colours of the surface minus the background; 0 where nothing is."""
+    """Shade the surface, less the background.
+
+    0 where nothing is.
+    """
     points = interpolate(verts, fragments, faces)
     covered = (fragments.face >= 0).view(-1).nonzero().view(-1)
-    colours = shade(points.view(-1, 3).index_select(0, covered)) - background
-    return torch.zeros_like(points).view(-1, 3).index_copy(0, covered, colours).view_as(points)
+    colors = shade(points.view(-1, 3).index_select(0, covered)) - background
+    return torch.zeros_like(points).view(-1, 3).index_copy(0, covered, colors).view_as(points)

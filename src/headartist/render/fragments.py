@@ -1,4 +1,7 @@
-"""Fragments: what the rasteriser finds under every pixel's centre, as one value."""
+"""Fragments: what the rasteriser finds, as one value.
+
+Under every pixel's centre.
+"""
 
 from dataclasses import dataclass
 
@@ -8,7 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Fragments:
-    """The nearest triangle of every pixel; row 0 is the top of the picture (y_ndc = +1).
+    """The nearest triangle of every pixel.
+
+    Row 0 is the top of the picture (y_ndc = +1).
 
     Attributes:
         face: index of the triangle, -1 where nothing is.

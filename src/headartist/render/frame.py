@@ -30,5 +30,8 @@ class Frame:
 
     @property
     def normal_picture(self) -> Float[Tensor, "b 3 h w"]:
-        """Normals as colours in [0, 1]; the empty background is mid grey."""
+        """Normals as colours in [0, 1].
+
+        The empty background is mid grey.
+        """
         return self.normal * 0.5 + 0.5

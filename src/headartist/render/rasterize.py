@@ -1,8 +1,12 @@
-"""The fast rasteriser: triangles to pixels with exact interior gradients, one Warp source for CPU and CUDA.
+"""The fast rasteriser, with exact interior gradients.
+
+Triangles to pixels, one Warp source for CPU and CUDA.
 
 `headartist.render.reference` holds the slow twin with the same signatures. On the CPU results are repeatable bit for
 bit; on CUDA the gradients' sums are not, because atomic additions arrive in any order.
 """
+
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +23,9 @@ _EMPTY_KEY = torch.iinfo(torch.int64).max
 
 
 def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], size: int) -> Fragments:
-    """Find the nearest triangle under the centre of every pixel of square pictures.
+    """Find the nearest triangle under every pixel's centre.
+
+    Pictures are square.
 
     Barycentrics and depth carry gradients to `verts_clip`; visibility itself does not (see `antialias`). Both sides of
     a triangle are drawn. A triangle is skipped when a vertex is not finite or not in front of the near plane
@@ -37,7 +43,9 @@ def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], siz
 def interpolate(
     attributes: Float[Tensor, "v c"] | Float[Tensor, "b v c"], fragments: Fragments, faces: Int[Tensor, "f 3"]
 ) -> Float[Tensor, "b h w c"]:
-    """Blend vertex attributes over the pixels, perspective-correct; 0 where nothing is.
+    """Blend vertex attributes over the pixels.
+
+    Perspective-correct; 0 where nothing is.
 
     Args:
         attributes: one table for all views, or one for each.
@@ -45,7 +53,8 @@ def interpolate(
         faces: the triangles that were rasterised.
     """
     tables = attributes if attributes.ndim == 3 else attributes[None]
-    return _Interpolate.apply(tables.float(), fragments.bary, fragments.face, narrow(faces))
+    blended: Tensor = _Interpolate.apply(tables.float(), fragments.bary, fragments.face, narrow(faces))
+    return blended
 
 
 def narrow(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "f 3"]:
@@ -55,7 +64,7 @@ def narrow(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "f 3"]:
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, verts_clip: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, verts_clip: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         verts, device = verts_clip.detach().contiguous(), verts_clip.device
         shape = (len(verts), size, size)
         keys = torch.full(shape, _EMPTY_KEY, dtype=torch.int64, device=device).view(-1)
@@ -72,7 +81,7 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, _: Tensor, grad_bary: Tensor, grad_depth: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, _: Tensor, grad_bary: Tensor, grad_depth: Tensor) -> tuple[Tensor, None, None]:
         verts, faces, face = ctx.saved_tensors
         size = face.shape[-1]
         grad_verts = torch.zeros_like(verts)
@@ -84,7 +93,7 @@ class _Rasterize(torch.autograd.Function):
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
+    def forward(ctx: Any, attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
         attributes, bary = attributes.detach().contiguous(), bary.detach().contiguous()
         channels = attributes.shape[-1]
         out = torch.empty((*face.shape, channels), device=attributes.device)
@@ -101,7 +110,7 @@ class _Interpolate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, None, None]:
         attributes, bary, face, faces = ctx.saved_tensors
         grad_attributes, grad_bary = torch.zeros_like(attributes), torch.empty_like(bary)
         inputs = (

@@ -1,4 +1,6 @@
-"""The slow rasteriser in plain torch: the oracle of the fast one, on any device and in any precision.
+"""The slow rasteriser in plain torch.
+
+The oracle of the fast one, on any device and in any precision.
 
 Same signatures and laws as `rasterize`, `interpolate` and `antialias`; every triangle meets every pixel, every outline
 edge every row and column, and all gradients are autograd's.
@@ -16,12 +18,15 @@ _MIN_AREA_PX = 1e-8
 
 
 def rasterize(verts_clip: Float[Tensor, "b v 4"], faces: Int[Tensor, "f 3"], size: int) -> Fragments:
-    """Find the nearest triangle under every pixel's centre; see `headartist.render.rasterize.rasterize`."""
+    """Find the nearest triangle under every pixel's centre.
+
+    See `headartist.render.rasterize.rasterize`.
+    """
     face = torch.empty((len(verts_clip), size, size), dtype=torch.long, device=verts_clip.device)
     for view, verts in enumerate(verts_clip.detach()):
         face[view] = _nearest_face(verts, faces.long(), size)
     corners = _corners(verts_clip, faces.long(), face)
-    edge_values = _edge_values(corners[..., [0, 1, 3]], _centres(size, verts_clip))
+    edge_values = _edge_values(corners[..., [0, 1, 3]], _centers(size, verts_clip))
     empty = face < 0
     # An empty pixel divides 0 by 1: no NaN, and no gradient.
     total = edge_values.sum(-1, keepdim=True).where(~empty[..., None], edge_values.new_ones(()))
@@ -59,7 +64,10 @@ def antialias(
 
 
 def outline_edges(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: int) -> Int[Tensor, "e 3"]:
-    """Edges whose drawn triangles all lie on one side on the screen, as (low end, high end, third corner)."""
+    """Find the edges of outlines.
+
+    All their drawn triangles lie on one side on the screen; as (low end, high end, third corner).
+    """
     drawn = faces[_facing(verts, faces, size) != 0]
     half_edges = torch.cat([drawn[:, [0, 1, 2]], drawn[:, [1, 2, 0]], drawn[:, [2, 0, 1]]])
     half_edges = torch.cat([half_edges[:, :2].sort(dim=1).values, half_edges[:, 2:]], dim=1)
@@ -79,7 +87,9 @@ def _blend_along_rows(
     verts: Float[Tensor, "v 3"],
     edges: Int[Tensor, "e 3"],
 ) -> Float[Tensor, "h w c"]:
-    """The change of the image from pairs (pixel, next in its row), for vertices as homogeneous (u, v, w).
+    """Blend pairs (pixel, next in its row).
+
+    The change of the image, for vertices as homogeneous (u, v, w).
 
     u grows along the row and v with the row's number. Rows with the axes exchanged are columns.
     """
@@ -104,7 +114,10 @@ def _blend_along_rows(
 
 
 def _outermost(pair: Int[Tensor, "n"], reach: Float[Tensor, "n"], pairs: int) -> Bool[Tensor, "n"]:
-    """Mark the farthest crossing of every pixel pair, the first of equals."""
+    """Mark the farthest crossing of every pixel pair.
+
+    The first of equals.
+    """
     farthest = reach.new_full((pairs,), -1).scatter_reduce(0, pair, reach, "amax")
     number = torch.arange(len(pair), device=pair.device)
     number = number.where(reach == farthest[pair], number.new_tensor(len(pair)))
@@ -113,7 +126,10 @@ def _outermost(pair: Int[Tensor, "n"], reach: Float[Tensor, "n"], pairs: int) ->
 
 
 def _is_steep(verts: Float[Tensor, "v 4"], edges: Int[Tensor, "e 3"]) -> Bool[Tensor, "e"]:
-    """Whether an edge spans at least as many rows as columns."""
+    """Tell which edges span more rows than columns.
+
+    Or as many.
+    """
     ends = (verts[:, :2] / verts[:, 3:])[edges[:, :2]]
     columns, rows = (ends[:, 1] - ends[:, 0]).abs().unbind(-1)
     return rows >= columns
@@ -122,18 +138,24 @@ def _is_steep(verts: Float[Tensor, "v 4"], edges: Int[Tensor, "e 3"]) -> Bool[Te
 def _rows_met(
     verts: Float[Tensor, "v 3"], edges: Int[Tensor, "e 3"], size: int
 ) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
-    """All (edge, row) where an edge passes a row's centres."""
+    """List where edges pass a row's centres.
+
+    All (edge, row).
+    """
     ends = ((verts[:, 1] / verts[:, 2] + 1) * (size / 2))[edges[:, :2]]
-    centres = torch.arange(size, device=verts.device) + 0.5
+    centers = torch.arange(size, device=verts.device) + 0.5
     low, high = ends.amin(1, keepdim=True), ends.amax(1, keepdim=True)
-    edge, row = ((centres >= low) & (centres <= high) & (low < high)).nonzero(as_tuple=True)
+    edge, row = ((centers >= low) & (centers <= high) & (low < high)).nonzero(as_tuple=True)
     return edge, row
 
 
 def _crossing(
     verts: Float[Tensor, "v 3"], edges: Int[Tensor, "n 3"], row: Int[Tensor, "n"], size: int
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """Where edges pass rows: position along the row in pixels, and view depth."""
+    """Cross edges with rows.
+
+    Position along the row in pixels, and view depth.
+    """
     a, b = verts[edges[:, 0]], verts[edges[:, 1]]
     v = (2 * row + 1) / size - 1
     va, vb = a[:, 1] - v * a[:, 2], b[:, 1] - v * b[:, 2]
@@ -142,33 +164,43 @@ def _crossing(
 
 
 def _covers_plus(verts: Float[Tensor, "v 3"], edges: Int[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
-    """Whether an edge's triangle lies on the side to which u grows."""
+    """Tell on which side an edge's triangle lies.
+
+    True where it is the side to which u grows.
+    """
     corners = verts[edges]
     upwards = corners[:, 1, 1] / corners[:, 1, 2] > corners[:, 0, 1] / corners[:, 0, 2]
-    return (torch.linalg.det(corners.double()) > 0) != upwards
+    covers: Tensor = (torch.linalg.det(corners.double()) > 0) != upwards
+    return covers
 
 
 def _facing(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: int) -> Int[Tensor, "f"]:
-    """+1 or -1 by the winding on the screen; 0 where a triangle is not drawn."""
+    """Tell which way triangles face on the screen.
+
+    +1 or -1 by the winding; 0 where a triangle is not drawn.
+    """
     drawable = (verts[:, 3] > NEAR) & verts[:, [0, 1, 3]].isfinite().all(dim=1)
     corners = verts[faces][..., [0, 1, 3]].double()
-    det = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(-1)
+    det: Tensor = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(-1)
     area_px = det.abs() / corners[..., 2].prod(-1) * size**2 / 8
     drawn = drawable[faces].all(dim=1) & (area_px >= _MIN_AREA_PX)
     return det.sign().long().where(drawn, det.new_zeros((), dtype=torch.long))
 
 
 def _nearest_face(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: int) -> Int[Tensor, "h w"]:
-    """Index of the nearest triangle under every pixel's centre, the lowest of equals, -1 for none."""
+    """Find the nearest triangle under every pixel's centre.
+
+    Its index, the lowest of equals, -1 for none.
+    """
     face = torch.full((size, size), -1, device=verts.device)
     nearest = torch.full((size, size), torch.inf, dtype=torch.float32, device=verts.device)
     facing = _facing(verts, faces, size)
     drawn = facing.nonzero().view(-1)
-    centres = _centres(size, verts).double()
+    centers = _centers(size, verts).double()
     for begin in range(0, len(drawn), _FACES_AT_ONCE):
         chosen = drawn[begin : begin + _FACES_AT_ONCE]
         corners = verts[faces[chosen]][..., [0, 1, 3]].double()[:, None, None]
-        values = _edge_values(corners, centres) * facing[chosen, None, None, None]
+        values = _edge_values(corners, centers) * facing[chosen, None, None, None]
         total = values.sum(-1)
         # Depths are compared as float32, so that equal depths are equal in every precision.
         depth = ((values * corners[..., 2]).sum(-1) / total).float()
@@ -180,21 +212,31 @@ def _nearest_face(verts: Float[Tensor, "v 4"], faces: Int[Tensor, "f 3"], size: 
 
 
 def _corners(tables: Float[Tensor, "b v c"], faces: Int[Tensor, "f 3"], face: Int[Tensor, "b h w"]) -> Tensor:
-    """Values at the three corners of every pixel's triangle, `b h w 3 c`; 0 where nothing is."""
+    """Gather the corners of every pixel's triangle.
+
+    Values `b h w 3 c`; 0 where nothing is.
+    """
     view, row, column = (face >= 0).nonzero(as_tuple=True)
     values = tables[view[:, None], faces[face[view, row, column].long()]]
     empty = tables.new_zeros((*face.shape, 3, tables.shape[-1]))
     return empty.index_put((view, row, column), values)
 
 
-def _centres(size: int, like: Tensor) -> Float[Tensor, "h w 3"]:
-    """The centres of all pixels as (x_ndc, y_ndc, 1); row 0 is the top."""
+def _centers(size: int, like: Tensor) -> Float[Tensor, "h w 3"]:
+    """Place all pixels' centres as (x_ndc, y_ndc, 1).
+
+    Row 0 is the top.
+    """
     along = (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
     y, x = torch.meshgrid(-along, along, indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
-def _edge_values(corners: Float[Tensor, "*n 3 3"], centres: Float[Tensor, "h w 3"]) -> Float[Tensor, "*m 3"]:
-    """The edge functions (e_0, e_1, e_2) = det(P_1, P_2, F), det(P_2, P_0, F), det(P_0, P_1, F)."""
+def _edge_values(corners: Float[Tensor, "*n 3 3"], centers: Float[Tensor, "h w 3"]) -> Float[Tensor, "*m 3"]:
+    """Evaluate the edge functions (e_0, e_1, e_2).
+
+    Det(P_1, P_2, F), det(P_2, P_0, F), det(P_0, P_1, F).
+    """
     following, last = corners.roll(-1, dims=-2), corners.roll(-2, dims=-2)
-    return (torch.linalg.cross(following, last) * centres[..., None, :]).sum(-1)
+    normals: Tensor = torch.linalg.cross(following, last)
+    return (normals * centers[..., None, :]).sum(-1)

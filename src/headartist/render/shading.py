@@ -1,4 +1,7 @@
-"""Light on a drawn frame: one soft lamp for each view, so that colours may be learned without light and shade."""
+"""Light on a rendered frame: one soft lamp per view.
+
+So that colours may be learned without light and shade.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +21,7 @@ DARKEST = 1e-4  # keeps the gradient of the power finite
 
 @dataclass(frozen=True)
 class Lamps:
-    """A lamp and the light from all around it, for each view.
+    """A lamp and light from everywhere, for each view.
 
     Attributes:
         towards: unit directions to the lamps, in the camera frame.
@@ -29,7 +32,7 @@ class Lamps:
     ambient: Float[Tensor, "b"]
 
     def __getitem__(self, index: slice | Tensor) -> "Lamps":
-        """Those of some of the views."""
+        """Index the batch."""
         return Lamps(self.towards[index], self.ambient[index])
 
 
@@ -47,7 +50,10 @@ class Shading:
 
 
 def sample_lamps(count: int, generator: torch.Generator) -> Lamps:
-    """Random lamps before the head and above it, as most pictures of the embedded prior's data are lit."""
+    """Sample lamps before the head and above it.
+
+    As most pictures of the embedded prior's data are lit.
+    """
     side, height, ambient = torch.rand(3, count, generator=generator)
     towards = torch.stack(
         [SIDE * (2 * side - 1), HEIGHT[0] + (HEIGHT[1] - HEIGHT[0]) * height, torch.full_like(side, DEPTH)], dim=1
@@ -56,7 +62,9 @@ def sample_lamps(count: int, generator: torch.Generator) -> Lamps:
 
 
 def lit(frame: Frame, lamps: Lamps, background: Float[Tensor, "3"]) -> Frame:
-    """The frame with its colours lit as those of a dull surface; the background stays as it is.
+    """Light a frame's colours like a dull surface's.
+
+    The background stays as it is.
 
     Args:
         frame: the drawn views, whose colours count as albedo.

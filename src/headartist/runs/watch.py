@@ -12,7 +12,7 @@ from tqdm import tqdm
 from headartist.export.pictures import PREVIEW_SIZE, row
 from headartist.geometry.cameras import turntable
 from headartist.heads.template import HeadTemplate
-from headartist.render.draw import draw
+from headartist.render.draw import render_mesh
 from headartist.training.interrupts import deferred_interrupts
 from headartist.training.progress import Progress
 
@@ -85,7 +85,7 @@ def first_shape(tell: Tell, stage_count: int, template: HeadTemplate) -> Callabl
     started = time.perf_counter()
 
     def preview() -> torch.Tensor:
-        return row(draw(template.mesh(), turntable(4), PREVIEW_SIZE, torch.ones(3)).normal_picture)
+        return row(render_mesh(template.mesh(), turntable(4), PREVIEW_SIZE, torch.ones(3)).normal_picture)
 
     def listen(step: int, steps: int) -> object:
         seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What was computed once is remembered on disk, by the content it follows from."""
+"""What was computed once is cached on disk, by the content it follows from."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
 
 
-def remembered(
+def cached(
     name: str, compute: Callable[[], dict[str, Tensor]], device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
     """Read back from disk what `compute` made before, or make it now.

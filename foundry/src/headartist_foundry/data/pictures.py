@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headartist.config.prompts import view_word
-from headartist.heads.landmarks import draw_landmarks
+from headartist.heads.landmarks import render_landmarks
 from headartist_foundry.data.captions import caption, negative_caption
 from headartist_foundry.data.shards import held_out_shards, read_labels, shows_face, stored
 from headartist_foundry.data.traits import Traits
@@ -81,7 +81,7 @@ class Pictures:
 
     def landmark_map(self, index: int, size: int) -> Tensor:
         """Draw a view's landmark map in [0, 1], 3 y x."""
-        drawn = draw_landmarks(self.sites[index] * size, size, face=shows_face(float(self.azimuth_deg[index])))
+        drawn = render_landmarks(self.sites[index] * size, size, face=shows_face(float(self.azimuth_deg[index])))
         return torch.from_numpy(drawn).permute(2, 0, 1).float() / 255
 
     def caption(

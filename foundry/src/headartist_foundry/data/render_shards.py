@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from headartist.geometry.cameras import Cameras, look
-from headartist.heads.landmarks import draw_landmarks
+from headartist.heads.landmarks import render_landmarks
 from headartist_foundry.data.captions import caption
 from headartist_foundry.data.corruptions import corrupt
 from headartist_foundry.data.makehuman_assets import MakeHumanAssets
@@ -98,7 +98,7 @@ def contact_sheet(shard: Shard, rows: int = 6, columns: int = 5) -> Image.Image:
     sheet = np.zeros((rows * size, columns * 3 * size, 3), np.uint8)
     for cell, view in enumerate(np.linspace(0, len(shard.rgb) - 1, rows * columns).astype(int)):
         row, column = divmod(cell, columns)
-        marks = draw_landmarks(shard.sites[view] * size, size, face=shows_face(float(shard.azimuth_deg[view])))
+        marks = render_landmarks(shard.sites[view] * size, size, face=shows_face(float(shard.azimuth_deg[view])))
         strip = np.concatenate([shard.rgb[view], shard.normal[view], marks], axis=1)
         sheet[row * size : (row + 1) * size, column * 3 * size : (column + 1) * 3 * size] = strip
     return Image.fromarray(sheet)

@@ -1,4 +1,7 @@
-"""The demonstration that a rigged head carries: three seconds of looking about, blinking, smiling and opening."""
+"""The demonstration that a rigged head carries.
+
+Three seconds of looking about, blinking, smiling and opening.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,12 +34,18 @@ class Animation:
         return np.linspace(0, self.seconds, round(self.seconds * FRAMES_PER_SECOND) + 1)
 
     def shape_weights(self, names: Sequence[str]) -> Float[np.ndarray, "n e"]:
-        """The weight of each named shape at `times()`; 0 for one that is not animated."""
+        """Evaluate the named shapes' weights at `times()`.
+
+        0 for one that is not animated.
+        """
         columns = [_eased(self.times(), np.array(self.weights.get(name, [(0.0, 0.0)]))) for name in names]
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(self.times()), 0))
 
     def rotations(self, joint: str) -> Float[np.ndarray, "n 4"]:
-        """Unit quaternions (x, y, z, w) of a joint at `times()`: up about x, then to the left about y."""
+        """Evaluate a joint's rotations at `times()`.
+
+        Unit quaternions (x, y, z, w): up about x, then to the left about y.
+        """
         left, up = np.radians(_eased(self.times(), np.array(self.turns[joint]))).T / 2
         # y x: the turn to the left after the turn up. Looking up is a negative turn about x.
         x, y, c, d = -np.sin(up), np.sin(left), np.cos(up), np.cos(left)
@@ -44,13 +53,17 @@ class Animation:
 
 
 def _eased(times: Float[np.ndarray, "n"], keys: Float[np.ndarray, "k c"]) -> Float[np.ndarray, "n d"]:
-    """Values between keys on half a cosine wave, so that every motion starts and ends at rest."""
+    """Ease between keys on half a cosine wave.
+
+    So that every motion starts and ends at rest.
+    """
     k = np.clip(np.searchsorted(keys[:, 0], times, side="right") - 1, 0, max(len(keys) - 2, 0))
     after = np.minimum(k + 1, len(keys) - 1)
     span = np.maximum(keys[after, 0] - keys[k, 0], 1e-9)
     share = np.clip((times - keys[k, 0]) / span, 0, 1)
     ease = (1 - np.cos(math.pi * share)) / 2
-    return keys[k, 1:] + ease[:, None] * (keys[after, 1:] - keys[k, 1:])
+    eased: np.ndarray = keys[k, 1:] + ease[:, None] * (keys[after, 1:] - keys[k, 1:])
+    return eased
 
 
 _BLINK = ((0.9, 0.0), (1.0, 1.0), (1.1, 0.0), (2.8, 0.0), (2.9, 1.0), (3.0, 0.0))

@@ -1,4 +1,7 @@
-"""The binary side of glTF 2.0: buffers, views and accessors, and the GLB container."""
+"""The binary side of glTF 2.0.
+
+Buffers, views and accessors, and the GLB container.
+"""
 
 import json
 import struct
@@ -16,7 +19,10 @@ SPARSE_WORTH = 0.75
 
 
 class Binary:
-    """The binary chunk under construction, with the views and accessors that describe it."""
+    """The binary chunk under construction.
+
+    With the views and accessors that describe it.
+    """
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -24,7 +30,10 @@ class Binary:
         self.accessors: list[dict[str, object]] = []
 
     def add_view(self, content: bytes, target: int | None = None) -> int:
-        """Append bytes, 4-aligned, and return the number of their view."""
+        """Append bytes, 4-aligned.
+
+        Returns the number of their view.
+        """
         view: dict[str, object] = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
         self.views.append(view | ({"target": target} if target else {}))
         self.data += content + b"\0" * (-len(content) % 4)
@@ -33,7 +42,9 @@ class Binary:
     def add_array(
         self, array: np.ndarray, kind: str, target: int | None = None, *, bounds: bool = False, normalized: bool = False
     ) -> int:
-        """Append an array and return the number of its accessor.
+        """Append an array.
+
+        Returns the number of its accessor.
 
         Args:
             array: little-endian float32, uint32, uint16 or uint8; its rows must be 4-aligned.
@@ -55,7 +66,10 @@ class Binary:
         return self._added(accessor)
 
     def add_displacements(self, array: np.ndarray) -> int:
-        """Append displacements `v 3` of float32; those of vertices at rest are left out where that saves room."""
+        """Append displacements `v 3` of float32.
+
+        Those of vertices at rest are left out where that saves room.
+        """
         moving = np.flatnonzero(array.any(axis=1))
         if len(moving) > SPARSE_WORTH * len(array):
             return self.add_array(array, "VEC3", ARRAY_BUFFER, bounds=True)
@@ -83,7 +97,10 @@ def _bounds(array: np.ndarray) -> dict[str, object]:
 
 
 def container(document: Mapping[str, object], binary: bytes) -> bytes:
-    """The GLB layout: a 12-byte header, then a JSON and a binary chunk, each 4-aligned (glTF 2.0, section 4.4)."""
+    """Lay out a GLB.
+
+    A 12-byte header, then a JSON and a binary chunk, each 4-aligned (glTF 2.0, section 4.4).
+    """
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     length = 12 + 8 + len(text) + 8 + len(binary)

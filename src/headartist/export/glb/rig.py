@@ -1,4 +1,7 @@
-"""What a rig adds to a glTF document: morph targets, a skin with its joints, and an animation."""
+"""What a rig adds to a glTF document.
+
+Morph targets, a skin with its joints, and an animation.
+"""
 
 import numpy as np
 import torch
@@ -15,8 +18,11 @@ JOINT_NODE = 1  # the mesh is node 0; joints follow
 
 
 def morph_targets(binary: Binary, rig: Rig, used: Int[Tensor, "u"]) -> list[dict[str, int]]:
-    """One target of displacements for each shape; viewers without target normals keep the rest shape's shading."""
-    least = STILL_MM * 1e-3 / rig.metres_per_unit
+    """Add a target of displacements for each shape.
+
+    Viewers without target normals keep the rest shape's shading.
+    """
+    least = STILL_MM * 1e-3 / rig.meters_per_unit
     targets = []
     for shape in rig.shapes:
         still = shape.norm(dim=-1, keepdim=True) < least
@@ -28,7 +34,9 @@ def morph_targets(binary: Binary, rig: Rig, used: Int[Tensor, "u"]) -> list[dict
 def skinned(
     binary: Binary, rig: Rig, used: Int[Tensor, "u"], nodes: list[dict[str, object]], attributes: dict[str, int]
 ) -> tuple[list[int], dict[str, object]]:
-    """Bind the mesh, node 0, to joints; adds their nodes and the vertices' influences.
+    """Bind the mesh, node 0, to joints.
+
+    Adds their nodes and the vertices' influences.
 
     Returns:
         The scene's root nodes, and the document's skins.
@@ -61,15 +69,21 @@ def skinned(
 
 
 def _bytes_that_sum_to_one(share: np.ndarray) -> np.ndarray:
-    """Shares as multiples of 1/255 that sum to exactly 255, the largest taking up what rounding leaves."""
+    """Round shares to bytes that sum to 255.
+
+    Multiples of 1/255, the largest taking up what rounding leaves.
+    """
     share = np.pad(share, ((0, 0), (0, INFLUENCES - share.shape[1])))
-    rounded = np.rint(255 * share / share.sum(axis=1, keepdims=True)).astype(np.int64)
+    rounded: np.ndarray = np.rint(255 * share / share.sum(axis=1, keepdims=True)).astype(np.int64)
     rounded[:, 0] += 255 - rounded.sum(axis=1)  # `topk` puts the largest first
     return rounded.astype("|u1")
 
 
 def animated(binary: Binary, rig: Rig, animation: Animation = DEMONSTRATION) -> dict[str, object]:
-    """The document's animations: shapes and joints that the rig has, keyed in one list of times."""
+    """Key shapes and joints in one list of times.
+
+    The document's animations, of what the rig has.
+    """
     times = binary.add_array(animation.times().astype("<f4"), "SCALAR", bounds=True)
     weights = animation.shape_weights(rig.shape_names).astype("<f4").reshape(-1)
     samplers = [{"input": times, "interpolation": "LINEAR", "output": binary.add_array(weights, "SCALAR")}]

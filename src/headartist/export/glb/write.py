@@ -1,4 +1,7 @@
-"""GLB: one file with the mesh, its normals, its texture, its rig and where it came from (glTF 2.0)."""
+"""GLB: a head in one file (glTF 2.0).
+
+With the mesh, its normals, its texture, its rig and where it came from.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +21,7 @@ from headartist.export.glb.document import (
     container,
 )
 from headartist.export.glb.rig import animated, morph_targets, skinned
-from headartist.export.material import ROUGHNESS, Material
+from headartist.export.material import ROUGHNESS, MaterialMaps
 from headartist.export.normal_map import tangents
 from headartist.export.pictures import png_bytes
 from headartist.export.rig.rig import Rig
@@ -33,7 +36,7 @@ def write_glb(
     path: Path | str,
     mesh: Mesh,
     atlas: UvAtlas,
-    material: Material,
+    material: MaterialMaps,
     *,
     rig: Rig | None = None,
     name: str = "head",
@@ -90,15 +93,18 @@ def write_glb(
         draft.write_bytes(container(document, bytes(binary.data)))
 
 
-def _painted(binary: Binary, name: str, material: Material) -> dict[str, object]:
-    """The document's one material, with its pictures as images in the binary chunk."""
+def _painted(binary: Binary, name: str, material: MaterialMaps) -> dict[str, object]:
+    """Describe the document's one material.
+
+    Its pictures are images in the binary chunk.
+    """
     images: list[dict[str, object]] = []
 
     def texture(kind: str, picture: Float[Tensor, "3 h w"]) -> dict[str, int]:
         images.append({"name": kind, "mimeType": "image/png", "bufferView": binary.add_view(png_bytes(picture))})
         return {"index": len(images) - 1}
 
-    surface: dict[str, object] = {"baseColorTexture": texture(name, material.colour), "metallicFactor": 0.0}
+    surface: dict[str, object] = {"baseColorTexture": texture(name, material.color), "metallicFactor": 0.0}
     relief: dict[str, object] = {}
     if material.roughness is None:
         surface["roughnessFactor"] = ROUGHNESS

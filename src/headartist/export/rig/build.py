@@ -1,4 +1,6 @@
-"""The rig: a template's 52 shapes and its joints carried to a generated head of another topology.
+"""The rig of a generated head.
+
+A template's 52 shapes and its joints, carried to another topology.
 
 A generated head is one closed surface: its lips are grown together and its eyes are painted on. With `mouth` the lips
 are cut apart along the line where the template's lips meet, and the template's mouth, teeth and tongue are set behind
@@ -15,7 +17,7 @@ from torch import Tensor
 from headartist.export.rig.features import LidOpening, MouthLine
 from headartist.export.rig.fitting import fit, of_parts, visible_faces
 from headartist.export.rig.rig import SURFACE, Rig
-from headartist.export.rig.rim_strip import hemmed
+from headartist.export.rig.rim_strip import with_rim_strip
 from headartist.export.rig.transfer import Reference, carried_shapes, carried_weights, counterparts
 from headartist.geometry.mesh import Mesh
 from headartist.geometry.seam import Parted, let_go, split_along
@@ -57,13 +59,13 @@ def rig_head(mesh: Mesh, template: HeadTemplate, *, mouth: bool = True, eyes: bo
     reference = _reference(template, fitted, seen)
     rig = _carry(surface, side, fitted, reference, lids)
     if mouth:
-        rig = hemmed(rig, "lips", line.near(surface.verts), side[:, None] * torch.tensor([0.0, 1.0, 0.0]))
+        rig = with_rim_strip(rig, "lips", line.near(surface.verts), side[:, None] * torch.tensor([0.0, 1.0, 0.0]))
         back = fitted.with_verts(fitted.verts - torch.tensor([0.0, 0.0, TUCK]))
         rig = _with_part(rig, back, "mouth", _mouth_lining(template, shown))
         for name in ("teeth", "tongue"):
             rig = _with_part(rig, back, name, fitted.faces_of(name))
     if eyes:
-        rig = hemmed(rig, "lids", torch.stack([opening.near(surface.verts) for opening in lids]).any(dim=0))
+        rig = with_rim_strip(rig, "lids", torch.stack([opening.near(surface.verts) for opening in lids]).any(dim=0))
         rig = _with_part(rig, fitted, "eyes", fitted.faces_of("eyes"))
     return rig
 
@@ -76,21 +78,24 @@ def _check(template: HeadTemplate) -> None:
 
 
 def _parted(mesh: Mesh, line: MouthLine) -> Parted:
-    """The surface cut along the line between the lips."""
+    """Cut the surface along the line between the lips."""
     return let_go(split_along(mesh, line.height(mesh.verts), line.near, _frontal(mesh)))
 
 
 def _opened(mesh: Mesh, opening: LidOpening) -> Mesh:
-    """The surface without what lies between the lids."""
+    """Remove what lies between the lids."""
     split = split_along(mesh, opening.height(mesh.verts), opening.near, _frontal(mesh)).mesh
-    centre = split.verts[split.faces].mean(dim=1)
-    between = (opening.height(centre) < 0) & opening.near(centre) & _frontal(split)[split.faces].all(dim=1)
+    center = split.verts[split.faces].mean(dim=1)
+    between = (opening.height(center) < 0) & opening.near(center) & _frontal(split)[split.faces].all(dim=1)
     used, faces = split.faces[~between].unique(return_inverse=True)
     return Mesh(split.verts[used], faces.reshape(-1, 3))
 
 
 def _frontal(mesh: Mesh) -> Bool[Tensor, "v"]:
-    """Vertices that do not look backwards; what is rough may look aside."""
+    """Mark vertices that do not look backwards.
+
+    What is rough may look aside.
+    """
     return mesh.vertex_normals()[:, 2] > -0.5
 
 
@@ -101,7 +106,7 @@ def _carry(
     reference: Reference,
     lids: tuple[LidOpening, ...],
 ) -> Rig:
-    """The rig of the surface alone."""
+    """Carry the rig to the surface alone."""
     found = counterparts(reference, surface, side)
     eyeball = torch.zeros(len(fitted.verts), 1)
     eyeball[fitted.faces_of("eyes").unique()] = 1.0
@@ -125,30 +130,36 @@ def _carry(
         joint_parents=fitted.joint_parents,
         skin_weights=weights,
         lids=lids,
-        metres_per_unit=fitted.metres_per_unit,
+        meters_per_unit=fitted.meters_per_unit,
     )
 
 
 def _reference(template: HeadTemplate, fitted: HeadTemplate, shown: Bool[Tensor, "f"]) -> Reference:
-    """The fitted template's visible surface, with its upper and its lower lip told apart by what the jaw moves."""
+    """Take the fitted template's visible surface.
+
+    With its upper and its lower lip told apart by what the jaw moves.
+    """
     mesh = Mesh(fitted.verts, fitted.faces[shown])
     jaw = fitted.skin_weights[:, fitted.joint_names.index("jaw")]
-    line, centre = MouthLine.of(template), template.verts[mesh.faces].mean(dim=1)
+    line, center = MouthLine.of(template), template.verts[mesh.faces].mean(dim=1)
     lower = jaw[mesh.faces].mean(dim=1) > LEAST_JAW
-    upper = ~lower & (line.height(centre) > -LIP_CURL)
-    side = torch.where(line.near(centre, LIPS_DEPTH), upper.long() - lower.long(), 0)
+    upper = ~lower & (line.height(center) > -LIP_CURL)
+    side = torch.where(line.near(center, LIPS_DEPTH), upper.long() - lower.long(), 0)
     return Reference(mesh, side, jaw)
 
 
 def _mouth_lining(template: HeadTemplate, shown: Bool[Tensor, "f"]) -> Int[Tensor, "g 3"]:
-    """The skin within the mouth: hidden triangles that hang together with those behind the lips."""
+    """Find the skin within the mouth.
+
+    Hidden triangles that hang together with those behind the lips.
+    """
     hidden = template.faces[of_parts(template, "skin") & ~shown]
     inside = _reached(hidden, len(template.verts), MouthLine.of(template).near(template.verts))
     return hidden[inside[hidden].all(dim=1)]
 
 
 def _reached(faces: Int[Tensor, "g 3"], count: int, start: Bool[Tensor, "v"]) -> Bool[Tensor, "v"]:
-    """The vertices that can be walked to along these triangles."""
+    """Find the vertices that can be walked to along triangles."""
     inside = torch.zeros(count, dtype=torch.bool)
     inside[faces[start[faces].any(dim=1)]] = True
     while True:
@@ -159,7 +170,10 @@ def _reached(faces: Int[Tensor, "g 3"], count: int, start: Bool[Tensor, "v"]) ->
 
 
 def _with_part(rig: Rig, fitted: HeadTemplate, name: str, faces: Int[Tensor, "g 3"]) -> Rig:
-    """The rig with triangles of the fitted template set in; none change nothing."""
+    """Set in triangles of the fitted template.
+
+    None change nothing.
+    """
     if len(faces) == 0:
         return rig
     used, compact = faces.unique(return_inverse=True)

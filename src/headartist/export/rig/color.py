@@ -1,11 +1,14 @@
-"""The colours of a rigged head: its own field on the surface, plain ones for what was set in."""
+"""The colours of a rigged head.
+
+Its own field on the surface, plain ones for what was set in.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from headartist.export.rig.rig import SURFACE, Rig
-from headartist.export.texture import Colour
+from headartist.export.texture import Color
 from headartist.geometry.closest import ClosestPoint
 from headartist.geometry.mesh import Mesh
 
@@ -31,19 +34,19 @@ PUPIL_DEG, RING_DEG, IRIS_DEG = 10.0, 23.0, 27.0
 TOUCHING = 1e-4  # world units: a point this close to a part belongs to it
 
 
-def rig_colour(rig: Rig, colour_at: Colour, iris: str = PAINTED) -> Colour:
-    """A colour for every point of the rig's mesh.
+def rig_color(rig: Rig, color_at: Color, iris: str = PAINTED) -> Color:
+    """Colour every point of the rig's mesh.
 
     Eyeballs wear between the lids what the head's field has painted there and white behind them, or are plain.
 
     Args:
         rig: the head.
-        colour_at: the head's field.
+        color_at: the head's field.
         iris: "painted" for the field's eyes; or the colour of plain ones, of `IRISES`.
     """
     inner = (rig.part != rig.part_names.index(SURFACE)).nonzero()[:, 0]
     if len(inner) == 0:
-        return colour_at
+        return color_at
     parts = Mesh(rig.mesh.verts, rig.mesh.faces[inner])
     closest = ClosestPoint(parts)
     corners = parts.verts[parts.faces].reshape(-1, 3)
@@ -52,12 +55,12 @@ def rig_colour(rig: Rig, colour_at: Colour, iris: str = PAINTED) -> Colour:
     eyes = rig.part_names.index("eyes") if "eyes" in rig.part_names else -1
     eyeballs = rig.joints[[rig.joint_names.index(f"eye_{side}") for side in ("left", "right")]].cpu().float()
 
-    def colour(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        colours = colour_at(points).float().cpu().clone()
+    def color(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        colors = color_at(points).float().cpu().clone()
         points = points.detach().cpu().float()
         within = ((points >= low) & (points <= high)).all(dim=-1).nonzero()[:, 0]
         if len(within) == 0:
-            return colours
+            return colors
         found = closest(points[within])
         distance = (found.of(parts.verts, parts.faces) - points[within]).norm(dim=-1)
         part = rig.part[inner[found.face]]
@@ -68,20 +71,23 @@ def rig_colour(rig: Rig, colour_at: Colour, iris: str = PAINTED) -> Colour:
             set_in &= ~((part == eyes) & between_lids)
         elif eyes >= 0:
             worn[part == eyes] = plain_eye(points[within][part == eyes], eyeballs, iris)
-        colours[within[set_in]] = worn[set_in]
-        return colours
+        colors[within[set_in]] = worn[set_in]
+        return colors
 
-    return colour
+    return color
 
 
 def plain_eye(points: Float[Tensor, "n 3"], eyeballs: Float[Tensor, "2 3"], iris: str) -> Float[Tensor, "n 3"]:
-    """White, iris with a darker ring, and pupil, about the forward axis of the nearer eyeball."""
+    """Paint a plain eye.
+
+    White, iris with a darker ring, and pupil, about the forward axis of the nearer eyeball.
+    """
     offset = points[:, None] - eyeballs
     nearer = offset.norm(dim=-1).argmin(dim=1)
     forward = torch.nn.functional.normalize(offset[torch.arange(len(points)), nearer], dim=-1)[:, 2]
     degrees = torch.rad2deg(forward.clamp(-1, 1).acos())[:, None]
-    colour = torch.tensor(WHITE_OF_EYE).expand(len(points), 3)
+    color = torch.tensor(WHITE_OF_EYE).expand(len(points), 3)
     hue = torch.tensor(IRISES[iris])
     for ends, inside in ((IRIS_DEG, 0.45 * hue), (RING_DEG, hue), (PUPIL_DEG, torch.tensor(PUPIL))):
-        colour = torch.lerp(colour, inside.expand_as(colour), ((ends - degrees) / 1.5 + 0.5).clamp(0, 1))
-    return colour
+        color = torch.lerp(color, inside.expand_as(color), ((ends - degrees) / 1.5 + 0.5).clamp(0, 1))
+    return color

@@ -1,4 +1,7 @@
-"""Where the mouth and the eyes lie on a fitted template, as heights above lines that a surface can be cut along."""
+"""Where mouth and eyes lie on a fitted template.
+
+As heights above lines that a surface can be cut along.
+"""
 
 from dataclasses import dataclass
 
@@ -25,7 +28,7 @@ EYE_DEPTH = 0.07  # the same from the plane of a lid opening
 
 @dataclass(frozen=True)
 class MouthLine:
-    """The line between the lips, from corner to corner, its x rising."""
+    """The line between the lips, from corner to corner, x rising."""
 
     points: Float[Tensor, "n 3"]
 
@@ -41,7 +44,10 @@ class MouthLine:
         return points[:, 1] - self._at(points, 1)
 
     def near(self, points: Float[Tensor, "n 3"], depth: float = MOUTH_DEPTH) -> Bool[Tensor, "n"]:
-        """Points between the corners and not further than `depth` from the line."""
+        """Tell which points lie near the line.
+
+        Between the corners and not further than `depth` from it.
+        """
         x = points[:, 0]
         between = (x > self.points[0, 0]) & (x < self.points[-1, 0])
         offset = torch.hypot(points[:, 1] - self._at(points, 1), points[:, 2] - self._at(points, 2))
@@ -55,18 +61,21 @@ class MouthLine:
 
 @dataclass(frozen=True)
 class LidOpening:
-    """The polygon between the lids of one eye, seen from the front."""
+    """The polygon between the lids of one eye.
+
+    Seen from the front.
+    """
 
     points: Float[Tensor, "n 3"]
 
     @classmethod
     def both(cls, fitted: HeadTemplate) -> tuple["LidOpening", ...]:
-        """The left and the right eye of a template."""
+        """Find the left and the right eye of a template."""
         sites = fitted.site_positions().detach().cpu()
         return tuple(cls(sites[list(loop)]) for loop in LIDS)
 
     def height(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
-        """The distance to the polygon in the x-y plane, below 0 inside."""
+        """Measure to the polygon in the x-y plane, negative inside."""
         p, a = points[:, None, :2], self.points[:, :2].to(points)
         b = a.roll(-1, dims=0)
         side = b - a
@@ -81,6 +90,6 @@ class LidOpening:
 
     def near(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
         """Points not further than `EYE_DEPTH` from the opening."""
-        centre, extent = self.points.mean(0).to(points), (self.points.amax(0) - self.points.amin(0)).to(points)
-        offset = (points - centre).abs()
+        center, extent = self.points.mean(0).to(points), (self.points.amax(0) - self.points.amin(0)).to(points)
+        offset = (points - center).abs()
         return (offset <= extent / 2 + EYE_DEPTH).all(dim=-1)

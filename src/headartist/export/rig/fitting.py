@@ -1,4 +1,7 @@
-"""The template laid onto a generated head: its face by registration, its eyes, teeth and tongue by rigid motion."""
+"""The template laid onto a generated head.
+
+Its face by registration, its eyes, teeth and tongue by rigid motion.
+"""
 
 from dataclasses import replace
 
@@ -19,11 +22,11 @@ from headartist.heads.template import HeadTemplate
 FACE_FIT = RegistrationConfig(
     stiffness=(100.0, 30.0, 10.0, 3.0, 1.0), steps=3, reach=0.2, reach_outside=0.1, least_cosine=0.5, pin_weight=0.3
 )
-_NEIGHBOURS = 48  # skin vertices that a part beneath moves with
+_NEIGHBORS = 48  # skin vertices that a part beneath moves with
 
 
 def fit(template: HeadTemplate, mesh: Mesh, shown: Bool[Tensor, "f"]) -> HeadTemplate:
-    """The template with the shape of a generated head; its joints move along.
+    """Give the template a generated head's shape, joints included.
 
     The sites of lids and lips are held, loosely, to the nearest place of the head: the landmarks that the head was
     made under say where they belong, while a smooth surface alone would let them slide.
@@ -50,14 +53,20 @@ def fit(template: HeadTemplate, mesh: Mesh, shown: Bool[Tensor, "f"]) -> HeadTem
 
 
 def visible_faces(template: HeadTemplate) -> Bool[Tensor, "f"]:
-    """Triangles of skin and eyes that see the sky: not the mouth's inside, nostrils, or the backs of the eyeballs."""
+    """Find triangles that see the sky.
+
+    Of skin and eyes: not the mouth's inside, nostrils, or the backs of the eyeballs.
+    """
     shown = of_parts(template, "skin", "eyes")
     shown[shown.clone()] = SignedDistance(template.mesh("skin", "eyes")).seen_faces.cpu()
     return shown
 
 
 def of_parts(template: HeadTemplate, *names: str) -> Bool[Tensor, "f"]:
-    """Which triangles belong to these parts; a part the template lacks has none."""
+    """Mark the triangles of these parts.
+
+    A part the template lacks has none.
+    """
     return torch.tensor([name in names for name in template.part_names])[template.part]
 
 
@@ -73,7 +82,10 @@ def _feature_pins(template: HeadTemplate, mesh: Mesh) -> Pins:
 
 
 def _pieces_beneath(template: HeadTemplate) -> list[Int[Tensor, "n"]]:
-    """The vertices of each connected piece of the eyes, teeth, tongue and lashes."""
+    """List the pieces beneath the skin.
+
+    The vertices of each connected piece of the eyes, teeth, tongue and lashes.
+    """
     faces = template.faces_of(*(name for name in template.part_names if name != "skin"))
     if len(faces) == 0:
         return []
@@ -88,7 +100,10 @@ def _pieces_beneath(template: HeadTemplate) -> list[Int[Tensor, "n"]]:
 def _motion(
     part: Float[Tensor, "n 3"], skin: Float[Tensor, "m 3"], moved: Float[Tensor, "m 3"]
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
-    """The rotation, scale and shift by which the skin nearest to a part has moved."""
+    """Find how the skin nearest to a part has moved.
+
+    As a rotation, a scale and a shift.
+    """
     distance = torch.cdist(part, skin).amin(dim=0)
-    nearest = distance.argsort(stable=True)[:_NEIGHBOURS]
+    nearest = distance.argsort(stable=True)[:_NEIGHBORS]
     return similarity(skin[nearest], moved[nearest])

@@ -26,7 +26,7 @@ class Rig:
         joint_parents: the parent's index, -1 for the root.
         skin_weights: share of each joint in a vertex's motion; rows sum to 1.
         lids: the lid openings, between which painted eyes lie.
-        metres_per_unit: world unit in metres.
+        meters_per_unit: world unit in metres.
     """
 
     mesh: Mesh
@@ -39,10 +39,10 @@ class Rig:
     joint_parents: tuple[int, ...]
     skin_weights: Float[Tensor, "v j"]
     lids: tuple[LidOpening, ...]
-    metres_per_unit: float
+    meters_per_unit: float
 
     def posed(self, **weights: float) -> Mesh:
-        """The head with shapes applied, by ARKit name."""
+        """Apply shapes, by ARKit name."""
         verts = self.mesh.verts
         for name, weight in weights.items():
             verts = verts + weight * self.shapes[self.shape_names.index(name)]

@@ -1,4 +1,7 @@
-"""A hem along lips and lids that were cut open, so that nobody looks past what is set in into the hollow head."""
+"""A strip along lips and lids cut open.
+
+So that nobody looks past what is set in into the hollow head.
+"""
 
 from dataclasses import replace
 
@@ -14,13 +17,15 @@ from headartist.geometry.mesh import Mesh
 DEPTH = 0.03  # world units: about 7 mm, deeper than what is set in lies behind the skin
 
 
-def hemmed(
+def with_rim_strip(
     rig: Rig,
     name: str,
     near: Bool[Tensor, "s"],
     away: Float[Tensor, "s 3"] | None = None,
 ) -> Rig:
-    """The rig with a strip turned inwards along a gap of its surface; it moves as the gap's edge does.
+    """Add a strip turned inwards along a gap.
+
+    A gap of the rig's surface; the strip moves as the gap's edge does.
 
     Args:
         rig: whose surface gapes.

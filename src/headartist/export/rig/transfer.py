@@ -1,4 +1,6 @@
-"""Carrying what the template knows at its vertices (shapes, joint shares) to the vertices of a generated head.
+"""Carrying the template's knowledge to a head.
+
+What it knows at its vertices (shapes, joint shares), to the vertices of a generated head.
 
 Every vertex asks the fitted template's closest point for its value v and how far to trust it, t in [0, 1]; what it
 gets, u, minimises
@@ -31,7 +33,9 @@ COLUMNS = 48  # right sides solved at a time, which bounds memory
 
 @dataclass(frozen=True)
 class Reference:
-    """The visible surface of the fitted template, which vertices look for their counterparts on.
+    """The visible surface of the fitted template.
+
+    Vertices look for their counterparts on it.
 
     Attributes:
         mesh: all its vertices with the triangles that count.
@@ -60,7 +64,9 @@ class Counterparts:
 
 
 def counterparts(reference: Reference, mesh: Mesh, side: Int[Tensor, "n"]) -> Counterparts:
-    """The closest point of each vertex; upper lips never look to lower ones, nor lower to upper.
+    """Find each vertex's closest point on the reference.
+
+    Upper lips never look to lower ones, nor lower to upper.
 
     Args:
         reference: the template's surface.
@@ -86,7 +92,10 @@ def counterparts(reference: Reference, mesh: Mesh, side: Int[Tensor, "n"]) -> Co
 def smoothed(
     mesh: Mesh, values: Float[Tensor, "v c"], trust: Float[Tensor, "v"], hold: Float[Tensor, "v"]
 ) -> Float[Tensor, "v c"]:
-    """The values u of this module's first paragraph."""
+    """Smooth values by their trust.
+
+    The values u of this module's first paragraph.
+    """
     count = len(mesh.verts)
     start, end = mesh.edges.numpy().T
     length = float((mesh.verts[mesh.edges[:, 0]] - mesh.verts[mesh.edges[:, 1]]).norm(dim=-1).mean())
@@ -110,7 +119,9 @@ def carried_shapes(
     shapes: Float[Tensor, "e v 3"],
     free: Bool[Tensor, "n"],
 ) -> Float[Tensor, "e n 3"]:
-    """Displacements of the template's shapes at a head's vertices; without trust they fade to none.
+    """Carry shapes to a head's vertices.
+
+    Displacements of the template's; without trust they fade to none.
 
     Args:
         mesh: the head.
@@ -129,7 +140,9 @@ def carried_shapes(
 def carried_weights(
     mesh: Mesh, found: Counterparts, reference: Mesh, weights: Float[Tensor, "v j"], jaw: int, head: int
 ) -> Float[Tensor, "n j"]:
-    """Shares of the joints at a head's vertices; hair and hats beside the jaw follow the head, a beard the jaw.
+    """Carry joint shares to a head's vertices.
+
+    Hair and hats beside the jaw follow the head, a beard the jaw.
 
     Args:
         mesh: the head.

@@ -1,4 +1,7 @@
-"""What a head model's pickle may name: the records of numpy, scipy and chumpy, and a few of Python's own values."""
+"""What a head model's pickle may name.
+
+The records of numpy, scipy and chumpy, and a few of Python's own values.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +9,10 @@ from typing import Any
 
 
 class Refused(Exception):
-    """Why a pickle is not read, as the end of a sentence."""
+    """Why a pickle is not read.
+
+    As the end of a sentence.
+    """
 
 
 class Kind(StrEnum):
@@ -37,7 +43,10 @@ class Name:
 
 @dataclass(eq=False)
 class Record:
-    """What a file says of an object: its class, what it is made of, and its state if it was given one."""
+    """What a file says of an object.
+
+    Its class, what it is made of, and its state if it was given one.
+    """
 
     kind: Kind
     arguments: tuple[Any, ...] = ()
@@ -83,7 +92,9 @@ KNOWN = {
 
 
 def made(kind: Kind, arguments: tuple[Any, ...]) -> Any:
-    """What calling a known name would make, as a record or a plain value.
+    """Make what a known name's call would.
+
+    As a record or a plain value.
 
     Raises:
         Refused: when the arguments are not those that its library writes.

@@ -1,4 +1,6 @@
-"""Reading a pickle without executing it: a stack machine that builds plain values and records, and calls nothing.
+"""Reading a pickle without executing it.
+
+A stack machine that builds plain values and records, and calls nothing.
 
 A pickle is a program; what it names, Python's own reader imports and calls. Here a name is only compared with the few
 that numpy, scipy and chumpy put into a head model's file. Those become a `Record` of what the file says about the
@@ -22,7 +24,9 @@ NAME_SHOWN = 80
 
 
 def read_pickle(data: bytes) -> Any:
-    """The value that a pickle describes: numbers, texts, bytes, lists (or tuples, for sets too), dicts, records.
+    """Read the value that a pickle describes.
+
+    Numbers, texts, bytes, lists (or tuples, for sets too), dicts, records.
 
     Python 2's byte strings are read as Latin-1 texts, as `encoding="latin1"` does.
 
@@ -33,7 +37,7 @@ def read_pickle(data: bytes) -> Any:
 
 
 class _Machine:
-    """The stack, the marks on it, the memo, and the place in the file."""
+    """The stack, its marks, the memo, and the file."""
 
     def __init__(self, data: bytes):
         self._data, self._at = data, 0
@@ -258,7 +262,7 @@ _Step = Callable[[_Machine], None]
 
 
 def _payload(width: int, decode: Callable[[bytes], Any]) -> _Step:
-    """A value of as many bytes as a number of `width` bytes says."""
+    """Read a value as long as a number before it says."""
     return lambda machine: machine._push(decode(machine._take(machine._number(width))))
 
 

@@ -1,4 +1,7 @@
-"""Arrays from the records of a pickle: numpy's own, scipy's sparse matrices, and chumpy's variables."""
+"""Arrays from the records of a pickle.
+
+Numpy's own, scipy's sparse matrices, and chumpy's variables.
+"""
 
 import math
 import re
@@ -16,7 +19,9 @@ DENSE_ENTRIES = 1 << 24  # of a sparse matrix when written out
 
 
 def as_array(value: Any) -> np.ndarray:
-    """The array that a record stands for, dense and in this machine's byte order; it may be read-only.
+    """Make the array that a record stands for.
+
+    Dense and in this machine's byte order; it may be read-only.
 
     Raises:
         Refused: when it stands for none, or what it says of itself does not hold.
@@ -25,14 +30,19 @@ def as_array(value: Any) -> np.ndarray:
 
 
 class Arrays:
-    """Arrays from the records of one file: each is made once, and all of them together have a limit."""
+    """Arrays from the records of one file.
+
+    Each is made once, and all of them together have a limit.
+    """
 
     def __init__(self) -> None:
         self._made: dict[int, tuple[Any, np.ndarray]] = {}  # with the record, whose id is another's once it is gone
         self._left = LARGEST
 
     def __call__(self, value: Any, depth: int = NESTED) -> np.ndarray:
-        """The array that a record stands for, at most `depth` records deep; it may be read-only.
+        """Make the array that a record stands for.
+
+        At most `depth` records deep; it may be read-only.
 
         Raises:
             Refused: when it stands for none, what it says of itself does not hold, or the limit is reached.
@@ -68,7 +78,10 @@ class Arrays:
         raise Refused(f"there is a {type(value).__name__} where an array belongs")
 
     def _dense(self, layout: Kind, attributes: Mapping[str, Any], depth: int) -> np.ndarray:
-        """A compressed sparse matrix written out; entries of the same place add up."""
+        """Write out a compressed sparse matrix.
+
+        Entries of the same place add up.
+        """
         data, minor, starts = (self(_entry(attributes, name), depth - 1) for name in ("data", "indices", "indptr"))
         rows, columns = self._lengths(_entry(attributes, "_shape"), depth)
         if min(rows, columns) <= 0 or rows * columns > DENSE_ENTRIES:
@@ -90,7 +103,10 @@ class Arrays:
         return dense.T if layout is Kind.CSC else dense
 
     def _lengths(self, shape: Any, depth: int) -> tuple[int, int]:
-        """Rows and columns; some releases wrote them as numpy's scalars."""
+        """Read rows and columns.
+
+        Some releases wrote them as numpy's scalars.
+        """
         if not isinstance(shape, tuple) or len(shape) != 2:
             raise Refused("a sparse matrix has no rows and columns")
         rows, columns = (self(length, depth - 1) for length in shape)
@@ -99,7 +115,10 @@ class Arrays:
         return int(rows), int(columns)
 
     def _selected(self, attributes: Mapping[str, Any], depth: int) -> np.ndarray:
-        """What chumpy's Select stands for: entries of a flattened array, in a shape of their own."""
+        """Select entries as chumpy's Select does.
+
+        Those of a flattened array, in a shape of their own.
+        """
         source = self(_entry(attributes, "a"), depth - 1).ravel()
         chosen = self(_entry(attributes, "idxs"), depth - 1).ravel()
         if chosen.dtype.kind not in "iu" or (len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(source))):
@@ -109,7 +128,8 @@ class Arrays:
             raise Refused("a chumpy Select has no usable shape")
         if math.prod(shape) != len(chosen):
             raise Refused("a chumpy Select has a shape that its entries do not fill")
-        return source[chosen].reshape(shape)
+        selected: np.ndarray = source[chosen].reshape(shape)
+        return selected
 
 
 def _array(raw: Any, dtype: Any, shape: tuple[Any, ...], order: Any) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Reading glTF 2.0 (.gltf, .glb, .vrm): the triangles of the default scene in its frame, and nothing else.
+"""Reading glTF 2.0 (.gltf, .glb, .vrm).
+
+The triangles of the default scene in its frame, and nothing else.
 
 Buffers lie in the file or beside it; nothing is fetched, and nothing outside of the file's folder is read. Textures,
 animations and shape keys are left out. A skinned mesh stands where its first joint carries it.
@@ -29,7 +31,7 @@ _SPARSE = "export it without shape keys, and without sparse accessors"
 
 
 def read_gltf(path: Path, data: bytes) -> RawMesh:
-    """The triangles of a glTF file's content.
+    """Read the triangles of a glTF file's content.
 
     Args:
         path: where it lies, with its buffers beside it.
@@ -55,7 +57,7 @@ def read_gltf(path: Path, data: bytes) -> RawMesh:
 
 
 def _chunks(data: bytes) -> tuple[bytes, bytes | None]:
-    """The JSON and the binary chunk of a GLB file."""
+    """Split a GLB file into its JSON and binary chunk."""
     if len(data) < 20 or data[4:8] != b"\2\0\0\0":
         raise Unreadable("it is no GLB of version 2")
     chunks: dict[bytes, bytes] = {}
@@ -91,7 +93,10 @@ class _Scene:
         return _joined([piece for piece in pieces if piece is not None])
 
     def _placed(self) -> dict[int, np.ndarray]:
-        """The default scene's nodes, each with what takes its points to the scene; every node is visited once."""
+        """Place the default scene's nodes.
+
+        Each with what takes its points to the scene; every node is visited once.
+        """
         nodes, scenes = self._tree.get("nodes", []), self._tree.get("scenes")
         roots = scenes[_place(self._tree.get("scene", 0))].get("nodes", []) if scenes else range(len(nodes))
         children = {_place(child) for node in nodes for child in node.get("children", ())}
@@ -106,7 +111,10 @@ class _Scene:
         return placed
 
     def _first_joint(self, number: Any) -> np.ndarray:
-        """Where a skin's first joint carries the mesh: at rest, every joint carries it there."""
+        """Find where a skin's first joint carries the mesh.
+
+        At rest, every joint carries it there.
+        """
         skin = self._tree["skins"][_place(number)]
         place = self._placed()[_place(skin["joints"][0])]
         if "inverseBindMatrices" in skin:
@@ -116,7 +124,10 @@ class _Scene:
     def _piece(
         self, primitive: Mapping[str, Any], place: np.ndarray, names: list[str]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[str, ...]] | None:
-        """Vertices, triangles, texture coordinates and names of one primitive; None for points and lines."""
+        """Read one primitive.
+
+        Vertices, triangles, texture coordinates and names; None for points and lines.
+        """
         mode, attributes = primitive.get("mode", _TRIANGLES), primitive["attributes"]
         if mode not in (_TRIANGLES, _STRIP, _FAN) or "POSITION" not in attributes:
             return None
@@ -136,7 +147,10 @@ class _Scene:
         return verts @ place[:3, :3].T + place[:3, 3], faces, uv, tuple(dict.fromkeys(map(str, names)))
 
     def _accessor(self, number: Any) -> np.ndarray:
-        """The rows of an accessor as float64; integers that stand for fractions are divided."""
+        """Read an accessor's rows as float64.
+
+        Integers that stand for fractions are divided.
+        """
         accessor = self._tree["accessors"][_place(number)]
         if "sparse" in accessor:
             raise Unreadable("it has sparse accessors, which are not read", _SPARSE)
@@ -164,7 +178,9 @@ class _Scene:
 
 
 def _content(folder: Path, uri: str) -> bytes:
-    """What a buffer's address stands for: data in it, or a file in the folder.
+    """Read what a buffer's address stands for.
+
+    Data in it, or a file in the folder.
 
     Raises:
         Unreadable: when it leads elsewhere.
@@ -184,14 +200,14 @@ def _content(folder: Path, uri: str) -> bytes:
 
 
 def _place(value: Any) -> int:
-    """A number that counts something."""
+    """Check a number that counts something."""
     if type(value) is not int or value < 0:
         raise ValueError(f"{value!r} stands where a place belongs")
     return value
 
 
 def _local(node: Mapping[str, Any]) -> np.ndarray:
-    """What takes a node's points to its parent's frame."""
+    """Take a node's points to its parent's frame."""
     if "matrix" in node:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
     x, y, z, w = (float(part) for part in node.get("rotation", (0, 0, 0, 1)))
@@ -218,7 +234,10 @@ def _triangles(corners: np.ndarray, mode: int) -> np.ndarray:
 
 
 def _joined(pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[str, ...]]]) -> RawMesh:
-    """Pieces as one; texture coordinates are kept where all have them."""
+    """Join pieces into one.
+
+    Texture coordinates are kept where all have them.
+    """
     verts, faces, uv, names = zip(*pieces, strict=True) if pieces else ((), (), (), ())
     below = np.cumsum([0, *map(len, verts)])
     numbered = [np.zeros((0, 3), np.int64), *(one + begin for one, begin in zip(faces, below, strict=False))]

@@ -1,4 +1,7 @@
-"""Reading a mesh file of any kind we know, without believing it: RawMesh, or one clear sentence."""
+"""Reading a mesh file without believing it.
+
+Of any kind we know: RawMesh, or one clear sentence.
+"""
 
 import io
 from collections.abc import Callable, Mapping
@@ -15,7 +18,7 @@ from headartist.system.errors import HeadArtistError
 
 
 def read_mesh(path: Path) -> RawMesh:
-    """The triangles of a mesh file as they are in it.
+    """Read the triangles of a mesh file as they are.
 
     Raises:
         HeadArtistError: when it cannot be read, or what it says is impossible.

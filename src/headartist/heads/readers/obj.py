@@ -1,7 +1,10 @@
-"""Reading OBJ: polygons, objects, groups and materials, in time and memory that grow with the file alone."""
+"""Reading OBJ.
+
+Polygons, objects, groups and materials, in time and memory that grow with the file alone.
+"""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import pairwise
 
@@ -13,7 +16,9 @@ TOO_MANY = (f"it has more than {MOST_FACES:,} triangles", "decimate it")
 
 
 def read_obj(data: bytes) -> RawMesh:
-    """The triangles of an OBJ file's content; polygons are cut into fans, lines and points left out.
+    """Read the triangles of an OBJ file's content.
+
+    Polygons are cut into fans, lines and points left out.
 
     Raises:
         Unreadable: when a line makes no sense, or there are too many triangles.
@@ -51,7 +56,7 @@ class _Reader:
         self._uv.extend((float(words[0]), float(words[1]) if len(words) > 1 else 0.0))
 
     def polygon(self, words: Sequence[bytes]) -> None:
-        """A fan around the first corner."""
+        """Cut a polygon into a fan around its first corner."""
         if len(words) < 3:
             raise ValueError
         corners = [word.split(b"/") for word in words]
@@ -87,7 +92,10 @@ class _Reader:
 
 
 def _index(word: bytes, count: int) -> int:
-    """The place of a vertex: from 1 on, or backwards from the latest one."""
+    """Find the place of a vertex.
+
+    From 1 on, or backwards from the latest one.
+    """
     number = int(word)
     place = number - 1 if number > 0 else count + number
     if not 0 <= place < count:
@@ -95,7 +103,7 @@ def _index(word: bytes, count: int) -> int:
     return place
 
 
-_STEPS = {
+_STEPS: dict[bytes, Callable[[_Reader, Sequence[bytes]], None]] = {
     b"v": _Reader.vertex,
     b"vt": _Reader.texture,
     b"f": _Reader.polygon,

@@ -1,4 +1,7 @@
-"""What a PLY file's header says, and its triangle strips, which the usual readers leave out."""
+"""A PLY file's header, and its triangle strips.
+
+Which the usual readers leave out.
+"""
 
 import math
 import warnings
@@ -24,7 +27,10 @@ _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
 class Property(NamedTuple):
-    """A number of each row of an element, or with `count_type` a list of them."""
+    """A number of each row of an element.
+
+    Or with `count_type` a list of them.
+    """
 
     name: str
     type: str
@@ -42,7 +48,10 @@ class Element:
 
 @dataclass(frozen=True)
 class Header:
-    """The elements in the file's order, the byte order ("" for text), and where the content begins."""
+    """What a PLY header says.
+
+    The elements in the file's order, the byte order ("" for text), and where the content begins.
+    """
 
     elements: tuple[Element, ...]
     order: str
@@ -55,7 +64,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The header of a PLY file's content.
+    """Read the header of a PLY file's content.
 
     Raises:
         Unreadable: when it makes no sense, or claims more rows than the file can have.
@@ -91,7 +100,9 @@ def _with(element: Element, item: Property) -> Element:
 
 
 def read_strips(data: bytes, header: Header) -> RawMesh:
-    """The triangles of a PLY file's strips; a corner of -1 ends a strip and begins the next.
+    """Read the triangles of a PLY file's strips.
+
+    A corner of -1 ends a strip and begins the next.
 
     Raises:
         Unreadable: when what stands before the strips are not vertices of plain numbers, or the file is cut short.

@@ -1,4 +1,7 @@
-"""What a mesh file says, before anything is mended: RawMesh, and why a file could not be read."""
+"""What a mesh file says, before anything is mended.
+
+RawMesh, and why a file could not be read.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +13,10 @@ MOST_FACES = 2_000_000  # triangles; sculpted heads have up to a million
 
 
 class Unreadable(Exception):
-    """Why a file cannot be read, as the middle of a sentence, and what to do about it, as its end."""
+    """Why a file cannot be read.
+
+    As the middle of a sentence, and what to do about it, as its end.
+    """
 
     def __init__(self, why: str, advice: str = "save it again"):
         super().__init__(why)
@@ -39,13 +45,19 @@ class RawMesh:
 
 
 def plain(verts: np.ndarray, faces: np.ndarray, uv: np.ndarray | None = None) -> RawMesh:
-    """Triangles without names, whose texture coordinates, if any, belong to the vertices."""
+    """Make triangles without names.
+
+    Their texture coordinates, if any, belong to the vertices.
+    """
     faces = np.asarray(faces, np.int64).reshape(-1, 3)
     return RawMesh(np.asarray(verts, np.float64), faces, uv, faces, np.zeros(len(faces), np.int64), ((),))
 
 
 def strip_triangles(corners: Int[np.ndarray, "n"]) -> Int[np.ndarray, "f 3"]:
-    """The triangles of strips, all winding alike; a corner of -1 ends a strip and begins the next."""
+    """Cut strips into triangles, all winding alike.
+
+    A corner of -1 ends a strip and begins the next.
+    """
     place = np.arange(len(corners))
     begin = np.maximum.accumulate(np.where(corners < 0, place + 1, 0))
     faces = np.stack([corners[:-2], corners[1:-1], corners[2:]], axis=1)

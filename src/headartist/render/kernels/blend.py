@@ -1,4 +1,7 @@
-"""Warp kernels that blend pixels across outlines, with the gradient that moves the outlines."""
+"""Warp kernels that blend pixels across outlines.
+
+With the gradient that moves the outlines.
+"""
 
 # Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
@@ -45,7 +48,10 @@ def read_pair(
     depth: wp.array(dtype=wp.float32),
     size: int,
 ):
-    """Decode a pixel pair: `start` is the nearer pixel's centre along the axis, `step` the direction to the other."""
+    """Decode a pixel pair.
+
+    `start` is the nearer pixel's centre along the axis, `step` the direction to the other.
+    """
     edge = unpack(LAST_HALF_EDGE - int(key & wp.int64(0xFFFFFFFF)), faces)
     pixels = depth.shape[0]
     pair = Pair()
@@ -75,7 +81,10 @@ def read_pair(
 @wp.func
 @no_type_check
 def reach_of(pair: Pair, verts: wp.array2d(dtype=wp.vec4), size: int):
-    """Distance of the edge from the nearer pixel's centre, in pixels, between 0 and 1."""
+    """Measure from the nearer pixel's centre to the edge.
+
+    In pixels, between 0 and 1.
+    """
     a = seen_along(homogeneous(verts[pair.view, pair.low]), pair.axis)
     b = seen_along(homogeneous(verts[pair.view, pair.high]), pair.axis)
     at = crossing(a, b, pair.line, size)
@@ -94,7 +103,10 @@ def blend(
     image: wp.array2d(dtype=wp.float32),
     out: wp.array2d(dtype=wp.float32),
 ):
-    """Let the nearer pixel spill into the other where the edge passes the middle between them, or the reverse."""
+    """Spill one pixel of a pair into the other.
+
+    The nearer one where the edge passes the middle between them, or the reverse.
+    """
     index = int(pairs[wp.tid()])
     pair = read_pair(index, best[index], faces, depth, size)
     shift = wp.float32(reach_of(pair, verts, size)) - 0.5
@@ -106,7 +118,10 @@ def blend(
 @wp.func
 @no_type_check
 def add_along(grad: wp.array2d(dtype=wp.vec4), view: int, vertex: int, g: wp.vec3d, axis: int):
-    """Accumulate a gradient given as (u, v, w) at a clip vertex."""
+    """Accumulate a gradient at a clip vertex.
+
+    It is given as (u, v, w).
+    """
     u = wp.float32(g[0])
     v = wp.float32(g[1])
     w = wp.float32(g[2])
@@ -130,7 +145,10 @@ def blend_backward(
     grad_image: wp.array2d(dtype=wp.float32),
     grad_verts: wp.array2d(dtype=wp.vec4),
 ):
-    """Gradient of `blend` with respect to the image and, through the crossing, to the edge's ends."""
+    """Differentiate `blend` by the image and the edge's ends.
+
+    By the ends through the crossing.
+    """
     index = int(pairs[wp.tid()])
     pair = read_pair(index, best[index], faces, depth, size)
     reach = reach_of(pair, verts, size)

@@ -1,4 +1,6 @@
-"""Warp kernels that find outlines: their edges, and where those cross the pixel lattice.
+"""Warp kernels that find outlines.
+
+Their edges, and where those cross the pixel lattice.
 
 An outline edge has all its triangles on one side of it on the screen: the border of a front- and a back-facing region,
 or of an open mesh. It is crossed with the segments that join neighbouring pixel centres, one row or column at a time.
@@ -14,10 +16,10 @@ import warp as wp
 
 from headartist.render.kernels.raster import (
     facing_of,
-    first_centre,
+    first_center,
     homogeneous,
     is_drawable,
-    last_centre,
+    last_center,
     x_ndc,
 )
 
@@ -35,7 +37,10 @@ ALPHA_STEPS = wp.constant(wp.float64(1048576.0))
 @wp.func
 @no_type_check
 def scramble(index: int):
-    """A fixed pseudo-random integer for every index (the finaliser of MurmurHash3)."""
+    """Scramble an index to a fixed pseudo-random integer.
+
+    The finaliser of MurmurHash3.
+    """
     h = wp.uint32(index) + GOLDEN
     h = (h ^ (h >> wp.uint32(16))) * MIX_1
     h = (h ^ (h >> wp.uint32(13))) * MIX_2
@@ -53,7 +58,9 @@ def mark_vertices(
     fan: wp.array2d(dtype=wp.int32),
     drawn: wp.array2d(dtype=wp.uint8),
 ):
-    """Collect at every vertex which sides of its triangles are seen, and whether they close around it.
+    """Collect which sides of a vertex's triangles are seen.
+
+    And whether they close around it.
 
     In a closed, consistently wound fan every neighbour is once the next and once the previous corner, so the sum of
     the differences of their scrambled indices is 0; at a border it is not.
@@ -99,7 +106,10 @@ def collect_candidates(
     count: wp.array(dtype=wp.int32),
     candidates: wp.array(dtype=wp.int32),
 ):
-    """List the half-edges, numbered through all views, whose two ends may lie on an outline."""
+    """List half-edges whose ends may lie on an outline.
+
+    Numbered through all views; both ends may.
+    """
     view, f = wp.tid()
     if drawn[view, f] == wp.uint8(0):
         return
@@ -119,7 +129,10 @@ def collect_candidates(
 @wp.struct
 @no_type_check
 class HalfEdge:
-    """A half-edge of one view: its ends in ascending order, and the third corner of its face."""
+    """A half-edge of one view.
+
+    Its ends in ascending order, and the third corner of its face.
+    """
 
     view: int
     low: int
@@ -147,7 +160,10 @@ def unpack(half_edge: int, faces: wp.array(dtype=wp.vec3i)):
 @wp.func
 @no_type_check
 def turn(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
-    """Positive when c lies to the left of the line from a to b on the screen (y up)."""
+    """Measure the turn from a over b to c.
+
+    Positive when c lies to the left of the line from a to b on the screen (y up).
+    """
     return wp.dot(a, wp.cross(b, c))
 
 
@@ -162,7 +178,10 @@ def join_edges(
     lowest: wp.array(dtype=wp.int32),
     slots: wp.array(dtype=wp.int32),
 ):
-    """Gather the half-edges of one edge in one slot of an open-addressing hash table, with the sides they cover."""
+    """Gather the half-edges of one edge in one slot.
+
+    Of an open-addressing hash table, with the sides they cover.
+    """
     candidate = wp.tid()
     half_edge = candidates[candidate]
     edge = unpack(half_edge, faces)
@@ -190,7 +209,10 @@ def join_edges(
 @wp.func
 @no_type_check
 def seen_along(p: wp.vec3d, axis: int):
-    """A homogeneous point as (u, v, w): u along the axis of a pixel pair, v across, both growing like pixel indices."""
+    """Turn a homogeneous point into (u, v, w).
+
+    Along the axis of a pixel pair goes u, across it v, both growing like pixel indices.
+    """
     if axis == HORIZONTAL:
         return wp.vec3d(p[0], -p[1], p[2])
     return wp.vec3d(-p[1], p[0], p[2])
@@ -206,7 +228,9 @@ def to_px(ndc: wp.float64, size: int):
 @wp.func
 @no_type_check
 def crossing(a: wp.vec3d, b: wp.vec3d, line: int, size: int):
-    """Where the edge from a to b, as (u, v, w), meets a row or column: (u in pixels, view depth).
+    """Cross the edge from a to b with a row or column.
+
+    The ends are (u, v, w); the result is (u in pixels, view depth).
 
     With V_k = v_k - v w_k, it lies at V_a / (V_a - V_b) of the edge: u = (u_b V_a - u_a V_b) / (w_b V_a - w_a V_b).
     """
@@ -220,7 +244,10 @@ def crossing(a: wp.vec3d, b: wp.vec3d, line: int, size: int):
 @wp.func
 @no_type_check
 def depth_or_inf(depth: wp.array(dtype=wp.float32), pixel: int):
-    """View depth of a pixel, infinite where nothing is (stored as 0)."""
+    """Read a pixel's view depth.
+
+    Infinite where nothing is (stored as 0).
+    """
     d = depth[pixel]
     if d > 0.0:
         return d
@@ -241,7 +268,9 @@ def cross_lattice(
     size: int,
     best: wp.array2d(dtype=wp.int64),
 ):
-    """Walk outline edges over rows and columns; every pixel pair keeps its outermost crossing.
+    """Walk outline edges over rows and columns.
+
+    Every pixel pair keeps its outermost crossing.
 
     A crossing counts where the two pixels show different triangles, the pixel on the covered side is the nearer, and
     the edge is closer in depth to it than to the other. The key holds (distance from the nearer centre, half-edge).
@@ -261,8 +290,8 @@ def cross_lattice(
         vb = to_px(b[1] / b[2], size)
         dv = wp.abs(vb - va)
         du = wp.abs(to_px(b[0] / b[2], size) - to_px(a[0] / a[2], size))
-        begin = first_centre(wp.min(va, vb), size)
-        end = last_centre(wp.max(va, vb), size)
+        begin = first_center(wp.min(va, vb), size)
+        end = last_center(wp.max(va, vb), size)
         # Each edge belongs to the axis that it crosses most steeply; exact diagonals to the horizontal one.
         if dv < du or (dv == du and axis != HORIZONTAL):
             continue

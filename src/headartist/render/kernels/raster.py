@@ -1,4 +1,6 @@
-"""Warp kernels of the rasteriser: visibility, barycentrics with depth, and their hand-written gradient.
+"""Warp kernels of the rasteriser.
+
+Visibility, barycentrics with depth, and their hand-written gradient.
 
 Edge functions are those of 2D homogeneous rasterisation (Olano and Greer 1997). With a triangle's clip vertices
 P_k = (x_k, y_k, w_k) and a pixel's centre F = (x_ndc, y_ndc, 1),
@@ -29,21 +31,29 @@ BOX_SLACK_PX = wp.constant(wp.float64(1.0e-6))
 @wp.func
 @no_type_check
 def is_drawable(p: wp.vec4, near: float):
-    """Whether a vertex may be drawn: finite and in front of the near plane."""
+    """Tell whether a vertex may be drawn.
+
+    It is finite and in front of the near plane.
+    """
     return p[3] > near and wp.isfinite(p[0]) and wp.isfinite(p[1]) and wp.isfinite(p[3])
 
 
 @wp.func
 @no_type_check
 def homogeneous(p: wp.vec4):
-    """The part of a clip vertex that decides where it lands: (x, y, w) in float64."""
+    """Take what decides where a clip vertex lands.
+
+    (x, y, w) in float64.
+    """
     return wp.vec3d(wp.float64(p[0]), wp.float64(p[1]), wp.float64(p[3]))
 
 
 @wp.func
 @no_type_check
 def facing_of(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, height: int, width: int):
-    """+1 for a triangle that winds counter-clockwise on the screen (y up), -1 for the reverse, 0 for a degenerate one.
+    """Tell which way a triangle faces.
+
+    +1 where it winds counter-clockwise on the screen (y up), -1 for the reverse, 0 for a degenerate one.
 
     det(P_0, P_1, P_2) / (w_0 w_1 w_2) is twice the area in normalised device coordinates.
     """
@@ -57,7 +67,7 @@ def facing_of(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, height: int, width: int)
 @wp.func
 @no_type_check
 def x_ndc(column: int, width: int):
-    """Horizontal position of a column's centres, from -1 to +1."""
+    """Place a column's centres, from -1 to +1."""
     # Times the reciprocal, which leaves the loops over pixels without a division.
     return wp.float64(2 * column + 1) * (wp.float64(1.0) / wp.float64(width)) - wp.float64(1.0)
 
@@ -65,21 +75,30 @@ def x_ndc(column: int, width: int):
 @wp.func
 @no_type_check
 def y_ndc(row: int, height: int):
-    """Vertical position of a row's centres, from +1 at the top to -1."""
+    """Place a row's centres, from +1 at the top.
+
+    To -1.
+    """
     return wp.float64(1.0) - wp.float64(2 * row + 1) * (wp.float64(1.0) / wp.float64(height))
 
 
 @wp.func
 @no_type_check
-def first_centre(low_px: wp.float64, size: int):
-    """The first pixel inside the picture whose centre is not before `low_px`; `size` if there is none."""
+def first_center(low_px: wp.float64, size: int):
+    """Find the first pixel not before `low_px`.
+
+    By its centre, inside the picture; `size` if there is none.
+    """
     return int(wp.clamp(wp.ceil(low_px - wp.float64(0.5) - BOX_SLACK_PX), wp.float64(0.0), wp.float64(size)))
 
 
 @wp.func
 @no_type_check
-def last_centre(high_px: wp.float64, size: int):
-    """The last pixel inside the picture whose centre is not beyond `high_px`; -1 if there is none."""
+def last_center(high_px: wp.float64, size: int):
+    """Find the last pixel not beyond `high_px`.
+
+    By its centre, inside the picture; -1 if there is none.
+    """
     return int(wp.clamp(wp.floor(high_px - wp.float64(0.5) + BOX_SLACK_PX), wp.float64(-1.0), wp.float64(size - 1)))
 
 
@@ -107,7 +126,10 @@ def visibility(
     width: int,
     keys: wp.array(dtype=wp.int64),
 ):
-    """Write min(depth bits << 32 | face) into every covered pixel: nearest wins, then the lowest index."""
+    """Keep the nearest triangle of every covered pixel.
+
+    Written is min(depth bits << 32 | face): the nearest wins, then the lowest index.
+    """
     view, f = wp.tid()
     face = faces[f]
     v0 = verts[view, face[0]]
@@ -122,15 +144,15 @@ def visibility(
     r0 = row_px(p0, height)
     r1 = row_px(p1, height)
     r2 = row_px(p2, height)
-    row_begin = first_centre(wp.min(r0, wp.min(r1, r2)), height)
-    row_end = last_centre(wp.max(r0, wp.max(r1, r2)), height)
+    row_begin = first_center(wp.min(r0, wp.min(r1, r2)), height)
+    row_end = last_center(wp.max(r0, wp.max(r1, r2)), height)
     if row_begin > row_end:
         return
     c0 = column_px(p0, width)
     c1 = column_px(p1, width)
     c2 = column_px(p2, width)
-    column_begin = first_centre(wp.min(c0, wp.min(c1, c2)), width)
-    column_end = last_centre(wp.max(c0, wp.max(c1, c2)), width)
+    column_begin = first_center(wp.min(c0, wp.min(c1, c2)), width)
+    column_end = last_center(wp.max(c0, wp.max(c1, c2)), width)
     if column_begin > column_end:
         return
     facing = facing_of(p0, p1, p2, height, width)
@@ -181,10 +203,10 @@ def resolve(
     p0 = homogeneous(verts[view, face[0]])
     p1 = homogeneous(verts[view, face[1]])
     p2 = homogeneous(verts[view, face[2]])
-    centre = wp.vec3d(x_ndc(pixel - line * width, width), y_ndc(line - view * height, height), wp.float64(1.0))
-    e0 = wp.dot(wp.cross(p1, p2), centre)
-    e1 = wp.dot(wp.cross(p2, p0), centre)
-    e2 = wp.dot(wp.cross(p0, p1), centre)
+    center = wp.vec3d(x_ndc(pixel - line * width, width), y_ndc(line - view * height, height), wp.float64(1.0))
+    e0 = wp.dot(wp.cross(p1, p2), center)
+    e1 = wp.dot(wp.cross(p2, p0), center)
+    e2 = wp.dot(wp.cross(p0, p1), center)
     scale = wp.float64(1.0) / (e0 + e1 + e2)
     face_of[pixel] = f
     bary[pixel] = wp.vec3(wp.float32(e0 * scale), wp.float32(e1 * scale), wp.float32(e2 * scale))
@@ -212,7 +234,7 @@ def resolve_backward(
     width: int,
     grad_verts: wp.array2d(dtype=wp.vec4),
 ):
-    """Gradient of barycentrics and depth with respect to the clip vertices.
+    """Differentiate barycentrics and depth by the clip vertices.
 
     With X_k = (x_k - x w_k, y_k - y w_k), the vertices as seen from the pixel's centre (x, y), e_0 = X_1 cross X_2 and
     so on, which has short derivatives.

@@ -1,4 +1,7 @@
-"""Warp kernels of surface attributes: interpolation over pixels, and vertex normals, with hand-written gradients."""
+"""Warp kernels of surface attributes, with hand-written gradients.
+
+Interpolation over pixels, and vertex normals.
+"""
 
 # Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
@@ -51,7 +54,7 @@ def interpolate_backward(
     grad_attributes: wp.array3d(dtype=wp.float32),
     grad_bary: wp.array(dtype=wp.vec3),
 ):
-    """Gradient of `interpolate` with respect to the attributes and the barycentrics."""
+    """Differentiate `interpolate` by the attributes and the barycentrics."""
     pixel = wp.tid()
     f = face_of[pixel]
     if f < 0:
@@ -78,7 +81,7 @@ def interpolate_backward(
 @wp.kernel
 @no_type_check
 def sum_area_normals(verts: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.vec3i), sums: wp.array(dtype=wp.vec3)):
-    """Add every triangle's (b - a) x (c - a) to its three corners."""
+    """Add (b - a) x (c - a) to every triangle's corners."""
     face = faces[wp.tid()]
     a = verts[face[0]]
     normal = wp.cross(verts[face[1]] - a, verts[face[2]] - a)
@@ -94,7 +97,10 @@ def sum_area_normals_backward(
     grad_sums: wp.array(dtype=wp.vec3),
     grad_verts: wp.array(dtype=wp.vec3),
 ):
-    """With n = u x v and g = dL/dn: dL/du = v x g and dL/dv = g x u."""
+    """Differentiate `sum_area_normals`.
+
+    With n = u x v and g = dL/dn: dL/du = v x g and dL/dv = g x u.
+    """
     face = faces[wp.tid()]
     g = grad_sums[face[0]] + grad_sums[face[1]] + grad_sums[face[2]]
     a = verts[face[0]]
@@ -108,7 +114,10 @@ def sum_area_normals_backward(
 @wp.kernel
 @no_type_check
 def unit_leading(values: wp.array2d(dtype=wp.float32), out: wp.array2d(dtype=wp.float32)):
-    """Scale the first three channels to unit length and copy the others; the zero vector stays."""
+    """Scale the first three channels to unit length.
+
+    The others are copied; the zero vector stays.
+    """
     pixel = wp.tid()
     n = wp.vec3(values[pixel, 0], values[pixel, 1], values[pixel, 2])
     n = wp.normalize(n)
@@ -125,7 +134,10 @@ def unit_leading_backward(
     grad_out: wp.array2d(dtype=wp.float32),
     grad_values: wp.array2d(dtype=wp.float32),
 ):
-    """With n = x / |x|: dL/dx = (g - n (n . g)) / |x|, and 0 at the zero vector."""
+    """Differentiate `unit_leading`.
+
+    With n = x / |x|: dL/dx = (g - n (n . g)) / |x|, and 0 at the zero vector.
+    """
     pixel = wp.tid()
     x = wp.vec3(values[pixel, 0], values[pixel, 1], values[pixel, 2])
     g = wp.vec3(grad_out[pixel, 0], grad_out[pixel, 1], grad_out[pixel, 2])

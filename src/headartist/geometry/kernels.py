@@ -1,4 +1,4 @@
-"""Warp kernels of the signed distance: nearest triangles and free rays."""
+"""Warp kernels of distances: the closest point of a mesh, and free rays."""
 
 # Kernels are annotated with Warp's own array types, which no type checker knows.
 # mypy: ignore-errors
@@ -15,7 +15,7 @@ wp.set_module_options({"enable_backward": False})
 def nearest_distance(
     mesh: wp.uint64, points: wp.array(dtype=wp.vec3), reach: wp.float32, distance: wp.array(dtype=wp.float32)
 ):
-    """The distance from each point to the mesh, `reach` at most."""
+    """Measure from each point to the mesh, `reach` at most."""
     i = wp.tid()
     nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
     distance[i] = reach
@@ -33,7 +33,10 @@ def sees_sky(
     least: wp.int32,
     seen: wp.array(dtype=wp.int32),
 ):
-    """1 for each point from which at least `least` of the directions meet no triangle."""
+    """Mark the points that see the sky.
+
+    1 for each point from which at least `least` of the directions meet no triangle.
+    """
     i = wp.tid()
     escaped = wp.int32(0)
     for k in range(directions.shape[0]):
@@ -42,3 +45,24 @@ def sees_sky(
             if escaped == least:
                 break
     seen[i] = wp.where(escaped == least, 1, 0)
+
+
+@wp.kernel
+@no_type_check
+def closest_point(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),
+    reach: wp.float32,
+    face: wp.array(dtype=wp.int32),
+    barycentric: wp.array(dtype=wp.vec3),
+):
+    """Find the triangle nearest to each point.
+
+    With the barycentric weights of the nearest place on it; -1 beyond `reach`.
+    """
+    i = wp.tid()
+    nearest = wp.mesh_query_point_no_sign(mesh, points[i], reach)
+    face[i] = -1
+    if nearest.result:
+        face[i] = nearest.face
+        barycentric[i] = wp.vec3(nearest.u, nearest.v, 1.0 - nearest.u - nearest.v)
