@@ -2,6 +2,7 @@
 
 import io
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -125,8 +126,6 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(sorted(made))
 """
-    import subprocess
-
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.stdout.strip() == "['one', 'two']", ended.stderr
     one, two = ((tmp_path / name / "head.safetensors").read_bytes() for name in ("one", "two"))
@@ -217,14 +216,14 @@ def test_nothing_is_shown_where_nothing_is_asked_for(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [
-        (0, "about 0 s"),
+        (0.0, "about 0 s"),
         (1.4, "about 1 s"),
-        (38, "about 40 s"),
-        (58, "about 1 min"),
-        (359, "about 6 min"),
-        (3_599, "about 1 h"),
-        (7_790, "about 2 h 10 min"),
-        (86_400, "about 24 h"),
+        (38.0, "about 40 s"),
+        (58.0, "about 1 min"),
+        (359.0, "about 6 min"),
+        (3_599.0, "about 1 h"),
+        (7_790.0, "about 2 h 10 min"),
+        (86_400.0, "about 24 h"),
     ],
 )
 def test_a_time_is_told_as_well_as_it_is_known(seconds, told):

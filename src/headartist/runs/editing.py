@@ -20,6 +20,7 @@ from headartist.config.template import split_template
 from headartist.runs.generation import carry_out
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import content_hash
+from headartist.system.loading import LOADING
 from headartist.system.names import MARK, mark, shortened, slug
 from headartist.training.folder import HeadFolder, check_folder, claimed
 from headartist.training.interrupts import resumable
@@ -76,7 +77,7 @@ def edit(
     with claimed(path) as folder:
         check_folder(path, config, overwrite=overwrite)
         made = carry_out(folder, config, prior, objectives, parent=parent, overwrite=overwrite, progress=progress)
-        with resumable():
+        with resumable(), LOADING.working():
             return _compared(parent, folder, made)
 
 

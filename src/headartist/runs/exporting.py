@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headartist.config.exports import Exports
 from headartist.config.limits import avatar_needs, export_needs, require_memory
+from headartist.system.loading import LOADING
 from headartist.training.belongings import mesh_names
 from headartist.training.folder import HeadFolder, claimed
 
@@ -42,7 +43,7 @@ def write_meshes(head: "headartist.runs.head.Head", exports: Exports) -> Sequenc
 
     require_memory([*avatar_needs(head.config.avatar), *export_needs(replace(exports, video_views=0))])
     origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
-    with claimed(head.folder) as folder, folder.owning(mesh_names(exports.variant)) as written:
+    with LOADING.working(), claimed(head.folder) as folder, folder.owning(mesh_names(exports.variant)) as written:
         written += export_head(
             head.avatar,
             head.folder,
@@ -64,7 +65,7 @@ def write_video(head: "headartist.runs.head.Head", exports: Exports, *, progress
 
     require_memory([*avatar_needs(head.config.avatar), *export_needs(exports)])
     settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
-    with claimed(head.folder) as folder:
+    with LOADING.working(), claimed(head.folder) as folder:
         turntable_video(head.avatar, folder.video, **settings, progress=progress)
     return folder.video
 

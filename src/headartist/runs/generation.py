@@ -120,7 +120,7 @@ def carry_out(
     from headartist.runs.head import load_head
     from headartist.runs.watch import on_terminal
 
-    with resumable():
+    with resumable(), LOADING.working():
         head = load_head(folder.path)
         _LOG.info("writing the files of %s", folder.path)
         write_files(head, config.exports, progress=progress is True and on_terminal())
@@ -216,7 +216,8 @@ def _optimize(
     with reporting(progress) as tell:
         if origin is None:
             told = first_shape(tell, len(config.stages), template)
-            avatar = TetAvatar(config.avatar, template, generator=generator, device=device, tell=told)
+            with LOADING.working():
+                avatar = TetAvatar(config.avatar, template, generator=generator, device=device, tell=told)
         else:
             avatar = origin.avatar.to(device)
         if not overwrite:

@@ -15,6 +15,7 @@ from headartist.config.prompts import PromptWarning, check_prompt
 from headartist.runs.generation import generate
 from headartist.system.errors import HeadArtistError, shown
 from headartist.system.files import check_regular
+from headartist.system.loading import LOADING
 from headartist.system.names import default_path, slug
 from headartist.training.folder import HeadFolder, check_folder, check_length, claimed, open_folder
 from headartist.training.interrupts import Begun, resumable
@@ -83,7 +84,7 @@ def generate_seeds(
                         raise
                     _clear(folders[begun:], runs[begun:])
                     raise Begun(*stop.args) from None
-        with resumable():
+        with resumable(), LOADING.working():
             _draw_sheet(folders, sheet)
     return sheet
 

@@ -13,6 +13,7 @@ from headartist.export.pictures import PREVIEW_SIZE, row
 from headartist.geometry.cameras import turntable
 from headartist.heads.template import HeadTemplate
 from headartist.render.draw import render_mesh
+from headartist.system.loading import LOADING
 from headartist.training.interrupts import deferred_interrupts
 from headartist.training.progress import Progress
 
@@ -37,7 +38,7 @@ def watch(steps: Generator[Progress, None, None], tell: Tell) -> float:
     """
     seconds, stage = 0.0, 0
     with deferred_interrupts() as interrupt, closing(steps):
-        for done in steps:
+        while done := _next(steps):
             seconds = done.seconds
             if done.stage_number != stage:
                 stage = done.stage_number
@@ -48,6 +49,12 @@ def watch(steps: Generator[Progress, None, None], tell: Tell) -> float:
     if interrupt.asked:
         raise KeyboardInterrupt(interrupt.number)
     return seconds
+
+
+def _next(steps: Generator[Progress, None, None]) -> Progress | None:
+    """Take a step, while no other thread loads; None at the end."""
+    with LOADING.working():
+        return next(steps, None)
 
 
 @contextmanager
