@@ -110,7 +110,7 @@ def override_with(assignment: str) -> Case:
 
 def _last_name(assignment: str) -> str:
     path, _, value = assignment.partition("=")
-    inner = value.partition("(")[0] in ("Linear", "Step", "Constant", "Ssd") or value == "seed"
+    inner = value.partition("(")[0] in ("Linear", "Piecewise", "Constant", "Ssd") or value == "seed"
     return "" if inner or "\ud800" in path or len(path) > 100 else path.strip().rpartition(".")[2]
 
 
@@ -313,9 +313,10 @@ LITERALS = [
     "Ssd(x=1)",
     "Ssd(1",
     "Linear(0,1,0,-1)",
-    "Linear(0,1,5,5)",
-    "Step(0,1,-1)",
-    "Step(nan,1,1)",
+    "Linear(0,1,.5,.5)",
+    "Piecewise(0,1,-1)",
+    "Piecewise(0,1,5000)",
+    "Piecewise(nan,1,1)",
     "Constant(nan)",
     "Constant(1e308)",
     "1 if 1 else 2",
@@ -877,9 +878,9 @@ def _good() -> dict[str, list[Case]]:
     literals = [
         "geometry.loss=Ssd(7.5, anchor=0.3)",
         "geometry.loss=Sds(50)",
-        "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)",
+        "texture.t_max=Linear(0.98, 0.7, begin=0.25, end=0.5)",
         "seed=0x10",
-        "texture.t_max=Step(1, .5, 10)",
+        "texture.t_max=Piecewise(1, .5, .1)",
         "texture.t_max=0.5",
         "geometry.trains=sdf",
         "exports.formats=glb,ply",

@@ -13,7 +13,7 @@ from headartist.config.avatars import TetConfig
 from headartist.config.config import Config
 from headartist.config.objectives import Refine, Sds, Ssd
 from headartist.config.presets import PAPER, PRESETS, SMOKE, preset
-from headartist.config.schedules import Constant, Linear, Step
+from headartist.config.schedules import Constant, Linear, Piecewise
 from headartist.config.text import differences, from_json, override, to_json
 from headartist.system.errors import HeadArtistError
 
@@ -23,13 +23,12 @@ START = replace(SMOKE, stages=tuple(replace(s, loss=Ssd(7.5)) if s.name == "text
 values = st.floats(0, 1)
 schedules = st.one_of(
     st.builds(Constant, values),
-    st.builds(Step, values, values, st.integers(0, 10**6)),
+    st.builds(Piecewise, values, values, values),
     st.builds(
-        lambda first, last, begin, length: Linear(first, last, begin, begin + length),
+        lambda first, last, span: Linear(first, last, *sorted(span)),
         values,
         values,
-        st.integers(0, 10**6),
-        st.integers(1, 10**6),
+        st.tuples(values, values).filter(lambda span: span[0] != span[1]),
     ),
 )
 losses = st.one_of(
@@ -93,7 +92,7 @@ def _paths(value, path: str = "") -> list[str]:
         if item.name == "stages":
             for stage in inner:
                 found += _paths(stage, f"{stage.name}.")
-        elif is_dataclass(inner) and not isinstance(inner, Constant | Linear | Step):
+        elif is_dataclass(inner) and not isinstance(inner, Constant | Linear | Piecewise):
             found += _paths(inner, f"{path}{item.name}.")
         else:
             found.append(path + item.name)
@@ -131,8 +130,8 @@ def test_every_setting_can_be_overridden(path: str):
         ("texture.loss=Sds(50)", "texture.loss", Sds(50.0)),
         ("texture.loss=Ssd(7.5, anchor=0.3)", "texture.loss", Ssd(7.5, anchor=0.3)),
         ("texture.loss.anchor=0.25", "texture.loss", Ssd(7.5, anchor=0.25)),
-        ("texture.t_max=Linear(0.98, 0.7, begin=3, end=4)", "texture.t_max", Linear(0.98, 0.7, begin=3, end=4)),
-        ("texture.t_max=Step(1, .5, 10)", "texture.t_max", Step(1.0, 0.5, 10)),
+        ("texture.t_max=Linear(0.98, 0.7, begin=0.3)", "texture.t_max", Linear(0.98, 0.7, begin=0.3)),
+        ("texture.t_max=Piecewise(1, .5, .1)", "texture.t_max", Piecewise(1.0, 0.5, 0.1)),
         ("texture.t_max=0.5", "texture.t_max", Constant(0.5)),
         ("geometry.trains=sdf", "geometry.trains", ("sdf",)),
         ("exports.formats=glb,ply", "exports.formats", ("glb", "ply")),
@@ -175,9 +174,10 @@ MISTAKES = {
     "geometry.background=1,2,3": "Stage geometry: background must lie within 0 and 1 (got 2.0).",
     "geometry.t_max=2": "Stage geometry: t_max must lie within 0 and 1 (got 2.0).",
     "geometry.t_max=0.01": "Stage geometry: t_min must stay at or below t_max (got 0.02 and 0.01).",
-    "texture.t_max=Step(1)": "texture.t_max.after is missing: Step needs it.",
-    "texture.t_max=Linear(1, 0, 5, 5)": (
-        "Linear needs begin < end (got begin=5, end=5): use Step(before, after, at) for a jump."
+    "texture.t_max=Piecewise(1)": "texture.t_max.after is missing: Piecewise needs it.",
+    "texture.t_max=Piecewise(1, 0.5, 5000)": "Piecewise's at must lie within 0 and 1 (got 5000.0).",
+    "texture.t_max=Linear(1, 0, .5, .5)": (
+        "Linear needs begin < end (got begin=0.5, end=0.5): use Piecewise(before, after, at) for a jump."
     ),
     "geometry.rates.mlp=-1": "rates.mlp must lie within 0 and 10 (got -1.0).",
     "geometry.regularisers.laplacian=-1": "regularisers.laplacian must lie within 0 and 1,000,000,000 (got -1.0).",
@@ -235,10 +235,10 @@ def test_differences_name_paths_and_leave_out_what_is_not_the_head():
 
 
 def test_differences_show_a_value_of_another_type_as_a_whole():
-    other = override(START, ["texture.loss=Sds(50)", "texture.t_max=Step(0.98, 0.7, 5)"])
+    other = override(START, ["texture.loss=Sds(50)", "texture.t_max=Piecewise(0.98, 0.7, 0.5)"])
     assert differences(START, other) == [
         "texture.loss Ssd(cfg_scale=7.5, anchor=0) -> Sds(cfg_scale=50)",
-        "texture.t_max 0.98 -> Step(before=0.98, after=0.7, at=5)",
+        "texture.t_max 0.98 -> Piecewise(before=0.98, after=0.7, at=0.5)",
     ]
     assert differences(START, replace(START, stages=START.stages[1:])) == [
         "stages (geometry, texture, refinement) -> (texture, refinement)"
@@ -280,9 +280,9 @@ def test_the_paper_preset_has_the_papers_constants():
     assert {stage.render_size for stage in PAPER.stages} == {512}
     assert {stage.views for stage in PAPER.stages} == {1}
     assert (geometry.t_min(0), geometry.t_max(0)) == (0.02, 0.5)
-    assert [texture.t_max(step) for step in (0, 5_000, 5_001, 19_999)] == [0.98, 0.98, 0.7, 0.7]
+    assert [texture.t_max(step / 20_000) for step in (0, 4_999, 5_000, 19_999)] == [0.98, 0.98, 0.7, 0.7]
     consistency = geometry.regularisers.normal_consistency
-    assert [consistency(step) for step in (0, 3_999, 4_000)] == [7_000, 7_000, 10_000]
+    assert [consistency(step / 14_000) for step in (0, 3_999, 4_000)] == [7_000, 7_000, 10_000]
     assert geometry.regularisers.laplacian(0) == 10_000
     assert (texture.rates.hash_grid(0), texture.rates.mlp(0)) == (1e-2, 1e-3)
     assert texture.background == (0.58, 0.47, 0.41)

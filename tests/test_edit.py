@@ -16,7 +16,7 @@ from headartist import cli, edit, edit_config, generate, priors
 from headartist.config.config import Config
 from headartist.config.objectives import Refine
 from headartist.config.presets import PAPER, SMOKE
-from headartist.config.schedules import Constant, Linear, Step
+from headartist.config.schedules import Constant, Linear, Piecewise
 from headartist.config.stage import Rates, Regularisers
 from headartist.heads import load_template
 from headartist.runs.editing import default_path
@@ -260,10 +260,10 @@ def test_an_edit_goes_on_with_the_smoothness_at_which_its_stages_ended(parent: H
 
 def test_learning_rates_take_their_course_again_over_the_edits_own_steps(parent: Head):
     geometry, *others = PAPER.stages[1:]
-    falling = Rates(hash_grid=Linear(1e-2, 1e-4, begin=0, end=14_000), mlp=Step(1e-3, 1e-4, at=7_000))
+    falling = Rates(hash_grid=Linear(1e-2, 1e-4, begin=0.1), mlp=Piecewise(1e-3, 1e-4, at=0.5))
     base = replace(PAPER, stages=(replace(geometry, rates=falling), *others))
     edited = edit_config(parent.folder, BEARD, base=base, geometry_steps=140).stages[0]
-    assert edited.rates == Rates(hash_grid=Linear(1e-2, 1e-4, begin=0, end=140), mlp=Step(1e-3, 1e-4, at=70))
+    assert (edited.rates, edited.steps) == (falling, 140)
     assert edit_config(parent.folder, BEARD, base=base).stages[0].rates == falling
     # An edit of the edit asks for the very same stage.
     again = replace(base, stages=(edited, *others))

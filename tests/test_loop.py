@@ -41,7 +41,7 @@ GEOMETRY = Stage(
     loss=Ssd(15.0),
     steps=6,
     t_min=Constant(0.1),
-    t_max=Linear(0.9, 0.4, begin=0, end=5),
+    t_max=Linear(0.9, 0.4, end=5 / 6),
     render_size=16,
     views=2,
     text="a normal map of {subject}",
@@ -194,7 +194,7 @@ def test_noise_levels_stay_in_the_schedule(tmp_path: Path):
     problem = small_problem(replace(CONFIG, stages=(replace(GEOMETRY, steps=40, views=4),)))
     run(problem, new_folder(tmp_path))
     for step, (_, t, _) in enumerate(toy_prior(problem).asked):
-        assert 100 <= int(t.min()) <= int(t.max()) <= 1000 * GEOMETRY.t_max(step)
+        assert 100 <= int(t.min()) <= int(t.max()) <= 1000 * GEOMETRY.t_max(step / 40)
 
 
 def test_the_guided_text_says_where_the_camera_stands_and_the_plain_one_does_not(tmp_path: Path):

@@ -96,7 +96,7 @@ def test_the_learning_rate_falls_from_fit_to_fit(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))[1]
     )
-    stage = replace(STAGE, rates=replace(STAGE.rates, hash_grid=Linear(7.0, 0.0, begin=0, end=1)))
+    stage = replace(STAGE, rates=replace(STAGE.rates, hash_grid=Linear(7.0, 0.0, end=1 / STAGE.steps)))
     taken(refining(stage), stage)
     assert rates == pytest.approx([7, 6, 5, 4, 3, 2, 1])
 

@@ -88,7 +88,7 @@ class Generate:
     """no progress bars"""
     overrides: Overrides = ()
     """any other setting by its path, as in geometry.steps=300, "texture.loss=Ssd(7.5, anchor=0.3)" or
-    "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)"; `headartist presets NAME` prints all paths"""
+    "texture.t_max=Linear(0.98, 0.7, begin=0.25)"; `headartist presets NAME` prints all paths"""
 
 
 @dataclass(frozen=True)

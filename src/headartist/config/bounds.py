@@ -124,9 +124,9 @@ def _require_text(value: str, name: str) -> None:
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
-    """The numbers of a value: itself, those of a tuple, or what a schedule takes, which are its floats."""
+    """The numbers of a value: itself, those of a tuple, or those that a schedule takes, its floats without bounds."""
     if is_dataclass(value):
-        yield from (getattr(value, item.name) for item in fields(value) if plain(item.type) is float)
+        yield from (getattr(value, item.name) for item in fields(value) if item.type is float)
     elif isinstance(value, tuple):
         yield from value
     else:

@@ -44,14 +44,14 @@ class Regularisers:
     def __post_init__(self) -> None:
         check_settings(self, "regularisers.")
 
-    def at(self, step: int | float) -> dict[str, float]:
-        """Every energy's weight at a step."""
-        return {item.name: getattr(self, item.name)(step) for item in fields(self)}
+    def at(self, progress: int | float) -> dict[str, float]:
+        """Return every energy's weight at a progress."""
+        return {item.name: getattr(self, item.name)(progress) for item in fields(self)}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of the optimisation, with a fresh optimiser; its schedules count its own steps from 0.
+    """One stretch of the optimisation, with a fresh optimiser; its schedules go by its own progress.
 
     Attributes:
         name: what the stage is called in overrides, metrics and messages.

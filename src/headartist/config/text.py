@@ -49,7 +49,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     (`texture.loss=Ssd(5)`) is so before its parts (`texture.loss.anchor=0.3`).
 
     A value is a number, a word, a tuple `3,3.5`, or a loss or schedule written as in Python:
-    `texture.t_max=Linear(0.98, 0.7, begin=100, end=101)`.
+    `texture.t_max=Linear(0.98, 0.7, begin=0.25, end=0.75)`.
 
     Raises:
         HeadArtistError: unknown paths, values of the wrong kind or out of range.

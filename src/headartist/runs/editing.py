@@ -14,8 +14,8 @@ from headartist.config.limits import require_size
 from headartist.config.objectives import Refine
 from headartist.config.presets import preset
 from headartist.config.prompts import check_prompt, edited_prompt
-from headartist.config.schedules import Constant, stretched
-from headartist.config.stage import Part, Rates, Regularisers, Stage
+from headartist.config.schedules import Constant
+from headartist.config.stage import Part, Regularisers, Stage
 from headartist.config.template import split_template
 from headartist.runs.generation import carry_out
 from headartist.system.errors import HeadArtistError
@@ -200,15 +200,14 @@ def _gone_on(stage: Stage, steps: int | None) -> Stage:
     their whole course again, over the edit's own steps. Held at an end near 0, they would leave the head as it is.
     """
     steps = stage.steps if steps is None else steps
-    last = max(stage.steps - 1, 0)
-    rates, kept = stage.rates, stage.regularisers
+    last = max(stage.steps - 1, 0) / max(stage.steps, 1)
+    kept = stage.regularisers
     return replace(
         stage,
         name=_edit_name(stage),
         steps=steps,
         t_min=Constant(stage.t_min(last)),
         t_max=Constant(stage.t_max(last)),
-        rates=Rates(**{name: stretched(rate, last + 1, max(steps, 0)) for name, rate in vars(rates).items()}),
         regularisers=Regularisers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
     )
 

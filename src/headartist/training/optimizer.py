@@ -32,10 +32,10 @@ def make_optimizer(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
     return torch.optim.AdamW(settings, lr=0.0, betas=BETAS, eps=EPS, weight_decay=stage.weight_decay, fused=True)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, step: int | float) -> None:
+def set_rates(optimizer: torch.optim.Optimizer, progress: int | float) -> None:
     """Set every group's learning rate to its schedule's."""
     for group in optimizer.param_groups:
-        group["lr"] = group["rate"](step)
+        group["lr"] = group["rate"](progress)
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> float:

@@ -51,13 +51,18 @@ class Drawing:
 
 
 def draw_shot(
-    problem: Problem, avatar: TrainableAvatar, stage: Stage, judge: Judge, step: int, generator: torch.Generator
+    problem: Problem,
+    avatar: TrainableAvatar,
+    stage: Stage,
+    judge: Judge,
+    progress: int | float,
+    generator: torch.Generator,
 ) -> tuple[Shot, Drawing]:
     """Draw all that is random in a step, in this order always: views, noise levels, noise, lamps."""
     prior, device, views = judge.prior, problem.device, stage.views
     cameras = sample_views(problem.config.views, views, generator)
     clock = len(prior.alpha_bar)
-    t_min, t_max = stage.t_min(step), stage.t_max(step)
+    t_min, t_max = stage.t_min(progress), stage.t_max(progress)
     levels = t_min + (t_max - t_min) * torch.rand(views, generator=generator)
     t = (levels * clock).long().clamp(max=clock - 1).to(device)
     noise = torch.randn(views, *prior.latent_shape, generator=generator).to(device)

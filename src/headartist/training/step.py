@@ -41,49 +41,51 @@ def train_step(problem: Problem, work: Work, step: int, generator: torch.Generat
     Raises:
         HeadArtistError: when there is no surface left, or a gradient is not finite.
     """
-    shot, drawing = draw_shot(problem, work.avatar, work.stage, work.judge, step, generator)
+    stage, inner_steps = work.stage, work.objective.inner_steps
+    shot, drawing = draw_shot(problem, work.avatar, stage, work.judge, step / stage.steps, generator)
     row: dict[str, float] = {}
     try:
         for index, loss in enumerate(work.objective.losses(shot)):
             assert drawing.frame is not None
-            row = _descend(work, step + index / work.objective.inner_steps, loss, drawing.frame)
+            progress = (step + index / inner_steps) / stage.steps
+            row = _descend(work, step, progress, loss, drawing.frame)
     except NoSurface:
         # Where this stage is not the one that moves the surface, a stage before it was.
-        stages = (work.stage, *reversed(problem.config.stages))
-        shaping = next((each for each in stages if each.shapes), work.stage)
+        stages = (stage, *reversed(problem.config.stages))
+        shaping = next((each for each in stages if each.shapes), stage)
         raise HeadArtistError(
-            f"Step {step} of {work.stage.name} finds no surface left: start again with --overwrite and another --seed, "
-            f"or smaller learning rates such as --set {shaping.name}.rates.mlp={shaping.rates.mlp(step) / 2:g}."
+            f"Step {step} of {stage.name} finds no surface left: start again with --overwrite and another --seed, "
+            f"or smaller learning rates such as --set {shaping.name}.rates.mlp={shaping.rates.mlp(step / stage.steps) / 2:g}."
         ) from None
     return row
 
 
-def _descend(work: Work, step: int | float, loss: Tensor, frame: Frame) -> dict[str, float]:
+def _descend(work: Work, step: int, progress: int | float, loss: Tensor, frame: Frame) -> dict[str, float]:
     """Take one optimizer step down a loss and the avatar's energies; returns what is worth writing down.
 
     Raises:
         HeadArtistError: a gradient is not finite.
     """
     stage = work.stage
-    roughness, energies = weighted_energies(work.avatar, stage, step, frame)
+    roughness, energies = weighted_energies(work.avatar, stage, progress, frame)
     work.optimizer.zero_grad(set_to_none=True)
     (loss + roughness).backward()
     norm = gradient_norm(work.optimizer)
     if not isfinite(norm):
         raise HeadArtistError(
-            f"Step {int(step)} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
+            f"Step {step} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
             f"{stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
         )
-    set_rates(work.optimizer, step)
+    set_rates(work.optimizer, progress)
     work.optimizer.step()
     return {"loss": float(loss.detach()), "grad_norm": norm, **energies}
 
 
 def weighted_energies(
-    avatar: TrainableAvatar, stage: Stage, step: int | float, frame: Frame
+    avatar: TrainableAvatar, stage: Stage, progress: int | float, frame: Frame
 ) -> tuple[Tensor | float, dict[str, float]]:
     """The weighted sum of the avatar's energies (supplement D), and each energy without its weight."""
-    weights = stage.regularisers.at(step)
+    weights = stage.regularisers.at(progress)
     if not any(weights.values()):
         return 0.0, {}
     energies = avatar.energies(frame)

@@ -6,7 +6,7 @@ from headartist.config.avatars import TetConfig
 from headartist.config.config import Config
 from headartist.config.objectives import Refine, Ssd
 from headartist.config.priors import StableDiffusion
-from headartist.config.schedules import Constant, Linear, Step
+from headartist.config.schedules import Constant, Linear, Piecewise
 from headartist.config.stage import Part, Rates, Regularisers, Stage
 
 _SHAPE: tuple[Part, ...] = ("sdf", "offset")
@@ -35,7 +35,7 @@ _PAPER_TEXTURE = Stage(
     draws="rgb",
     loss=Ssd(cfg_scale=7.5),
     steps=20_000,
-    t_max=Linear(0.98, 0.7, begin=5_000, end=5_001),
+    t_max=Piecewise(0.98, 0.7, at=5_000 / 20_000),
     render_size=512,
     negative="{negative}",
     weight_decay=0.01,
@@ -54,7 +54,7 @@ PAPER = Config(
             draws="normal",
             steps=14_000,
             regularisers=Regularisers(
-                normal_consistency=Step(7_000.0, 10_000.0, at=4_000), laplacian=Constant(10_000.0)
+                normal_consistency=Piecewise(7_000.0, 10_000.0, at=4_000 / 14_000), laplacian=Constant(10_000.0)
             ),
         ),
         _PAPER_TEXTURE,
@@ -64,7 +64,7 @@ PAPER = Config(
             name="refinement",
             loss=Refine(cfg_scale=7.5),
             steps=900,
-            t_max=Linear(0.5, 0.2, begin=0, end=900),
+            t_max=Linear(0.5, 0.2),
             rates=_SLOW,
         ),
     ),
