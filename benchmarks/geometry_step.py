@@ -1,4 +1,4 @@
-"""Where the time of one geometry step goes, without the prior: field, tets, drawing, energies, backward, optimiser.
+"""Where the time of one geometry step goes, without the prior: field, tets, drawing, energies, backward, optimizer.
 
     python benchmarks/geometry_step.py --resolution 32 --size 128 --threads 2
 
@@ -61,9 +61,9 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
     generator = torch.Generator().manual_seed(0)
     config = replace(preset(arguments.preset).avatar, resolution=arguments.resolution)
     avatar = TetAvatar(config, load_template("open"), generator=generator, device=device)
-    avatar.colour.requires_grad_(False)
+    avatar.color.requires_grad_(False)
     trained = [parameter for parameter in avatar.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.99), eps=1e-15, fused=True)
     background = torch.zeros(3, device=device)
     watch = Stopwatch(device)
     avatar._sdf_at = watch.time("field", avatar._sdf_at)  # type: ignore[method-assign]
@@ -82,9 +82,9 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
         frame = watch.time("draw", draw)()
         picture = frame.normal.square().mean() + frame.opacity.mean()
         loss = picture + 1e-3 * watch.time("energies", energies)(frame)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         watch.time("backward", loss.backward)()
-        watch.time("optimiser", optimiser.step)()
+        watch.time("optimizer", optimizer.step)()
 
     for _ in range(arguments.steps + config.refresh):
         watch.steps.append({})
@@ -116,7 +116,7 @@ def main() -> None:
         f"{arguments.threads} thread(s)"
     )
     print(f"{'ms':10}{'min':>8}{'median':>8}{'mean':>8}")
-    for name in ("field", "tets", "draw", "energies", "backward", "optimiser", "step"):
+    for name in ("field", "tets", "draw", "energies", "backward", "optimizer", "step"):
         values = [row[name] for row in watch.steps]
         print(f"{name:10}{min(values):8.1f}{statistics.median(values):8.1f}{statistics.mean(values):8.1f}")
     print("command:", "python", *sys.argv)

@@ -58,7 +58,7 @@ def go_on(problem: Problem, stage: Stage) -> float:
     """Train the problem's avatar by a stage; returns the seconds that took."""
     generator, judge = torch.Generator().manual_seed(1), problem.judges[0]
     optimizer = make_optimizer(problem.avatar, stage)
-    work = Work(stage, problem.avatar, optimizer, judge, build_objective(stage.loss, judge.prior, generator))
+    work = Work(stage, problem.avatar, optimizer, judge, build_objective(stage.objective, judge.prior, generator))
     started = time.perf_counter()
     for step in range(stage.steps):
         train_step(problem, work, step, generator)
@@ -82,9 +82,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     config = load_head(arguments.head).config
-    texture = next(s for s in config.stages if s.trains == ("colour",) and not isinstance(s.loss, Refine))
+    texture = next(s for s in config.stages if s.trains == ("color",) and not isinstance(s.objective, Refine))
     texture = replace(texture, steps=arguments.steps, t_max=Constant(texture.t_max(max(texture.steps - 1, 0))))
-    refinement = next(stage for stage in EMBEDDED.stages if isinstance(stage.loss, Refine))
+    refinement = next(stage for stage in EMBEDDED.stages if isinstance(stage.objective, Refine))
     prior, template = load_prior(config.prior.model), load_template(config.template)
 
     print(f"| gone on with by | steps | s | {' | '.join(f'error at t = {level:g}' for level in LEVELS)} |")

@@ -264,12 +264,12 @@ def test_a_field_learns_a_sphere():
     field = Field(hash_levels(4, 4, 1.6, 12), 1, radius=1.0, width=16, depth=1, generator=generator)
     points = torch.rand(4_000, 3, generator=generator) * 2 - 1
     target = points.norm(dim=1) - 0.6
-    optimiser = torch.optim.Adam(field.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(field.parameters(), lr=1e-2)
     for _ in range(150):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = (field(points)[:, 0] - target).square().mean()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss.sqrt() < 0.02
 
 
@@ -301,13 +301,13 @@ def test_a_field_learns_a_sphere_from_normals_alone():
     field = Field(hash_levels(4, 4, 1.6, 12), 1, radius=1.0, width=16, depth=1, generator=generator)
     points = (torch.rand(2_000, 3, generator=generator) * 2 - 1).requires_grad_()
     outward = torch.nn.functional.normalize(points.detach(), dim=1)
-    optimiser = torch.optim.Adam(field.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(field.parameters(), lr=1e-2)
     for _ in range(150):
         (slope,) = torch.autograd.grad(field(points).sum(), points, create_graph=True)
         loss = (slope - outward).square().sum(dim=1).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward(inputs=list(field.parameters())[:-1])  # no slope depends on the last bias
-        optimiser.step()
+        optimizer.step()
     assert loss < 0.1
 
 

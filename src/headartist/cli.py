@@ -87,7 +87,7 @@ class Generate:
     quiet: bool = False
     """no progress bars"""
     overrides: Overrides = ()
-    """any other setting by its path, as in geometry.steps=300, "texture.loss=Ssd(7.5, anchor=0.3)" or
+    """any other setting by its path, as in geometry.steps=300, "texture.objective=Ssd(7.5, anchor=0.3)" or
     "texture.t_max=Linear(0.98, 0.7, begin=0.25)"; `headartist presets NAME` prints all paths"""
 
 
@@ -131,7 +131,7 @@ class Edit:
     quiet: bool = False
     """no progress bars"""
     overrides: Overrides = ()
-    """any other setting by its path, as in edit_geometry.loss.cfg_scale=20"""
+    """any other setting by its path, as in edit_geometry.objective.cfg_scale=20"""
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,9 @@ def _config(command: Generate) -> Config:
         if value is not None
     ]
     if command.negative is not None:
-        assignments += [f"{stage.name}.negative={command.negative}" for stage in config.stages if stage.draws == "rgb"]
+        assignments += [
+            f"{stage.name}.negative={command.negative}" for stage in config.stages if stage.draws == "color"
+        ]
     return override(config, [*assignments, *command.overrides])
 
 

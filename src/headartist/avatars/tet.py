@@ -32,7 +32,7 @@ _SOLID_PARTS = ("skin", "eyes")  # of a template; teeth and tongue lie inside, a
 
 
 class TetAvatar(nn.Module):
-    """A head that follows the Avatar protocol; its parts are "sdf", "offset" and "colour".
+    """A head that follows the Avatar protocol; its parts are "sdf", "offset" and "color".
 
     `offset` has parameters of its own, so that an edit can move vertices while the signed distance stays as it is,
     bit for bit. Offsets start at zero.
@@ -82,11 +82,11 @@ class TetAvatar(nn.Module):
         self.grid = TetGrid(config.resolution, config.radius)
         self.sdf = make_field(config.shape, 1, config.radius, generator)
         self.offset = make_field(config.shape, 3, config.radius, generator)
-        self.colour = make_field(config.colour, 3, config.radius, generator)
-        self.offset.mlp.silence()
+        self.color = make_field(config.color, 3, config.radius, generator)
+        self.offset.mlp.zero_output()
         has_base = config.sdf_base == "template"
         if has_base:
-            self.sdf.mlp.silence()
+            self.sdf.mlp.zero_output()
         self.register_buffer("positions", self.grid.positions(), persistent=False)
         self.register_buffer("border", self.grid.border(), persistent=False)
         self.register_buffer("sdf_base", torch.zeros(len(self.grid)) if has_base else None)
@@ -97,7 +97,7 @@ class TetAvatar(nn.Module):
 
     def parameters_by_part(self) -> Parts:
         """Trainable parameters by part and kind."""
-        fields = {name: getattr(self, name) for name in ("sdf", "offset", "colour")}
+        fields = {name: getattr(self, name) for name in ("sdf", "offset", "color")}
         return {
             name: {"grid": list(field.encoding.parameters()), "mlp": list(field.mlp.parameters())}
             for name, field in fields.items()
@@ -105,7 +105,7 @@ class TetAvatar(nn.Module):
 
     def train_parts(self, names: Sequence[str]) -> None:
         """Let these parts learn and hold all others still."""
-        for name in ("sdf", "offset", "colour"):
+        for name in ("sdf", "offset", "color"):
             getattr(self, name).requires_grad_(name in names)
         self._forget()
 
@@ -133,7 +133,7 @@ class TetAvatar(nn.Module):
         return Material(self._color_at(points))
 
     def _color_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        return self.colour(points.detach()).sigmoid()
+        return self.color(points.detach()).sigmoid()
 
     def to_mesh(self) -> Mesh:
         """The surface as it stands, without gradient; watertight, but specks may float beside the head."""

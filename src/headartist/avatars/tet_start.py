@@ -85,17 +85,17 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
         {"params": list(field.encoding.parameters()), "lr": _GRID_RATE},
         {"params": list(field.mlp.parameters()), "lr": _MLP_RATE},
     ]
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
     decay = _LAST_RATE ** (1 / max(config.fit_steps, 1))
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
     for _ in range(config.fit_steps):
         anywhere = torch.randint(len(grid), (BATCH - near_count,), generator=generator).to(distance.device)
         close = torch.randint(max(len(near), 1), (near_count,), generator=generator).to(distance.device)
         points = torch.cat([anywhere, near[close]])
         loss = (field(positions[points])[:, 0] - distance[points]).square().mean()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return field
 
@@ -103,7 +103,7 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
 def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
     """A name for everything that the result follows from; what cannot change it is put back to its default."""
     default = TetConfig()
-    free = {name: getattr(default, name) for name in ("colour", "offset_cells", "hold_face", "refresh", "band")}
+    free = {name: getattr(default, name) for name in ("color", "offset_cells", "hold_face", "refresh", "band")}
     relevant = replace(config, **free)
     if config.sdf_base == "template":
         relevant = replace(relevant, shape=default.shape, fit_steps=default.fit_steps)

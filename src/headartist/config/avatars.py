@@ -65,7 +65,7 @@ class TetConfig:
             paper's grid file, which is known as "128".
         radius: half the side of the grid, in world units; the paper's is 1, and the rest is ours, for hair.
         shape: the fields of the signed distance and of the vertex offsets, each with its own parameters.
-        colour: the colour field.
+        color: the color field.
         offset_cells: the farthest a grid vertex may move along an axis, in cells.
         sdf_base: "fit": the field is the signed distance, fitted to the template first (the paper); "template": the
             field is what is added to the template's own signed distance, and starts at zero.
@@ -80,7 +80,7 @@ class TetConfig:
     resolution: Annotated[int, Within(2, 2_048)] = 64
     radius: Annotated[float, Within(0.1, 10)] = 1.1
     shape: FieldConfig = FieldConfig()
-    colour: FieldConfig = FieldConfig()
+    color: FieldConfig = FieldConfig()
     offset_cells: Annotated[float, Within(0, 10)] = 0.5
     sdf_base: SdfBase = "fit"
     fit_steps: Count = 1_000

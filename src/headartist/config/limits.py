@@ -88,7 +88,7 @@ def require_memory(needs: Iterable[Need], memory: int | None = None) -> None:
 
 def training_needs(config: Config) -> list[Need]:
     """What a run takes on the CPU: the avatar, and the costliest of its stages."""
-    stages = [_stage_needs(stage, config.avatar.colour) for stage in config.stages if stage.steps]
+    stages = [_stage_needs(stage, config.avatar.color) for stage in config.stages if stage.steps]
     return [
         *avatar_needs(config.avatar, LEARNING_ENTRY),
         *max(stages, key=lambda needs: sum(n.bytes for n in needs), default=[]),
@@ -100,7 +100,7 @@ def avatar_needs(avatar: TetConfig, entry: int = LOADED_ENTRY) -> list[Need]:
     return [
         Need("avatar.resolution", avatar.resolution, 2, lambda cells: GRID_VERTEX * (cells + 1) ** 3),
         _table_need("avatar.shape", avatar.shape, 2 * entry),
-        _table_need("avatar.colour", avatar.colour, entry),
+        _table_need("avatar.color", avatar.color, entry),
     ]
 
 
@@ -129,7 +129,7 @@ def require_size(path: Path, avatar: TetConfig) -> None:
 
 def most_file_bytes(avatar: TetConfig) -> int:
     """How large a file of this avatar's weights, or a checkpoint of it, can be."""
-    fields = ((avatar.shape, 1), (avatar.shape, 3), (avatar.colour, 3))
+    fields = ((avatar.shape, 1), (avatar.shape, 3), (avatar.color, 3))
     numbers = sum(2 * field.entries + field.weights(outputs) for field, outputs in fields)
     return FILE_COPIES * 4 * (numbers + 3 * (avatar.resolution + 1) ** 3) + _HEADER
 
@@ -141,9 +141,9 @@ def _table_need(path: str, field: FieldConfig, entry: int) -> Need:
     return Need(f"{path}.log2_table", field.log2_table, 4, cost)
 
 
-def _stage_needs(stage: Stage, colour: FieldConfig) -> list[Need]:
+def _stage_needs(stage: Stage, color: FieldConfig) -> list[Need]:
     """Pixels and views of a stage; whichever of size and views stands out more is named for the pixels."""
-    shade = 8 * (2 * colour.levels + colour.width * colour.depth) * COVERED if stage.draws == "rgb" else 0
+    shade = 8 * (2 * color.levels + color.width * color.depth) * COVERED if stage.draws == "color" else 0
     drawn, size, views = PIXEL + shade, stage.render_size, stage.views
     if views > size / 16:
         return [Need(f"{stage.name}.views", views, 1, lambda count: (drawn * size**2 + VIEW) * count)]

@@ -4,12 +4,12 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Literal, get_args
 
 from headartist.config.bounds import Count, Within, check_settings, require
-from headartist.config.objectives import Loss, Refine
+from headartist.config.objectives import ObjectiveConfig, Refine
 from headartist.config.schedules import Constant, Schedule, extremes
 from headartist.system.errors import shown
 
-Part = Literal["sdf", "offset", "colour"]
-Drawing = Literal["normal_opacity_latent", "normal", "rgb"]
+Part = Literal["sdf", "offset", "color"]
+Drawing = Literal["normal_opacity_latent", "normal", "color"]
 Rate = Annotated[Schedule, Within(0, 10)]
 Weight = Annotated[Schedule, Within(0, 1_000_000_000)]
 Level = Annotated[Schedule, Within(0, 1)]
@@ -23,26 +23,28 @@ _T_MIN, _T_MAX = Constant(0.02), Constant(0.98)
 class Rates:
     """Learning rates by parameter group (Adam's steps have the size of the rate)."""
 
-    hash_grid: Rate = _GRID_RATE
+    grid: Rate = _GRID_RATE
     mlp: Rate = _MLP_RATE
+    coefficients: Rate = _MLP_RATE
 
     def __post_init__(self) -> None:
         check_settings(self, "rates.")
 
-    def of(self, kind: str) -> Schedule:
-        """The rate of a kind of parameter: "grid", or any other."""
-        return self.hash_grid if kind == "grid" else self.mlp
+    def of(self, kind: Literal["grid", "mlp", "coefficients"]) -> Schedule:
+        """Return the rate of a kind of parameter."""
+        rate: Schedule = getattr(self, kind)
+        return rate
 
 
 @dataclass(frozen=True)
-class Regularisers:
+class Regularizers:
     """Weights of the two smoothness energies of the surface (supplement D); 0 costs nothing."""
 
     normal_consistency: Weight = _OFF
     laplacian: Weight = _OFF
 
     def __post_init__(self) -> None:
-        check_settings(self, "regularisers.")
+        check_settings(self, "regularizers.")
 
     def at(self, progress: int | float) -> dict[str, float]:
         """Return every energy's weight at a progress."""
@@ -51,14 +53,14 @@ class Regularisers:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of the optimisation, with a fresh optimiser; its schedules go by its own progress.
+    """One stretch of the optimisation, with a fresh optimizer; its schedules go by its own progress.
 
     Attributes:
         name: what the stage is called in overrides, metrics and messages.
         trains: parts of the avatar that learn; the others stay as they are, bit for bit.
         draws: the picture that the prior judges. "normal_opacity_latent" puts normals and opacity straight in the
             place of the latent (paper 4.2.1); the others go through the prior's encoder.
-        loss: the objective.
+        objective: what is minimised.
         steps: how many steps.
         t_min: lower end of the noise levels, as a fraction of the diffusion clock.
         t_max: upper end of the noise levels.
@@ -68,7 +70,7 @@ class Stage:
         negative: the negative text; `{negative}` is the prompt's own, by `prompts.default_negative`.
         rates: learning rates.
         weight_decay: AdamW's decoupled decay.
-        regularisers: smoothness weights.
+        regularizers: smoothness weights.
         background: RGB in [0, 1] behind a colour render.
         lit: light a colour render by a soft lamp at random, so that colours are learned without light and shade.
     """
@@ -76,7 +78,7 @@ class Stage:
     name: str
     trains: tuple[Part, ...]
     draws: Drawing
-    loss: Loss
+    objective: ObjectiveConfig
     steps: Count
     t_min: Level = _T_MIN
     t_max: Level = _T_MAX
@@ -86,7 +88,7 @@ class Stage:
     negative: str = ""
     rates: Rates = Rates()
     weight_decay: Annotated[float, Within(0, 100)] = 0.0
-    regularisers: Regularisers = Regularisers()
+    regularizers: Regularizers = Regularizers()
     background: Annotated[tuple[float, float, float], Within(0, 1)] = (0.5, 0.5, 0.5)
     lit: bool = False
 
@@ -104,16 +106,16 @@ class Stage:
         check_settings(self, f"{name}: ")
         require(bool(self.trains), f"{name} trains nothing: name at least one of {', '.join(get_args(Part))}.")
         require(
-            self.draws == "rgb" or set(self.trains) != {"colour"},
-            f"{name} trains colour but draws {self.draws}, where no colour is seen: use draws=rgb.",
+            self.draws == "color" or set(self.trains) != {"color"},
+            f"{name} trains color but draws {self.draws}, where no color is seen: use draws=color.",
         )
         require(
-            self.draws == "rgb" or not self.lit,
-            f"{name} is lit but draws {self.draws}, which no light falls on: use draws=rgb or lit=false.",
+            self.draws == "color" or not self.lit,
+            f"{name} is lit but draws {self.draws}, which no light falls on: use draws=color or lit=false.",
         )
         require(
-            not (isinstance(self.loss, Refine) and self.draws == "normal_opacity_latent"),
-            f"{name} refines pictures but draws a latent: use draws=rgb or draws=normal, or another loss.",
+            not (isinstance(self.objective, Refine) and self.draws == "normal_opacity_latent"),
+            f"{name} refines pictures but draws a latent: use draws=color or draws=normal, or another objective.",
         )
         require(
             extremes(self.t_min)[1] <= extremes(self.t_max)[0],

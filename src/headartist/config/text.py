@@ -1,6 +1,6 @@
 """Config as text: the JSON of a Head folder, `path=value` overrides, and what differs between two configs.
 
-All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage, `geometry.loss.cfg_scale`.
+All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage, `geometry.objective.cfg_scale`.
 """
 
 import ast
@@ -9,10 +9,12 @@ import types
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from math import isclose
 from typing import Any, Union, get_args, get_origin
 
 from headartist.config.bounds import plain, require_choice, require_kind
 from headartist.config.config import Config
+from headartist.config.migration import FORMAT, migrate
 from headartist.config.schedules import Constant
 from headartist.config.stage import Stage
 from headartist.system.errors import HeadArtistError, did_you_mean, shown
@@ -26,27 +28,28 @@ LONGEST_VALUE = 500
 
 def to_json(config: Config) -> str:
     """The config as JSON text; `from_json` gives back an equal config."""
-    return json.dumps(_encode(config), indent=2) + "\n"
+    return json.dumps({"format": FORMAT, **_encode(config)}, indent=2) + "\n"
 
 
 def from_json(text: str, source: str = "The config") -> Config:
     """A config from its JSON text; settings that are not named have their defaults.
 
     Args:
-        text: what `to_json` wrote.
+        text: what `to_json` wrote, of this release or an earlier one.
         source: what errors call it, such as the file's path.
 
     Raises:
-        HeadArtistError: text that is not JSON, unknown settings, or values of the wrong kind or out of range.
+        HeadArtistError: text that is not JSON, of a later format, unknown settings, or values of the wrong kind or out
+            of range.
     """
-    return _decode(Config, parse_json(text, source), "")
+    return _decode(Config, migrate(parse_json(text, source), source), "")
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
     """The config with `path=value` assignments, all made at once: only the result must be in range.
 
     Their order does not matter, but for two of the same path, where the last holds. A setting that is given whole
-    (`texture.loss=Ssd(5)`) is so before its parts (`texture.loss.anchor=0.3`).
+    (`texture.objective=Ssd(5)`) is so before its parts (`texture.objective.anchor=0.3`).
 
     A value is a number, a word, a tuple `3,3.5`, or a loss or schedule written as in Python:
     `texture.t_max=Linear(0.98, 0.7, begin=0.25, end=0.75)`.
@@ -58,7 +61,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """What differs in the head that two configs ask for, as "texture.loss.cfg_scale 7.5 -> 10"."""
+    """What differs in the head that two configs ask for, as "texture.objective.cfg_scale 7.5 -> 10"."""
     return list(_compare(_encode(old, NOT_THE_HEAD), _encode(new, NOT_THE_HEAD), ""))
 
 
@@ -234,8 +237,13 @@ def _compare(before: Any, after: Any, path: str) -> Iterable[str]:
     elif path == "stages" and [stage["name"] for stage in before] == [stage["name"] for stage in after]:
         for old, new in zip(before, after, strict=True):
             yield from _compare(old, new, old["name"])
-    elif before != after:
+    elif before != after and not _by_rounding(before, after):
         yield f"{path} {_shown(before)} -> {_shown(after)}"
+
+
+def _by_rounding(before: Any, after: Any) -> bool:
+    """Whether two numbers are one: an earlier release may have computed it in another order."""
+    return isinstance(before, float) and isinstance(after, float) and isclose(before, after, rel_tol=1e-12)
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,7 @@ class Mlp(nn.Sequential):
             layers += [_linear(size, following, generator), nn.ReLU(inplace=True)]
         super().__init__(*layers, _linear(sizes[-1], outputs, generator))
 
-    def silence(self) -> None:
+    def zero_output(self) -> None:
         """Make the output zero everywhere, for now: the last layer's weights and bias."""
         for last in list(self.parameters())[-2:]:
             nn.init.zeros_(last)

@@ -43,7 +43,7 @@ def distilled(
 
     Its value is half the mean, over views, of that vector's squared norm. Entries of the direction that are not finite
     count as zero: a half-precision prior may overflow in a pixel, one lost pixel of one step is harmless, and a single
-    NaN in the optimiser's moments would end the run. Where no entry at all is finite the prior is broken, and the
+    NaN in the optimizer's moments would end the run. Where no entry at all is finite the prior is broken, and the
     gradient says so.
     """
     weight = (1 - alpha_bar[t]).view(-1, 1, 1, 1)

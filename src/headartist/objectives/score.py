@@ -60,7 +60,8 @@ class VsdObjective:
         """
         if not isinstance(prior, Trainable):
             raise HeadArtistError(
-                f"Vsd trains a copy of its prior, and {type(prior).__name__} gives none: use loss=Ssd or loss=Sds."
+                f"Vsd trains a copy of its prior, and {type(prior).__name__} gives none: use objective=Ssd or "
+                "objective=Sds."
             )
         self._config, self._prior = config, prior
         self._score = prior.trainable_copy(config.rank, posed=True, generator=generator)

@@ -15,7 +15,7 @@ from headartist.config.objectives import Refine
 from headartist.config.presets import preset
 from headartist.config.prompts import check_prompt, edited_prompt
 from headartist.config.schedules import Constant
-from headartist.config.stage import Part, Regularisers, Stage
+from headartist.config.stage import Part, Regularizers, Stage
 from headartist.config.template import split_template
 from headartist.runs.generation import carry_out
 from headartist.system.errors import HeadArtistError
@@ -151,7 +151,7 @@ def _origin(parent: HeadFolder) -> Config:
             f"{parent.path} is not finished: run the command that began it again, and edit the head when it is done."
         )
     require_size(parent.weights, origin.avatar)
-    if not origin.parent and not any("colour" in stage.trains and stage.steps for stage in origin.stages):
+    if not origin.parent and not any("color" in stage.trains and stage.steps for stage in origin.stages):
         raise HeadArtistError(
             f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."
         )
@@ -182,11 +182,11 @@ def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stag
 
 def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
     """The config's stages that colour; `steps` are those of distillation, and a refinement is as it was."""
-    stages = [stage for stage in config.stages if set(stage.trains) == {"colour"}]
+    stages = [stage for stage in config.stages if set(stage.trains) == {"color"}]
     if not stages:
         raise HeadArtistError("These settings have no stage that colours: use --keep-texture or another --preset.")
     for stage in stages:
-        if isinstance(stage.loss, Refine):
+        if isinstance(stage.objective, Refine):
             yield replace(stage, name=_edit_name(stage))
         else:
             yield _gone_on(stage, steps)
@@ -196,19 +196,19 @@ def _gone_on(stage: Stage, steps: int | None) -> Stage:
     """The stage gone on with, for `steps` steps.
 
     What keeps the head together stays as it was at the stage's end: noise levels, of which the first ones would wipe
-    out what is to be kept, and smoothness. Learning rates belong to the optimiser, which is a fresh one: they take
+    out what is to be kept, and smoothness. Learning rates belong to the optimizer, which is a fresh one: they take
     their whole course again, over the edit's own steps. Held at an end near 0, they would leave the head as it is.
     """
     steps = stage.steps if steps is None else steps
     last = max(stage.steps - 1, 0) / max(stage.steps, 1)
-    kept = stage.regularisers
+    kept = stage.regularizers
     return replace(
         stage,
         name=_edit_name(stage),
         steps=steps,
         t_min=Constant(stage.t_min(last)),
         t_max=Constant(stage.t_max(last)),
-        regularisers=Regularisers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
+        regularizers=Regularizers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
     )
 
 

@@ -266,7 +266,7 @@ def _jury(
     from headartist.objectives.refine import lpips_network, perceptive
     from headartist.training.problem import judges
 
-    refining = [stage.loss for stage in config.stages if isinstance(stage.loss, Refine) and stage.steps]
+    refining = [stage.objective for stage in config.stages if isinstance(stage.objective, Refine) and stage.steps]
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)

@@ -1,6 +1,7 @@
-"""Checkpoints and finished heads: what an avatar, its optimiser and its draws need to go on, bit for bit."""
+"""Checkpoints and finished heads: what an avatar, its optimizer and its draws need to go on, bit for bit."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -45,7 +46,7 @@ class Position:
 class Checkpoint:
     """A state read back from disk.
 
-    Its tensors go by "avatar.<name>", "optimiser.<index>.<name>", "objective.<name>" and "generator".
+    Its tensors go by "avatar.<name>", "optimizer.<index>.<name>", "objective.<name>" and "generator".
     """
 
     path: Path
@@ -83,19 +84,19 @@ class Checkpoint:
         avatar.load_state_dict(saved)
 
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Give the moments back to an optimiser of the same parameters; before its first step there are none.
+        """Give the moments back to an optimizer of the same parameters; before its first step there are none.
 
         Raises:
-            HeadArtistError: when they are not those of such an optimiser.
+            HeadArtistError: when they are not those of such an optimizer.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        saved = _under("optimiser.", self.tensors)
+        saved = _under("optimizer.", self.tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for index, parameter in enumerate(parameters):
             moments = _under(f"{index}.", saved)
             wanted = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.zeros(())}
             if moments and _forms(moments) != _forms(wanted):
-                raise _damaged(self.path, f"moments of parameter {index} that no optimiser keeps")
+                raise _damaged(self.path, f"moments of parameter {index} that no optimizer keeps")
             if moments:
                 state[index] = moments
         if len(saved) != sum(map(len, state.values())):
@@ -125,7 +126,7 @@ def save_checkpoint(
     tensors = {f"avatar.{name}": tensor for name, tensor in avatar.state_dict().items()}
     tensors |= {f"objective.{name}": tensor for name, tensor in objective.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
     _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, _as_metadata(position))
 
 
@@ -206,7 +207,12 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        return {_name_today(name): file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _name_today(name: str) -> str:
+    """Translate a tensor's name of release 0.1.0; names of today stay."""
+    return re.sub(r"^(avatar\.)?colour\.", r"\1color.", re.sub(r"^optimiser\.", "optimizer.", name))
 
 
 def _progress(path: Path, metadata: Mapping[str, str], config: Config | None = None) -> Position:

@@ -58,7 +58,7 @@ def _begin(
     """A stage's optimizer and objective, as the checkpoint left them where there is one."""
     stage, judge = problem.config.stages[index], problem.judges[index]
     optimizer = make_optimizer(avatar, stage)
-    objective = build_objective(stage.loss, judge.prior, generator)
+    objective = build_objective(stage.objective, judge.prior, generator)
     if checkpoint:
         checkpoint.restore_optimizer(optimizer)
         objective.load_state_dict(checkpoint.objective)

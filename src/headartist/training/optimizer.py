@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headartist.avatars.avatar import TrainableAvatar
+from headartist.avatars.avatar import Kind, TrainableAvatar
 from headartist.config.stage import Stage
 from headartist.system.errors import HeadArtistError
 
@@ -23,7 +23,7 @@ def make_optimizer(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
             f"Stage {stage.name} trains {', '.join(missing)}, but the head has only {', '.join(parts)}."
         )
     avatar.train_parts(stage.trains)
-    groups: dict[str, list[Tensor]] = {"grid": [], "mlp": [], "coefficients": []}
+    groups: dict[Kind, list[Tensor]] = {"grid": [], "mlp": [], "coefficients": []}
     for name, kinds in parts.items():
         if name in stage.trains:
             for kind, parameters in kinds.items():

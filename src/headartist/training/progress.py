@@ -73,15 +73,17 @@ class WorkLeft:
 
 def work_of_a_step(stage: Stage) -> float:
     """About how much a step costs, in predictions of the prior for one view under one text."""
-    match stage.loss:
+    match stage.objective:
         case Sds():
             return 2.5 * stage.views
         case Ssd():
             return 3.5 * stage.views
         case Vsd():
             return 7.5 * stage.views
-        case Refine() as loss:
-            texts = 2 if loss.landmark_scale == 1 else 3
-            return stage.views * texts * loss.x0_steps + 0.5 * loss.fits * (loss.fit_views or stage.views)
+        case Refine() as refine:
+            texts = 2 if refine.landmark_scale == 1 else 3
+            return stage.views * texts * refine.ddim_steps + 0.5 * refine.inner_steps * (
+                refine.views_per_inner_step or stage.views
+            )
         case _:
-            assert_never(stage.loss)
+            assert_never(stage.objective)

@@ -38,7 +38,7 @@ class Drawing:
         """
         some = slice(None) if rows is None else rows
         cameras, stage = self._cameras[some], self._stage
-        shading = Shading(color=stage.draws == "rgb", lamps=self._lamps and self._lamps[some])
+        shading = Shading(color=stage.draws == "color", lamps=self._lamps and self._lamps[some])
         self.frame = frame = self._avatar.render(cameras, stage.render_size, shading, self._background)
         if frame.surface is not None and not len(frame.surface.faces):
             raise NoSurface
@@ -93,7 +93,7 @@ def sample_views(views: Views, count: int, generator: torch.Generator) -> Camera
 def picture_of(stage: Stage, frame: Frame) -> Float[Tensor, "b 3 h w"]:
     """What the stage draws, as a picture in [0, 1]."""
     match stage.draws:
-        case "rgb":
+        case "color":
             return frame.color
         case "normal" | "normal_opacity_latent":
             return frame.normal_picture

@@ -53,9 +53,10 @@ def train_step(problem: Problem, work: Work, step: int, generator: torch.Generat
         # Where this stage is not the one that moves the surface, a stage before it was.
         stages = (stage, *reversed(problem.config.stages))
         shaping = next((each for each in stages if each.shapes), stage)
+        rate = shaping.rates.mlp(step / stage.steps)
         raise HeadArtistError(
             f"Step {step} of {stage.name} finds no surface left: start again with --overwrite and another --seed, "
-            f"or smaller learning rates such as --set {shaping.name}.rates.mlp={shaping.rates.mlp(step / stage.steps) / 2:g}."
+            f"or smaller learning rates such as --set {shaping.name}.rates.mlp={rate / 2:g}."
         ) from None
     return row
 
@@ -74,7 +75,7 @@ def _descend(work: Work, step: int, progress: int | float, loss: Tensor, frame: 
     if not isfinite(norm):
         raise HeadArtistError(
             f"Step {step} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
-            f"{stage.name}.loss.cfg_scale={stage.loss.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
+            f"{stage.name}.objective.cfg_scale={stage.objective.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
         )
     set_rates(work.optimizer, progress)
     work.optimizer.step()
@@ -85,7 +86,7 @@ def weighted_energies(
     avatar: TrainableAvatar, stage: Stage, progress: int | float, frame: Frame
 ) -> tuple[Tensor | float, dict[str, float]]:
     """The weighted sum of the avatar's energies (supplement D), and each energy without its weight."""
-    weights = stage.regularisers.at(progress)
+    weights = stage.regularizers.at(progress)
     if not any(weights.values()):
         return 0.0, {}
     energies = avatar.energies(frame)

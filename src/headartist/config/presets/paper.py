@@ -7,11 +7,11 @@ from headartist.config.config import Config
 from headartist.config.objectives import Refine, Ssd
 from headartist.config.priors import StableDiffusion
 from headartist.config.schedules import Constant, Linear, Piecewise
-from headartist.config.stage import Part, Rates, Regularisers, Stage
+from headartist.config.stage import Part, Rates, Regularizers, Stage
 
 _SHAPE: tuple[Part, ...] = ("sdf", "offset")
-_COLOUR: tuple[Part, ...] = ("colour",)
-_SLOW = Rates(hash_grid=Constant(1e-3), mlp=Constant(1e-3))
+_COLOR: tuple[Part, ...] = ("color",)
+_SLOW = Rates(grid=Constant(1e-3), mlp=Constant(1e-3))
 
 # The released code gives normal consistency 7,000 until step 5,000 of the whole geometry stage and 10,000 after it
 # (its list reads start step, value, value, end step); the paper's supplement says 8,000 throughout.
@@ -19,21 +19,21 @@ _PAPER_WARM_UP = Stage(
     name="warm_up",
     trains=_SHAPE,
     draws="normal_opacity_latent",
-    loss=Ssd(cfg_scale=100.0),
+    objective=Ssd(cfg_scale=100.0),
     steps=1_000,
     t_max=Constant(0.5),
     render_size=512,
     rates=_SLOW,
     weight_decay=0.01,
-    regularisers=Regularisers(normal_consistency=Constant(7_000.0), laplacian=Constant(10_000.0)),
+    regularizers=Regularizers(normal_consistency=Constant(7_000.0), laplacian=Constant(10_000.0)),
 )
 
 
 _PAPER_TEXTURE = Stage(
     name="texture",
-    trains=_COLOUR,
-    draws="rgb",
-    loss=Ssd(cfg_scale=7.5),
+    trains=_COLOR,
+    draws="color",
+    objective=Ssd(cfg_scale=7.5),
     steps=20_000,
     t_max=Piecewise(0.98, 0.7, at=5_000 / 20_000),
     render_size=512,
@@ -53,7 +53,7 @@ PAPER = Config(
             name="geometry",
             draws="normal",
             steps=14_000,
-            regularisers=Regularisers(
+            regularizers=Regularizers(
                 normal_consistency=Piecewise(7_000.0, 10_000.0, at=4_000 / 14_000), laplacian=Constant(10_000.0)
             ),
         ),
@@ -62,7 +62,7 @@ PAPER = Config(
         replace(
             _PAPER_TEXTURE,
             name="refinement",
-            loss=Refine(cfg_scale=7.5),
+            objective=Refine(cfg_scale=7.5),
             steps=900,
             t_max=Linear(0.5, 0.2),
             rates=_SLOW,
