@@ -48,7 +48,7 @@ class ColourPrior:
 
 def main(out: Path = Path("heads/examples/teal")) -> None:
     """Colour the template with it."""
-    texture = replace(presets.SMOKE.stages[1], objective=Sds(cfg_scale=1.0), steps=80, render_size=32)
+    texture = replace(presets.SMOKE.stages[1].with_term(objective=Sds(cfg_scale=1.0)), steps=80, render_size=32)
     config = replace(presets.SMOKE, stages=(texture,))
     head = generate("a head", config, out=out, prior=ColourPrior((0.1, 0.5, 0.5)))
     colour = head.avatar.material_at(head.avatar.to_mesh().verts).color.detach().mean(dim=0)

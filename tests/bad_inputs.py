@@ -254,7 +254,7 @@ WRONG_NUMBERS = (*WRONG, "x", [])
 
 def _wrong_values() -> Iterator[Case]:
     once = [(CONFIG.stages[:1], place, value) for place, value in settings(replace(CONFIG, stages=CONFIG.stages[:1]))]
-    losses = [((stage,), ("stages", 0, "objective"), stage.objective) for stage in CONFIG.stages[1:]]
+    losses = [((stage,), ("stages", 0, "terms", 0, "objective"), stage.term.objective) for stage in CONFIG.stages[1:]]
     inner = [
         (stages, (*place, item.name), getattr(loss, item.name))
         for stages, place, loss in losses

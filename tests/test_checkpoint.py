@@ -42,14 +42,14 @@ def _trained(steps: int) -> tuple[ToyAvatar, torch.optim.Optimizer, torch.Genera
 
 def _save(folder: HeadFolder, steps: int) -> ToyAvatar:
     avatar, optimizer, generator = _trained(steps)
-    save_checkpoint(folder, Position(0, steps, 1.5), avatar, optimizer, generator, {})
+    save_checkpoint(folder, Position(0, steps, 1.5), avatar, optimizer, generator, [])
     return avatar
 
 
 @pytest.mark.parametrize("steps", [0, 3])
 def test_what_is_restored_is_what_was_saved(folder: HeadFolder, steps: int):
     avatar, optimizer, generator = _trained(steps)
-    save_checkpoint(folder, Position(1, steps, 2.5), avatar, optimizer, generator, {})
+    save_checkpoint(folder, Position(1, steps, 2.5), avatar, optimizer, generator, [])
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
     assert checkpoint.position == Position(1, steps, 2.5)
@@ -197,8 +197,8 @@ def test_the_same_settings_may_go_on_and_running_options_do_not_matter(folder: H
 
 
 def test_other_settings_are_refused_by_name(folder: HeadFolder):
-    loss = CONFIG.stages[1].objective
-    texture = replace(CONFIG.stages[1], objective=replace(loss, cfg_scale=10.0))
+    loss = CONFIG.stages[1].term.objective
+    texture = CONFIG.stages[1].with_term(objective=replace(loss, cfg_scale=10.0))
     with pytest.raises(HeadArtistError) as caught:
         check_folder(folder.path, replace(CONFIG, stages=(CONFIG.stages[0], texture, *CONFIG.stages[2:])))
     assert str(caught.value) == (

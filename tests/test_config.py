@@ -18,7 +18,9 @@ from headartist.config.text import differences, from_json, override, to_json
 from headartist.system.errors import HeadArtistError
 
 # A preset with numbers of its own, so that tuning the presets leaves these laws alone.
-START = replace(SMOKE, stages=tuple(replace(s, objective=Ssd(7.5)) if s.name == "texture" else s for s in SMOKE.stages))
+START = replace(
+    SMOKE, stages=tuple(s.with_term(objective=Ssd(7.5)) if s.name == "texture" else s for s in SMOKE.stages)
+)
 
 values = st.floats(0, 1)
 schedules = st.one_of(
@@ -45,7 +47,7 @@ def test_presets_survive_json(name: str):
 
 @given(schedules, losses, st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.integers(0, 2**63 - 1))
 def test_any_config_survives_json_exactly(schedule, loss, prompt: str, seed: int):
-    stage = replace(SMOKE.stages[0], objective=loss, t_min=Constant(0.0), t_max=schedule)
+    stage = replace(SMOKE.stages[0].with_term(objective=loss), t_min=Constant(0.0), t_max=schedule)
     config = replace(SMOKE, prompt=prompt, seed=seed, stages=(stage,))
     assert from_json(to_json(config)) == config
 
@@ -67,7 +69,7 @@ def test_overrides_are_made_at_once_so_that_their_order_does_not_matter(assignme
     changed = override(before, assignments)
     texture = changed.stages[1]
     assert (texture.t_min, texture.t_max) == (Constant(0.72), Constant(0.74))
-    assert texture.objective == Ssd(5.0, anchor=0.3)
+    assert texture.term.objective == Ssd(5.0, anchor=0.3)
     assert (changed.views.azimuth_deg, changed.views.front_share, changed.seed) == ((100, 200), 0, 3)
     assert changed.stages[0] == SMOKE.stages[0]
 
@@ -92,6 +94,9 @@ def _paths(value, path: str = "") -> list[str]:
         if item.name == "stages":
             for stage in inner:
                 found += _paths(stage, f"{stage.name}.")
+        elif item.name == "terms":
+            for number, term in enumerate(inner):
+                found += [*_paths(term, path), *_paths(term, f"{path}terms.{number}.")]
         elif is_dataclass(inner) and not isinstance(inner, Constant | Linear | Piecewise):
             found += _paths(inner, f"{path}{item.name}.")
         else:
@@ -115,7 +120,10 @@ def _at(config: Config, path: str):
     stages = {stage.name: stage for stage in config.stages}
     value = stages.get(head) or getattr(config, head)
     for name in rest:
-        value = getattr(value, name)
+        if isinstance(value, tuple):
+            value = value[int(name)]
+        else:
+            value = getattr(value if hasattr(value, name) else value.term, name)
     return value
 
 
@@ -263,9 +271,9 @@ def test_stage_names_must_differ_from_each_other_and_from_settings():
 
 def test_what_is_refined_is_a_picture():
     with pytest.raises(HeadArtistError) as caught:
-        replace(PAPER.stages[0], objective=Refine())
+        PAPER.stages[0].with_term(objective=Refine())
     assert str(caught.value) == (
-        "Stage warm_up refines pictures but draws a latent: use draws=color or draws=normal, or another objective."
+        "Refine compares pictures, and a latent is drawn: use draws=color or draws=normal, or another objective."
     )
 
 
@@ -278,11 +286,15 @@ def test_an_unknown_preset_suggests_the_nearest():
 def test_the_paper_preset_has_the_papers_constants():
     warm_up, geometry, texture, refinement = PAPER.stages
     assert (warm_up.steps, warm_up.steps + geometry.steps, texture.steps) == (1_000, 15_000, 20_000)
-    assert (warm_up.draws, geometry.draws, texture.draws) == ("normal_opacity_latent", "normal", "color")
-    assert {stage.objective for stage in (warm_up, geometry)} == {Ssd(100.0, anchor=0.0)}
-    assert texture.objective == Ssd(7.5, anchor=0.0)
-    assert (type(refinement.objective), refinement.objective.cfg_scale, refinement.steps) == (Refine, 7.5, 900)
-    assert (refinement.trains, refinement.draws) == (texture.trains, texture.draws)
+    assert (warm_up.term.draws, geometry.term.draws, texture.term.draws) == ("normal_opacity_latent", "normal", "color")
+    assert {stage.term.objective for stage in (warm_up, geometry)} == {Ssd(100.0, anchor=0.0)}
+    assert texture.term.objective == Ssd(7.5, anchor=0.0)
+    assert (type(refinement.term.objective), refinement.term.objective.cfg_scale, refinement.steps) == (
+        Refine,
+        7.5,
+        900,
+    )
+    assert (refinement.trains, refinement.term.draws) == (texture.trains, texture.term.draws)
     assert {stage.render_size for stage in PAPER.stages} == {512}
     assert {stage.views for stage in PAPER.stages} == {1}
     assert (geometry.t_min(0), geometry.t_max(0)) == (0.02, 0.5)

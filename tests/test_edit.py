@@ -248,7 +248,7 @@ def test_an_edit_goes_on_with_the_noise_levels_at_which_its_stages_ended(parent:
     assert (shaping.name, shaping.trains, shaping.steps) == ("edit_geometry", ("offset",), 7)
     assert (colouring.name, colouring.trains, colouring.steps) == ("edit_texture", ("color",), 9)
     assert (shaping.t_max, colouring.t_max) == (Constant(0.5), Constant(0.7))
-    assert (refinement.name, type(refinement.objective)) == ("edit_refinement", Refine)
+    assert (refinement.name, type(refinement.term.objective)) == ("edit_refinement", Refine)
     assert refinement.steps == PAPER.stages[-1].steps
     assert (config.prior, config.avatar, config.template) == (PAPER.prior, parent.config.avatar, parent.config.template)
 

@@ -16,7 +16,7 @@ from headartist.config.config import Config, Run, Views, ViewText
 from headartist.config.objectives import Refine, Sds, Ssd
 from headartist.config.prompts import PromptWarning, view_word
 from headartist.config.schedules import Constant, Linear
-from headartist.config.stage import Rates, Regularizers, Stage
+from headartist.config.stage import Rates, Regularizers, Stage, Term
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
 from headartist.objectives.build import build_objective
@@ -29,32 +29,28 @@ from headartist.training.folder import HeadFolder, open_folder
 from headartist.training.interrupts import REQUESTS
 from headartist.training.loop import train
 from headartist.training.problem import Problem, judges
-from headartist.training.shot import draw_shot, latent_of, sample_views
+from headartist.training.shot import draw_shots, latent_of, sample_views
 from headartist.training.step import Work, train_step
 from toys import ToyAvatar, ToyPrior
 
 TEMPLATE = load_template("open")
 GEOMETRY = Stage(
     name="geometry",
+    terms=(Term("normal", Ssd(15.0), text="a normal map of {subject}"),),
     trains=("sdf",),
-    draws="normal",
-    objective=Ssd(15.0),
     steps=6,
     t_min=Constant(0.1),
     t_max=Linear(0.9, 0.4, end=5 / 6),
     render_size=16,
     views=2,
-    text="a normal map of {subject}",
     regularizers=Regularizers(normal_consistency=Constant(1e-3), laplacian=Constant(1e-3)),
 )
 TEXTURE = Stage(
     name="texture",
+    terms=(Term("color", Ssd(7.5), negative="worst quality"),),
     trains=("color",),
-    draws="color",
-    objective=Ssd(7.5),
     steps=5,
     render_size=16,
-    negative="worst quality",
     lit=True,
 )
 CONFIG = Config(
@@ -72,7 +68,7 @@ def small_problem(config: Config = CONFIG, prior: ToyPrior | None = None) -> Pro
 
 def toy_prior(problem: Problem) -> ToyPrior:
     """The problem's one judge."""
-    prior = problem.judges[0].prior
+    prior = problem.judges[0][0].prior
     assert isinstance(prior, ToyPrior)
     return prior
 
@@ -91,8 +87,9 @@ def run(problem: Problem, folder: HeadFolder) -> float:
 def first_step(problem: Problem, stage: Stage, optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The row of a stage's first step, with an optimizer of one's own."""
     prior, generator = toy_prior(problem), torch.Generator().manual_seed(1)
-    (judge,) = judges(replace(problem.config, stages=(stage,)), prior)
-    work = Work(stage, problem.avatar, optimizer, judge, build_objective(stage.objective, prior, generator))
+    (jury,) = judges(replace(problem.config, stages=(stage,)), prior)
+    objectives = tuple(build_objective(term.objective, prior, generator) for term in stage.terms)
+    work = Work(stage, problem.avatar, optimizer, jury, objectives)
     return train_step(problem, work, 0, generator)
 
 
@@ -223,8 +220,8 @@ def test_no_text_comes_up_that_was_not_embedded_before(tmp_path: Path, view_text
     "changes",
     [
         {"view_text": "none"},
-        {"stages": (replace(TEXTURE, objective=Sds(50.0)),)},
-        {"stages": (replace(TEXTURE, objective=Refine(perceptual=0.0)),)},
+        {"stages": (TEXTURE.with_term(objective=Sds(50.0)),)},
+        {"stages": (TEXTURE.with_term(objective=Refine(perceptual=0.0)),)},
     ],
 )
 def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
@@ -236,7 +233,7 @@ def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
 def test_sds_is_ssd_with_anchor_one():
     results = []
     for loss in (Sds(20.0), Ssd(20.0, anchor=1.0)):
-        problem, stage = small_problem(), replace(TEXTURE, objective=loss)
+        problem, stage = small_problem(), TEXTURE.with_term(objective=loss)
         optimizer = torch.optim.SGD([{"params": [problem.avatar.color], "rate": Constant(1.0)}])
         first_step(problem, stage, optimizer)
         results.append(problem.avatar.color.detach())
@@ -295,7 +292,7 @@ class _Talkative(ToyPrior):
 
 
 def test_what_a_prior_warns_of_is_passed_on_and_texts_that_are_cut_off_are_told_of_once():
-    stages = (TEXTURE, replace(TEXTURE, name="again", text="oh {prompt}", negative="not one of those"))
+    stages = (TEXTURE, replace(TEXTURE.with_term(text="oh {prompt}", negative="not one of those"), name="again"))
     config = replace(CONFIG, prompt="an old grey man", stages=stages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -307,21 +304,21 @@ def test_what_a_prior_warns_of_is_passed_on_and_texts_that_are_cut_off_are_told_
 
 
 def test_normals_and_opacity_stand_in_the_latents_place():
-    problem, stage = small_problem(), replace(GEOMETRY, draws="normal_opacity_latent")
+    problem, stage = small_problem(), GEOMETRY.with_term(draws="normal_opacity_latent")
     cameras = sample_views(Views(), 2, torch.Generator())
     frame = problem.avatar.render(cameras, 16, Shading(color=False), torch.zeros(3))
-    latent = latent_of(stage, frame)
+    latent = latent_of(stage.term.draws, frame)
     assert latent is not None
     torch.testing.assert_close(latent, torch.cat([frame.normal, frame.opacity], dim=1))
-    (judge,) = judges(replace(CONFIG, stages=(stage,)), toy_prior(problem))
-    shot, _ = draw_shot(problem, problem.avatar, stage, judge, 0, torch.Generator().manual_seed(0))
-    assert shot.latent(judge.prior).shape == (2, 4, 4, 4)
+    (jury,) = judges(replace(CONFIG, stages=(stage,)), toy_prior(problem))
+    ((shot, _),) = draw_shots(problem, problem.avatar, stage, jury, 0, torch.Generator().manual_seed(0))
+    assert shot.latent(jury[0].prior).shape == (2, 4, 4, 4)
 
 
 def test_a_latent_that_cannot_hold_four_channels_is_refused_before_the_first_step():
     prior = ToyPrior()
     prior.latent_shape = (3, 4, 4)
-    config = replace(CONFIG, stages=(replace(GEOMETRY, draws="normal_opacity_latent"),))
+    config = replace(CONFIG, stages=(GEOMETRY.with_term(draws="normal_opacity_latent"),))
     with pytest.raises(HeadArtistError, match=r"latent has 3: use --set geometry.draws=normal"):
         judges(config, prior)
 

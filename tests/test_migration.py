@@ -76,10 +76,10 @@ def test_settings_that_were_renamed_are_read():
     rates = {"type": "Rates", "hash_grid": 0.5, "mlp": 0.25}
     energies = {"type": "Regularisers", "laplacian": 3.0}
     stage = from_json(json.dumps({"stages": [_old(loss=refine, rates=rates, regularisers=energies)]})).stages[0]
-    assert stage.objective == Refine(
+    assert stage.term.objective == Refine(
         residual=True, facing_power=2.0, inner_steps=7, views_per_inner_step=3, ddim_steps=5
     )
-    assert (stage.trains, stage.draws) == (("sdf", "color"), "color")
+    assert (stage.trains, stage.term.draws) == (("sdf", "color"), "color")
     assert (stage.rates.grid, stage.rates.mlp) == (Constant(0.5), Constant(0.25))
     assert stage.regularizers.laplacian == Constant(3.0)
 

@@ -74,7 +74,7 @@ def _changed_parts(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[s
 
 def test_the_papers_stages_are_these():
     assert STAGES == ["warm_up", "geometry", "texture", "refinement"]
-    assert [stage.draws for stage in PAPER.stages] == ["normal_opacity_latent", "normal", "color", "color"]
+    assert [stage.term.draws for stage in PAPER.stages] == ["normal_opacity_latent", "normal", "color", "color"]
     assert PAPER.avatar.sdf_base == "fit"
 
 

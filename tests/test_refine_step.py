@@ -27,7 +27,9 @@ from test_loop import TEXTURE, small_problem, toy_prior
 from toys import ToyAvatar, ToyPrior
 
 FITTED = Refine(cfg_scale=1.0, perceptual=0.0, inner_steps=7, views_per_inner_step=3)
-STAGE = replace(TEXTURE, name="refinement", objective=FITTED, steps=2, views=5, render_size=ToyPrior.picture_size)
+STAGE = replace(
+    TEXTURE.with_term(objective=FITTED), name="refinement", steps=2, views=5, render_size=ToyPrior.picture_size
+)
 
 
 class TurningAvatar(ToyAvatar):
@@ -57,8 +59,8 @@ def refining(stage: Stage = STAGE) -> Problem:
 def taken(problem: Problem, stage: Stage, steps: int = 1) -> list[dict[str, float]]:
     """The rows of the stage's first steps."""
     optimizer, generator = make_optimizer(problem.avatar, stage), torch.Generator().manual_seed(0)
-    objective = build_objective(stage.objective, toy_prior(problem), generator)
-    work = Work(stage, problem.avatar, optimizer, problem.judges[0], objective)
+    objective = build_objective(stage.term.objective, toy_prior(problem), generator)
+    work = Work(stage, problem.avatar, optimizer, problem.judges[0], (objective,))
     return [train_step(problem, work, step, generator) for step in range(steps)]
 
 

@@ -199,7 +199,7 @@ def test_features_are_not_asked_of_a_prior_that_has_none():
 
 def test_features_that_are_missing_are_missed_before_the_first_step(tmp_path):
     *others, refinement = PAPER.stages
-    stages = (*others, replace(refinement, objective=Refine(perceptual=0.1)))
+    stages = (*others, refinement.with_term(objective=Refine(perceptual=0.1)))
     config = replace(SMOKE, stages=stages, run=replace(SMOKE.run, device="cpu"))
     with pytest.raises(HeadArtistError, match="ToyPrior has no features"):
         generate("a clown", config, prior=ToyPrior(), out=tmp_path / "head", progress=False)
@@ -273,7 +273,7 @@ def test_a_run_refines_by_lpips_with_a_prior_that_has_no_features(tmp_path, lpip
     ]
     head = generate("a clown", override(SMOKE, asked), prior=ToyPrior(), out=tmp_path / "head", progress=False)
     assert FakeLpips.made == 1
-    loss = head.config.stages[-1].objective
+    loss = head.config.stages[-1].term.objective
     assert isinstance(loss, Refine)
     assert (loss.perceptual, loss.features) == (0.1, "lpips")
 
@@ -299,7 +299,7 @@ def test_a_diffusion_prior_refines_pictures_and_keeps_its_weights(tiny_prior_fol
 
 def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
     loss = Refine(cfg_scale=1.0, perceptual=0.0)
-    stage = replace(TEXTURE, name="refinement", objective=loss, steps=60, t_max=Linear(0.5, 0.2))
+    stage = replace(TEXTURE.with_term(objective=loss), name="refinement", steps=60, t_max=Linear(0.5, 0.2))
     stage = replace(stage, lit=False, rates=replace(stage.rates, mlp=Constant(0.1), grid=Constant(0.0)))
     problem = small_problem()
     config = replace(problem.config, stages=(stage,), view_text="none")
@@ -312,5 +312,5 @@ def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
 
 def test_the_papers_refinement_never_asks_where_there_is_no_signal():
     *_, refinement = PAPER.stages
-    assert isinstance(refinement.objective, Refine)
+    assert isinstance(refinement.term.objective, Refine)
     assert all(refinement.t_max(step / 900) <= 0.5 for step in range(900))

@@ -45,7 +45,7 @@ class TrainablePrior(ToyPrior):
         return ScaledScore(self, generator)
 
 
-VSD = replace(CONFIG, stages=(replace(TEXTURE, name="vsd", objective=Vsd(rate=0.01), steps=9), TEXTURE))
+VSD = replace(CONFIG, stages=(replace(TEXTURE.with_term(objective=Vsd(rate=0.01)), name="vsd", steps=9), TEXTURE))
 
 
 def vsd_problem(config=VSD, *, spread: float = 0.01) -> Problem:
@@ -70,7 +70,7 @@ def test_a_run_stopped_at_any_step_equals_the_unbroken_run_bit_for_bit(tmp_path:
 def test_what_the_second_model_learns_changes_the_head(tmp_path: Path):
     heads = []
     for rate in (0.0, 0.05):
-        config = replace(VSD, stages=(replace(VSD.stages[0], objective=Vsd(rate=rate)),))
+        config = replace(VSD, stages=(VSD.stages[0].with_term(objective=Vsd(rate=rate)),))
         problem = vsd_problem(config)
         run(problem, new_folder(tmp_path / str(rate), config))
         heads.append(problem.avatar.state_dict()["color"])

@@ -29,7 +29,7 @@ LINES = (0, 1, 4)
 def with_losses(config: Config, geometry: ObjectiveConfig, texture: ObjectiveConfig) -> Config:
     """The config with other losses in these two stages."""
     losses = {"geometry": geometry, "texture": texture}
-    stages = tuple(replace(stage, objective=losses.get(stage.name, stage.objective)) for stage in config.stages)
+    stages = tuple(stage.with_term(objective=losses.get(stage.name, stage.term.objective)) for stage in config.stages)
     return replace(config, stages=stages)
 
 

@@ -143,11 +143,13 @@ def _table_need(path: str, field: FieldConfig, entry: int) -> Need:
 
 def _stage_needs(stage: Stage, color: FieldConfig) -> list[Need]:
     """Pixels and views of a stage; whichever of size and views stands out more is named for the pixels."""
-    shade = 8 * (2 * color.levels + color.width * color.depth) * COVERED if stage.draws == "color" else 0
-    drawn, size, views = PIXEL + shade, stage.render_size, stage.views
+    colored = any(term.draws == "color" for term in stage.terms)
+    shade = 8 * (2 * color.levels + color.width * color.depth) * COVERED if colored else 0
+    size, views = stage.render_size, stage.views
+    drawn, judged = (PIXEL + shade) * len(stage.terms), VIEW * len(stage.terms)
     if views > size / 16:
-        return [Need(f"{stage.name}.views", views, 1, lambda count: (drawn * size**2 + VIEW) * count)]
-    return [Need(f"{stage.name}.render_size", size, 8, lambda side: (drawn * side**2 + VIEW) * views)]
+        return [Need(f"{stage.name}.views", views, 1, lambda count: (drawn * size**2 + judged) * count)]
+    return [Need(f"{stage.name}.render_size", size, 8, lambda side: (drawn * side**2 + judged) * views)]
 
 
 def size_words(size: int) -> str:

@@ -84,7 +84,9 @@ def _said(name: str, value: Any) -> Any:
 def _stage(stage: Any) -> Any:
     if not (isinstance(stage, dict) and isinstance(stage.get("steps"), int)):
         return stage
-    return {name: _in_progress(value, max(stage["steps"], 1)) for name, value in stage.items()}
+    stage = {name: _in_progress(value, max(stage["steps"], 1)) for name, value in stage.items()}
+    term = {name: stage.pop(name) for name in ("draws", "objective", "text", "negative") if name in stage}
+    return {**stage, "terms": [{"type": "Term", **term}]}
 
 
 def _in_progress(value: Any, steps: int) -> Any:

@@ -1,7 +1,7 @@
 """Stage: one stretch of the optimisation, as values. Nothing here needs torch."""
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, get_args
 
 from headartist.config.bounds import Count, Within, check_settings, require
 from headartist.config.objectives import ObjectiveConfig, Refine
@@ -14,6 +14,7 @@ Rate = Annotated[Schedule, Within(0, 10)]
 Weight = Annotated[Schedule, Within(0, 1_000_000_000)]
 Level = Annotated[Schedule, Within(0, 1)]
 LONGEST_NAME = 60
+MOST_TERMS = 100
 _OFF = Constant(0.0)
 _GRID_RATE, _MLP_RATE = Constant(1e-2), Constant(1e-3)
 _T_MIN, _T_MAX = Constant(0.02), Constant(0.98)
@@ -52,45 +53,74 @@ class Regularizers:
 
 
 @dataclass(frozen=True)
+class Term:
+    """One picture that a stage judges, and how; its weighted losses are summed with those of the other terms.
+
+    Attributes:
+        draws: the picture that the prior judges. "normal_opacity_latent" puts normals and opacity straight in the
+            place of the latent (paper 4.2.1); the others go through the prior's encoder.
+        objective: what is minimised.
+        text: the term's text; `{prompt}` is the prompt as typed, `{subject}` the prompt without its prefix.
+        negative: the negative text; `{negative}` is the prompt's own, by `prompts.default_negative`.
+        weight: factor of its losses.
+    """
+
+    draws: Drawing
+    objective: ObjectiveConfig
+    text: str = "{prompt}"
+    negative: str = ""
+    weight: Annotated[float, Within(0, 1_000_000)] = 1.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "term.")
+        require(
+            not (isinstance(self.objective, Refine) and self.draws == "normal_opacity_latent"),
+            "Refine compares pictures, and a latent is drawn: use draws=color or draws=normal, or another objective.",
+        )
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stretch of the optimisation, with a fresh optimizer; its schedules go by its own progress.
 
     Attributes:
         name: what the stage is called in overrides, metrics and messages.
+        terms: what is judged in every step, mostly one picture; all share cameras, noise levels and lamps.
         trains: parts of the avatar that learn; the others stay as they are, bit for bit.
-        draws: the picture that the prior judges. "normal_opacity_latent" puts normals and opacity straight in the
-            place of the latent (paper 4.2.1); the others go through the prior's encoder.
-        objective: what is minimised.
         steps: how many steps.
         t_min: lower end of the noise levels, as a fraction of the diffusion clock.
         t_max: upper end of the noise levels.
         render_size: pixels of the square render; it is brought to the prior's size afterwards.
         views: cameras a step.
-        text: the stage's text; `{prompt}` is the prompt as typed, `{subject}` the prompt without its prefix.
-        negative: the negative text; `{negative}` is the prompt's own, by `prompts.default_negative`.
         rates: learning rates.
         weight_decay: AdamW's decoupled decay.
         regularizers: smoothness weights.
-        background: RGB in [0, 1] behind a colour render.
-        lit: light a colour render by a soft lamp at random, so that colours are learned without light and shade.
+        background: RGB in [0, 1] behind a color render.
+        lit: light a color render by a soft lamp at random, so that colors are learned without light and shade.
     """
 
     name: str
+    terms: tuple[Term, ...]
     trains: tuple[Part, ...]
-    draws: Drawing
-    objective: ObjectiveConfig
     steps: Count
     t_min: Level = _T_MIN
     t_max: Level = _T_MAX
     render_size: Annotated[int, Within(8, 8_192)] = 512
     views: Annotated[int, Within(1, 1_024)] = 1
-    text: str = "{prompt}"
-    negative: str = ""
     rates: Rates = Rates()
     weight_decay: Annotated[float, Within(0, 100)] = 0.0
     regularizers: Regularizers = Regularizers()
     background: Annotated[tuple[float, float, float], Within(0, 1)] = (0.5, 0.5, 0.5)
     lit: bool = False
+
+    @property
+    def term(self) -> Term:
+        """The only term, or the first of several."""
+        return self.terms[0]
+
+    def with_term(self, **changes: Any) -> "Stage":
+        """Return the stage with other settings of its first term."""
+        return replace(self, terms=(replace(self.term, **changes), *self.terms[1:]))
 
     @property
     def shapes(self) -> bool:
@@ -104,18 +134,16 @@ class Stage:
         )
         name = f"Stage {self.name}"
         check_settings(self, f"{name}: ")
+        require(1 <= len(self.terms) <= MOST_TERMS, f"{name} has 1 to {MOST_TERMS} terms (got {len(self.terms)}).")
         require(bool(self.trains), f"{name} trains nothing: name at least one of {', '.join(get_args(Part))}.")
+        drawn = {term.draws: None for term in self.terms}
         require(
-            self.draws == "color" or set(self.trains) != {"color"},
-            f"{name} trains color but draws {self.draws}, where no color is seen: use draws=color.",
+            "color" in drawn or set(self.trains) != {"color"},
+            f"{name} trains color but draws {' and '.join(drawn)}, where no color is seen: use draws=color.",
         )
         require(
-            self.draws == "color" or not self.lit,
-            f"{name} is lit but draws {self.draws}, which no light falls on: use draws=color or lit=false.",
-        )
-        require(
-            not (isinstance(self.objective, Refine) and self.draws == "normal_opacity_latent"),
-            f"{name} refines pictures but draws a latent: use draws=color or draws=normal, or another objective.",
+            "color" in drawn or not self.lit,
+            f"{name} is lit but draws {' and '.join(drawn)}, which no light falls on: use draws=color or lit=false.",
         )
         require(
             extremes(self.t_min)[1] <= extremes(self.t_max)[0],

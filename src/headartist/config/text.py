@@ -1,6 +1,8 @@
 """Config as text: the JSON of a Head folder, `path=value` overrides, and what differs between two configs.
 
-All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage, `geometry.objective.cfg_scale`.
+All three speak of a setting by its path: `seed`, `prior.model`, or, for a stage, `geometry.steps`. Settings of a
+stage's only term are named as the stage's own, `geometry.objective.cfg_scale`; of several terms by number from 0,
+`geometry.terms.1.weight`.
 """
 
 import ast
@@ -16,12 +18,13 @@ from headartist.config.bounds import plain, require_choice, require_kind
 from headartist.config.config import Config
 from headartist.config.migration import FORMAT, migrate
 from headartist.config.schedules import Constant
-from headartist.config.stage import Stage
+from headartist.config.stage import Stage, Term
 from headartist.system.errors import HeadArtistError, did_you_mean, shown
 from headartist.system.json_files import parse_json
 
 NOT_THE_HEAD = ("run", "exports")
 """Settings of a Config that do not change the head."""
+_OF_A_TERM = tuple(item.name for item in fields(Term))
 LONGEST_VALUE = 500
 """Characters of a value that is written as in Python."""
 
@@ -147,21 +150,20 @@ def _parse_assignment(assignment: str) -> _Assignment:
     return _Assignment(path, tuple(path.split(".")), text)
 
 
-def _assigned(value: Any, assignments: Iterable[_Assignment]) -> Any:
-    """A copy of the dataclass `value` with every assignment made."""
+def _assigned(value: Any, assignments: Iterable[_Assignment], **changes: Any) -> Any:
+    """Copy the dataclass `value` with every assignment made, and the changes."""
     known = {item.name: item.type for item in fields(value) if item.name != "stages"}
     stages = {stage.name: stage for stage in value.stages} if isinstance(value, Config) else {}
     groups: dict[str, list[_Assignment]] = {}
     for assignment in assignments:
         groups.setdefault(assignment.below[0], []).append(replace(assignment, below=assignment.below[1:]))
-    changes: dict[str, Any] = {}
     for name, group in groups.items():
         if name in stages:
             stages[name] = _assigned_stage(stages[name], group)
         elif name in known:
             changes[name] = _assigned_setting(name, known[name], getattr(value, name), group)
         else:
-            hint = did_you_mean(name, (*stages, *known))
+            hint = did_you_mean(name, (*stages, *known, *(_OF_A_TERM if isinstance(value, Stage) else ())))
             raise HeadArtistError(f"--set {group[0].path} names no setting: {hint}")
     if stages:
         changes["stages"] = tuple(stages.values())
@@ -171,7 +173,37 @@ def _assigned(value: Any, assignments: Iterable[_Assignment]) -> Any:
 def _assigned_stage(stage: Stage, group: Sequence[_Assignment]) -> Stage:
     for path in (assignment.path for assignment in group if not assignment.below):
         raise HeadArtistError(f"--set {path} is a whole stage: name one of its settings, as in {path}.steps=300.")
-    return _assigned(stage, group)
+    terms = [one for one in group if one.below[0] == "terms" or one.below[0] in _OF_A_TERM]
+    if not terms:
+        return _assigned(stage, group)
+    rest = [one for one in group if one not in terms]
+    return _assigned(stage, rest, terms=_assigned_terms(stage, terms))
+
+
+def _assigned_terms(stage: Stage, group: Sequence[_Assignment]) -> tuple[Term, ...]:
+    """The stage's terms after the assignments to them, by number or, where there is one, without."""
+    terms, parts = list(stage.terms), []
+    for one in group:
+        if one.below == ("terms",):
+            kind = tuple[Term, ...]
+            terms = list(_decode(kind, _parse(kind, one.text, one.path), one.path))
+    for one in group:
+        if one.below[0] == "terms":
+            parts.append(replace(one, below=one.below[1:]))
+        elif len(terms) == 1:
+            parts.append(replace(one, below=("0", *one.below)))
+        else:
+            way = ".".join((stage.name, "terms", "0", *one.below))
+            raise HeadArtistError(
+                f"--set {one.path} may be of any of the {len(terms)} terms of {stage.name}: say which, as in {way}."
+            )
+    for number in dict.fromkeys(part.below[0] for part in parts if part.below):
+        own = [replace(part, below=part.below[1:]) for part in parts if part.below and part.below[0] == number]
+        if number not in map(str, range(len(terms))):
+            numbers = " and ".join(map(str, dict.fromkeys((0, len(terms) - 1))))
+            raise HeadArtistError(f"--set {own[0].path} names no term: {stage.name} has terms {numbers}.")
+        terms[int(number)] = _assigned_setting(f"terms.{number}", Term, terms[int(number)], own)
+    return tuple(terms)
 
 
 def _assigned_setting(name: str, kind: Any, value: Any, group: Sequence[_Assignment]) -> Any:
@@ -219,13 +251,14 @@ def _literal(kind: Any, node: ast.expr) -> Any:
             return -value
         case ast.Call(ast.Name(name), arguments, keywords):
             named = _dataclasses(get_args(kind) or (kind,))
-            order = [item.name for item in fields(named[name])] if name in named else []
+            kinds = {item.name: plain(item.type) for item in fields(named[name])} if name in named else {}
+            order = list(kinds)
             # An argument too many gets a name that no setting has, and the decoder complains of it.
             names = (*order, *(f"({index + 1}. argument)" for index in range(len(order), len(arguments))))
             given = [*zip(names, arguments, strict=False), *((word.arg or "**", word.value) for word in keywords)]
             if len({"type", *(setting for setting, _ in given)}) <= len(given):
                 raise HeadArtistError(f"{shown(ast.unparse(node))} says a setting twice: leave one of them out.")
-            return {"type": name, **{setting: _literal(kind, argument) for setting, argument in given}}
+            return {"type": name, **{setting: _literal(kinds.get(setting, kind), value) for setting, value in given}}
     raise ValueError("no literal")
 
 
@@ -237,6 +270,9 @@ def _compare(before: Any, after: Any, path: str) -> Iterable[str]:
     elif path == "stages" and [stage["name"] for stage in before] == [stage["name"] for stage in after]:
         for old, new in zip(before, after, strict=True):
             yield from _compare(old, new, old["name"])
+    elif path.endswith(".terms") and len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _compare(old, new, path.removesuffix(".terms") if len(after) == 1 else f"{path}.{index}")
     elif before != after and not _by_rounding(before, after):
         yield f"{path} {_shown(before)} -> {_shown(after)}"
 

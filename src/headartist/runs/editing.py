@@ -186,7 +186,7 @@ def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
     if not stages:
         raise HeadArtistError("These settings have no stage that colours: use --keep-texture or another --preset.")
     for stage in stages:
-        if isinstance(stage.objective, Refine):
+        if any(isinstance(term.objective, Refine) for term in stage.terms):
             yield replace(stage, name=_edit_name(stage))
         else:
             yield _gone_on(stage, steps)

@@ -261,12 +261,13 @@ def _optimise(
 
 def _jury(
     config: Config, given: "headartist.priors.prior.ScorePrior | None", device: "torch.device", *, progress: bool
-) -> "tuple[headartist.training.problem.Judge, ...]":
-    """Who judges each stage, with its texts read; what they cannot do is found out now rather than stages later."""
+) -> "tuple[tuple[headartist.training.problem.Judge, ...], ...]":
+    """Who judges each term, with its texts read; what they cannot do is found out now rather than stages later."""
     from headartist.objectives.refine import lpips_network, perceptive
     from headartist.training.problem import judges
 
-    refining = [stage.objective for stage in config.stages if isinstance(stage.objective, Refine) and stage.steps]
+    asked = [term.objective for stage in config.stages if stage.steps for term in stage.terms]
+    refining = [objective for objective in asked if isinstance(objective, Refine)]
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)

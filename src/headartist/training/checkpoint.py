@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -46,17 +46,16 @@ class Position:
 class Checkpoint:
     """A state read back from disk.
 
-    Its tensors go by "avatar.<name>", "optimizer.<index>.<name>", "objective.<name>" and "generator".
+    Its tensors go by "avatar.<name>", "optimizer.<index>.<name>", "objective.<term>.<name>" and "generator".
     """
 
     path: Path
     position: Position
     tensors: Mapping[str, Tensor]
 
-    @property
-    def objective(self) -> dict[str, Tensor]:
-        """What the stage's objective had learned and drawn."""
-        return _under("objective.", self.tensors)
+    def objective(self, term: int) -> dict[str, Tensor]:
+        """Return what the objective of a term of the stage had learned and drawn."""
+        return _under(f"objective.{term}.", self.tensors)
 
     def restore_generator(self, generator: torch.Generator) -> None:
         """Put the random draws where they were.
@@ -120,11 +119,12 @@ def save_checkpoint(
     avatar: TrainableAvatar,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    objective: Mapping[str, Tensor],
+    objectives: Sequence[Mapping[str, Tensor]],
 ) -> None:
     """Replace the checkpoint in one move; a kill at any moment leaves the old one or the new one, whole."""
     tensors = {f"avatar.{name}": tensor for name, tensor in avatar.state_dict().items()}
-    tensors |= {f"objective.{name}": tensor for name, tensor in objective.items()}
+    for term, learned in enumerate(objectives):
+        tensors |= {f"objective.{term}.{name}": tensor for name, tensor in learned.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
     _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, _as_metadata(position))
@@ -212,7 +212,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _name_today(name: str) -> str:
     """Translate a tensor's name of release 0.1.0; names of today stay."""
-    return re.sub(r"^(avatar\.)?colour\.", r"\1color.", re.sub(r"^optimiser\.", "optimizer.", name))
+    name = re.sub(r"^(avatar\.)?colour\.", r"\1color.", re.sub(r"^optimiser\.", "optimizer.", name))
+    return re.sub(r"^objective\.(?!\d)", "objective.0.", name)
 
 
 def _progress(path: Path, metadata: Mapping[str, str], config: Config | None = None) -> Position:

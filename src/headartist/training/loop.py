@@ -55,15 +55,17 @@ def train(problem: Problem, folder: HeadFolder, generator: torch.Generator) -> G
 def _begin(
     problem: Problem, index: int, avatar: TrainableAvatar, generator: torch.Generator, checkpoint: Checkpoint | None
 ) -> Work:
-    """A stage's optimizer and objective, as the checkpoint left them where there is one."""
-    stage, judge = problem.config.stages[index], problem.judges[index]
+    """A stage's optimizer and objectives, as the checkpoint left them where there is one."""
+    stage, judges = problem.config.stages[index], problem.judges[index]
     optimizer = make_optimizer(avatar, stage)
-    objective = build_objective(stage.objective, judge.prior, generator)
+    pairs = zip(stage.terms, judges, strict=True)
+    objectives = tuple(build_objective(term.objective, judge.prior, generator) for term, judge in pairs)
     if checkpoint:
         checkpoint.restore_optimizer(optimizer)
-        objective.load_state_dict(checkpoint.objective)
+        for number, objective in enumerate(objectives):
+            objective.load_state_dict(checkpoint.objective(number))
         checkpoint.restore_generator(generator)  # last: an objective that begins may draw
-    return Work(stage, avatar, optimizer, judge, objective)
+    return Work(stage, avatar, optimizer, judges, objectives)
 
 
 def _train_stage(
@@ -78,7 +80,8 @@ def _train_stage(
     stage, run = work.stage, problem.config.run
 
     def save() -> None:
-        save_checkpoint(folder, position, work.avatar, work.optimizer, generator, work.objective.state_dict())
+        learned = [objective.state_dict() for objective in work.objectives]
+        save_checkpoint(folder, position, work.avatar, work.optimizer, generator, learned)
 
     for step in range(position.step, stage.steps):
         started = time.perf_counter()

@@ -9,7 +9,7 @@ import torch
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.config.config import Config
 from headartist.config.prompts import PromptWarning, negative_text, plain_text
-from headartist.config.stage import Stage
+from headartist.config.stage import Term
 from headartist.guidance import StageTexts
 from headartist.heads.template import HeadTemplate
 from headartist.priors.prior import ScorePrior
@@ -34,18 +34,18 @@ class Problem:
         config: what is asked.
         avatar: the head that the first stage begins with.
         template: the head it began as, whose landmarks are drawn.
-        judges: one for each stage of the config.
+        judges: for each stage of the config, one for each of its terms.
         device: where all of them live.
     """
 
     config: Config
     avatar: TrainableAvatar
     template: HeadTemplate
-    judges: tuple[Judge, ...]
+    judges: tuple[tuple[Judge, ...], ...]
     device: torch.device
 
 
-def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
+def judges(config: Config, prior: ScorePrior) -> tuple[tuple[Judge, ...], ...]:
     """Let the prior read the texts of every stage, so that its text encoder is not needed again.
 
     A prompt that is too long is so in every text: one warning names what is lost of all that are cut off.
@@ -54,14 +54,17 @@ def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
         HeadArtistError: a stage draws what the prior's latent cannot hold.
     """
     for stage in config.stages:
-        if stage.draws == "normal_opacity_latent" and prior.latent_shape[0] != NORMAL_AND_OPACITY:
+        latent = any(term.draws == "normal_opacity_latent" for term in stage.terms)
+        if latent and prior.latent_shape[0] != NORMAL_AND_OPACITY:
             raise HeadArtistError(
                 f"Stage {stage.name} draws four channels but the prior's latent has {prior.latent_shape[0]}: "
                 f"use --set {stage.name}.draws=normal."
             )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = tuple(Judge(prior, _texts(config, stage, prior)) for stage in config.stages)
+        found = tuple(
+            tuple(Judge(prior, _texts(config, term, prior)) for term in stage.terms) for stage in config.stages
+        )
     said: set[tuple[type[Warning], str]] = set()
     for warning in caught:
         words = warning.category, str(warning.message)
@@ -75,9 +78,9 @@ def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
     return found
 
 
-def _texts(config: Config, stage: Stage, prior: ScorePrior) -> StageTexts:
-    text = plain_text(stage.text, config.prompt)
-    return StageTexts.embed(prior, text, negative_text(stage.negative, config.prompt), config.view_text)
+def _texts(config: Config, term: Term, prior: ScorePrior) -> StageTexts:
+    text = plain_text(term.text, config.prompt)
+    return StageTexts.embed(prior, text, negative_text(term.negative, config.prompt), config.view_text)
 
 
 def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:

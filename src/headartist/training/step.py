@@ -1,6 +1,7 @@
-"""One step of a stage: a shot is drawn, its objective says which way, and the optimizer goes, once or many times."""
+"""One step of a stage: shots are drawn, objectives say which way, and the optimizer goes, once or many times."""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import isfinite
 
 import torch
@@ -13,7 +14,7 @@ from headartist.render.frame import Frame
 from headartist.system.errors import HeadArtistError
 from headartist.training.optimizer import gradient_norm, set_rates
 from headartist.training.problem import Judge, Problem
-from headartist.training.shot import NoSurface, draw_shot
+from headartist.training.shot import NoSurface, draw_shots
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,15 @@ class Work:
         stage: what is asked.
         avatar: what learns.
         optimizer: of the parts that the stage trains.
-        judge: who judges, with the stage's texts.
-        objective: what is minimised.
+        judges: who judges each term, with its texts.
+        objectives: what is minimised, by term.
     """
 
     stage: Stage
     avatar: TrainableAvatar
     optimizer: torch.optim.Optimizer
-    judge: Judge
-    objective: Objective
+    judges: tuple[Judge, ...]
+    objectives: tuple[Objective, ...]
 
 
 def train_step(problem: Problem, work: Work, step: int, generator: torch.Generator) -> dict[str, float]:
@@ -41,14 +42,17 @@ def train_step(problem: Problem, work: Work, step: int, generator: torch.Generat
     Raises:
         HeadArtistError: when there is no surface left, or a gradient is not finite.
     """
-    stage, inner_steps = work.stage, work.objective.inner_steps
-    shot, drawing = draw_shot(problem, work.avatar, stage, work.judge, step / stage.steps, generator)
+    stage, inner_steps = work.stage, max(objective.inner_steps for objective in work.objectives)
+    shots = draw_shots(problem, work.avatar, stage, work.judges, step / stage.steps, generator)
+    by_term = [objective.losses(shot) for objective, (shot, _) in zip(work.objectives, shots, strict=True)]
     row: dict[str, float] = {}
     try:
-        for index, loss in enumerate(work.objective.losses(shot)):
-            assert drawing.frame is not None
-            progress = (step + index / inner_steps) / stage.steps
-            row = _descend(work, step, progress, loss, drawing.frame)
+        for index, losses in enumerate(zip_longest(*by_term)):  # a term with fewer losses than another ends earlier
+            told = [k for k, loss in enumerate(losses) if loss is not None]
+            loss = torch.stack([stage.terms[k].weight * losses[k] for k in told]).sum()
+            frame = shots[told[0]][1].frame
+            assert frame is not None
+            row = _descend(work, step, (step + index / inner_steps) / stage.steps, loss, frame)
     except NoSurface:
         # Where this stage is not the one that moves the surface, a stage before it was.
         stages = (stage, *reversed(problem.config.stages))
@@ -73,9 +77,10 @@ def _descend(work: Work, step: int, progress: int | float, loss: Tensor, frame: 
     (loss + roughness).backward()
     norm = gradient_norm(work.optimizer)
     if not isfinite(norm):
+        scale = f"{stage.name}{'' if len(stage.terms) == 1 else '.terms.0'}.objective.cfg_scale"
         raise HeadArtistError(
             f"Step {step} of {stage.name} gave a gradient that is not finite: start again with --overwrite --set "
-            f"{stage.name}.objective.cfg_scale={stage.objective.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
+            f"{scale}={stage.term.objective.cfg_scale / 2:g}, or with smaller {stage.name}.rates."
         )
     set_rates(work.optimizer, progress)
     work.optimizer.step()

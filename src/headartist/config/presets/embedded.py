@@ -8,7 +8,7 @@ from headartist.config.exports import Exports
 from headartist.config.objectives import Refine, Ssd
 from headartist.config.priors import StableDiffusion
 from headartist.config.schedules import Constant, Linear
-from headartist.config.stage import Part, Rates, Regularizers, Stage
+from headartist.config.stage import Part, Rates, Regularizers, Stage, Term
 
 _SHAPE: tuple[Part, ...] = ("sdf", "offset")
 _COLOR: tuple[Part, ...] = ("color",)
@@ -33,23 +33,20 @@ EMBEDDED = Config(
     stages=(
         Stage(
             name="geometry",
+            terms=(Term("normal", Ssd(cfg_scale=7.5, anchor=1.0), text="a normal map of {subject}"),),
             trains=_SHAPE,
-            draws="normal",
-            objective=Ssd(cfg_scale=7.5, anchor=1.0),
             steps=220,
             t_max=Linear(0.95, 0.25),
             render_size=128,
             views=2,
-            text="a normal map of {subject}",
             regularizers=Regularizers(normal_consistency=Constant(50.0), laplacian=Constant(50.0)),
         ),
         # Colours without light and shade are strange to the prior, so a lamp is lit: lids and lips come out sharper,
         # and what is learned is nearer to an albedo. Falling rates let the draws average out.
         Stage(
             name="texture",
+            terms=(Term("color", Ssd(cfg_scale=4.0, anchor=0.8)),),
             trains=_COLOR,
-            draws="color",
-            objective=Ssd(cfg_scale=4.0, anchor=0.8),
             steps=300,
             t_max=Linear(0.98, 0.6, begin=40 / 300, end=250 / 300),
             rates=Rates(grid=Linear(2e-2, 1e-3, begin=0.4), mlp=Linear(2e-3, 1e-4, begin=0.4)),
@@ -61,18 +58,22 @@ EMBEDDED = Config(
         # Pixels alone: features would take a gradient through the encoder, and twice the time.
         Stage(
             name="refinement",
-            trains=_COLOR,
-            draws="color",
-            objective=Refine(
-                cfg_scale=3.0,
-                perceptual=0.0,
-                ddim_steps=6,
-                residual=True,
-                landmark_scale=4.0,
-                facing_power=3.0,
-                inner_steps=150,
-                views_per_inner_step=2,
+            terms=(
+                Term(
+                    "color",
+                    Refine(
+                        cfg_scale=3.0,
+                        perceptual=0.0,
+                        ddim_steps=6,
+                        residual=True,
+                        landmark_scale=4.0,
+                        facing_power=3.0,
+                        inner_steps=150,
+                        views_per_inner_step=2,
+                    ),
+                ),
             ),
+            trains=_COLOR,
             steps=2,
             t_min=Constant(0.3),
             t_max=Linear(0.6, 0.35, end=0.5),

@@ -7,7 +7,7 @@ from headartist.config.config import Config
 from headartist.config.objectives import Refine, Ssd
 from headartist.config.priors import StableDiffusion
 from headartist.config.schedules import Constant, Linear, Piecewise
-from headartist.config.stage import Part, Rates, Regularizers, Stage
+from headartist.config.stage import Part, Rates, Regularizers, Stage, Term
 
 _SHAPE: tuple[Part, ...] = ("sdf", "offset")
 _COLOR: tuple[Part, ...] = ("color",)
@@ -17,9 +17,8 @@ _SLOW = Rates(grid=Constant(1e-3), mlp=Constant(1e-3))
 # (its list reads start step, value, value, end step); the paper's supplement says 8,000 throughout.
 _PAPER_WARM_UP = Stage(
     name="warm_up",
+    terms=(Term("normal_opacity_latent", Ssd(cfg_scale=100.0)),),
     trains=_SHAPE,
-    draws="normal_opacity_latent",
-    objective=Ssd(cfg_scale=100.0),
     steps=1_000,
     t_max=Constant(0.5),
     render_size=512,
@@ -31,13 +30,11 @@ _PAPER_WARM_UP = Stage(
 
 _PAPER_TEXTURE = Stage(
     name="texture",
+    terms=(Term("color", Ssd(cfg_scale=7.5), negative="{negative}"),),
     trains=_COLOR,
-    draws="color",
-    objective=Ssd(cfg_scale=7.5),
     steps=20_000,
     t_max=Piecewise(0.98, 0.7, at=5_000 / 20_000),
     render_size=512,
-    negative="{negative}",
     weight_decay=0.01,
     background=(0.58, 0.47, 0.41),
 )
@@ -49,9 +46,8 @@ PAPER = Config(
     stages=(
         _PAPER_WARM_UP,
         replace(
-            _PAPER_WARM_UP,
+            _PAPER_WARM_UP.with_term(draws="normal"),
             name="geometry",
-            draws="normal",
             steps=14_000,
             regularizers=Regularizers(
                 normal_consistency=Piecewise(7_000.0, 10_000.0, at=4_000 / 14_000), laplacian=Constant(10_000.0)
@@ -60,9 +56,8 @@ PAPER = Config(
         _PAPER_TEXTURE,
         # The paper gives the steps alone; noise levels fall as in HiFA, from what may still change parts of the face.
         replace(
-            _PAPER_TEXTURE,
+            _PAPER_TEXTURE.with_term(objective=Refine(cfg_scale=7.5)),
             name="refinement",
-            objective=Refine(cfg_scale=7.5),
             steps=900,
             t_max=Linear(0.5, 0.2),
             rates=_SLOW,
