@@ -93,7 +93,7 @@ def main() -> None:
     print(f"|---|---|---|{'---|' * len(LEVELS)}")
     rows = []
     for name, stage in (("nothing", replace(texture, steps=0)), ("texture", texture), ("refinement", refinement)):
-        jury = judges(replace(config, stages=(stage,)), prior)
+        jury = judges(replace(config, stages=(stage,)), lambda _: prior)
         problem = Problem(config, load_head(arguments.head).avatar, template, jury, torch.device("cpu"))
         seconds = go_on(problem, stage)
         figures = " | ".join(f"{error:.3f}" for error in errors(problem, texture))

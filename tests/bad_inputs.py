@@ -138,7 +138,7 @@ def resume() -> None:
     config = folder.read_config()
     folder.read_provenance()
     avatar = TetAvatar.empty(config.avatar)
-    problem = Problem(config, avatar, mock.Mock(spec=HeadTemplate), judges(config, ToyPrior()), CPU)
+    problem = Problem(config, avatar, mock.Mock(spec=HeadTemplate), judges(config, lambda _: ToyPrior()), CPU)
     list(loop.train(problem, folder, torch.Generator()))
 
 

@@ -63,7 +63,7 @@ CONFIG = Config(
 def small_problem(config: Config = CONFIG, prior: ToyPrior | None = None) -> Problem:
     """Toys, and what is asked of them."""
     prior = prior or ToyPrior()
-    return Problem(config, ToyAvatar(), TEMPLATE, judges(config, prior), torch.device("cpu"))
+    return Problem(config, ToyAvatar(), TEMPLATE, judges(config, lambda _: prior), torch.device("cpu"))
 
 
 def toy_prior(problem: Problem) -> ToyPrior:
@@ -87,7 +87,7 @@ def run(problem: Problem, folder: HeadFolder) -> float:
 def first_step(problem: Problem, stage: Stage, optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The row of a stage's first step, with an optimizer of one's own."""
     prior, generator = toy_prior(problem), torch.Generator().manual_seed(1)
-    (jury,) = judges(replace(problem.config, stages=(stage,)), prior)
+    (jury,) = judges(replace(problem.config, stages=(stage,)), lambda _: prior)
     objectives = tuple(build_objective(term.objective, prior, generator) for term in stage.terms)
     work = Work(stage, problem.avatar, optimizer, jury, objectives)
     return train_step(problem, work, 0, generator)
@@ -296,7 +296,7 @@ def test_what_a_prior_warns_of_is_passed_on_and_texts_that_are_cut_off_are_told_
     config = replace(CONFIG, prompt="an old grey man", stages=stages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        judges(config, _Talkative())
+        judges(config, lambda _: _Talkative())
     assert [(warning.category, str(warning.message)) for warning in caught] == [
         (ResourceWarning, "the network is slow"),
         (PromptWarning, "of 4 tokens of text the prior reads 2: 'grey man' is cut off, and so are other texts"),
@@ -310,7 +310,7 @@ def test_normals_and_opacity_stand_in_the_latents_place():
     latent = latent_of(stage.term.draws, frame)
     assert latent is not None
     torch.testing.assert_close(latent, torch.cat([frame.normal, frame.opacity], dim=1))
-    (jury,) = judges(replace(CONFIG, stages=(stage,)), toy_prior(problem))
+    (jury,) = judges(replace(CONFIG, stages=(stage,)), lambda _: toy_prior(problem))
     ((shot, _),) = draw_shots(problem, problem.avatar, stage, jury, 0, torch.Generator().manual_seed(0))
     assert shot.latent(jury[0].prior).shape == (2, 4, 4, 4)
 
@@ -320,7 +320,7 @@ def test_a_latent_that_cannot_hold_four_channels_is_refused_before_the_first_ste
     prior.latent_shape = (3, 4, 4)
     config = replace(CONFIG, stages=(GEOMETRY.with_term(draws="normal_opacity_latent"),))
     with pytest.raises(HeadArtistError, match=r"latent has 3: use --set geometry.draws=normal"):
-        judges(config, prior)
+        judges(config, lambda _: prior)
 
 
 def test_a_run_tells_how_far_it_is_and_how_long_the_rest_takes(tmp_path: Path):

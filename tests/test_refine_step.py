@@ -53,7 +53,7 @@ class SeeingPrior(ToyPrior):
 def refining(stage: Stage = STAGE) -> Problem:
     problem = small_problem()
     config = replace(problem.config, stages=(stage,), view_text="none")
-    return replace(problem, avatar=TurningAvatar(), config=config, judges=judges(config, toy_prior(problem)))
+    return replace(problem, avatar=TurningAvatar(), config=config, judges=judges(config, lambda _: toy_prior(problem)))
 
 
 def taken(problem: Problem, stage: Stage, steps: int = 1) -> list[dict[str, float]]:

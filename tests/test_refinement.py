@@ -303,7 +303,7 @@ def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
     stage = replace(stage, lit=False, rates=replace(stage.rates, mlp=Constant(0.1), grid=Constant(0.0)))
     problem = small_problem()
     config = replace(problem.config, stages=(stage,), view_text="none")
-    problem = replace(problem, config=config, judges=judges(config, toy_prior(problem)))
+    problem = replace(problem, config=config, judges=judges(config, lambda _: toy_prior(problem)))
     run(problem, new_folder(tmp_path, config))
     wanted = toy_prior(problem).texts["a head of a clown"].mean()
     found = problem.avatar.material_at(torch.zeros(1, 3)).color[0].detach()

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headartist.avatars.avatar import Material, Parts
+from headartist.avatars.avatar import Avatar, Material, Parts
 from headartist.avatars.tet_start import freedom_around_face, initial_shape, make_field
-from headartist.config.avatars import TetConfig
+from headartist.config.avatars import FieldConfig, TetConfig
 from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
@@ -26,6 +26,7 @@ from headartist.heads.template import HeadTemplate
 from headartist.render.draw import draw
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading, lit
+from headartist.system.errors import HeadArtistError
 
 _CHUNK = 1 << 18  # grid vertices evaluated at a time, which bounds the memory of a fine grid
 _SOLID_PARTS = ("skin", "eyes")  # of a template; teeth and tongue lie inside, and lashes are sheets without inside
@@ -52,20 +53,29 @@ class TetAvatar(nn.Module):
         *,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
+        before: Avatar | None = None,
     ):
-        """A head with the template's surface.
+        """Make a head with the template's surface, or with that of another avatar.
 
         Args:
             config: its settings.
-            template: whose skin and eyes it starts from.
+            template: whose skin and eyes it starts from, and whose face is held.
             generator: draws the first parameters, on the CPU.
             device: where it is made and lives; a paper-sized fit takes minutes on a CPU.
+            before: whose surface it starts from instead; of a TetAvatar with the same color field, its colors too.
+
+        Raises:
+            HeadArtistError: the avatar before has no surface.
         """
         self._build(config, generator)
         self.to(device)
-        solid = template.mesh(*_SOLID_PARTS)
-        start = initial_shape(config, Mesh(solid.verts.to(device), solid.faces.to(device)))
-        self.load_state_dict(start, strict=False)
+        solid = template.mesh(*_SOLID_PARTS) if before is None else before.to_mesh()
+        if not len(solid.faces):
+            raise HeadArtistError("The head so far has no surface to go on from: start again with another --seed.")
+        mesh = Mesh(solid.verts.to(device), solid.faces.to(device))
+        self.load_state_dict(initial_shape(config, mesh, keep=before is None), strict=False)
+        if isinstance(before, TetAvatar) and _color_form(before.config) == _color_form(config):
+            self.color.load_state_dict(before.color.state_dict())
         if self.freedom is not None:
             self.freedom.copy_(freedom_around_face(self.positions, template.site_positions(), config.hold_face))
 
@@ -97,7 +107,7 @@ class TetAvatar(nn.Module):
 
     def parameters_by_part(self) -> Parts:
         """Trainable parameters by part and kind."""
-        fields = {name: getattr(self, name) for name in ("sdf", "offset", "color")}
+        fields = {name: getattr(self, name) for name in self.config.parts}
         return {
             name: {"grid": list(field.encoding.parameters()), "mlp": list(field.mlp.parameters())}
             for name, field in fields.items()
@@ -105,7 +115,7 @@ class TetAvatar(nn.Module):
 
     def train_parts(self, names: Sequence[str]) -> None:
         """Let these parts learn and hold all others still."""
-        for name in ("sdf", "offset", "color"):
+        for name in self.config.parts:
             getattr(self, name).requires_grad_(name in names)
         self._forget()
 
@@ -222,3 +232,8 @@ class TetAvatar(nn.Module):
         points = self.positions[grid_verts]
         moved = self.config.offset_cells * self.grid.cell * self.offset(points).tanh()
         return points + (moved if self.freedom is None else moved * self.freedom[grid_verts, None])
+
+
+def _color_form(config: TetConfig) -> tuple[FieldConfig, float]:
+    """What makes the parameters of two color fields mean the same."""
+    return config.color, config.radius

@@ -32,7 +32,7 @@ def make_field(config: FieldConfig, outputs: int, radius: float, generator: torc
     return Field(levels, outputs, radius=radius, width=config.width, depth=config.depth, generator=generator)
 
 
-def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
+def initial_shape(config: TetConfig, mesh: Mesh, *, keep: bool = True) -> dict[str, Tensor]:
     """The tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
 
     With `sdf_base="template"` that is `sdf_base`, the mesh's signed distance at the grid's vertices; with "fit" the
@@ -42,7 +42,10 @@ def initial_shape(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
     Args:
         config: of the head.
         mesh: what it starts from, in world units; an open bust is closed below.
+        keep: remember the result on disk, for a mesh that others will start from too.
     """
+    if not keep:
+        return _computed(config, mesh)
     device = mesh.verts.device
     return remembered(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh), device)
 

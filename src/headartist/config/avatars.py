@@ -1,12 +1,16 @@
-"""TetConfig: every knob of the tetrahedral head. Nothing here needs torch."""
+"""AvatarConfig: the heads that a config may ask for, with every knob. Nothing here needs torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
 
 from headartist.config.bounds import Count, Period, Within, check_settings
 from headartist.system.errors import HeadArtistError
 
 SdfBase = Literal["fit", "template"]
+Changes = Literal["shape", "color"]
+"""What of a head a part that learns changes."""
 FINEST = 1 << 20
 """Cells along a side that a hash grid may have: single precision tells no more of them apart."""
 
@@ -75,7 +79,10 @@ class TetConfig:
         refresh: every so many steps the signed distance is evaluated on the whole grid, in between only near the
             surface; 1 is exact at every step.
         band: how many rings of grid vertices around the surface count as near.
+        parts: what can learn, and what of the head it changes.
     """
+
+    parts: ClassVar[Mapping[str, Changes]] = MappingProxyType({"sdf": "shape", "offset": "shape", "color": "color"})
 
     resolution: Annotated[int, Within(2, 2_048)] = 64
     radius: Annotated[float, Within(0.1, 10)] = 1.1
@@ -94,3 +101,6 @@ class TetConfig:
             raise HeadArtistError(
                 f"hold_face {self.hold_face:g} wants the template's own distance: use sdf_base=template."
             )
+
+
+AvatarConfig = TetConfig

@@ -74,9 +74,8 @@ def require_kind(kind: Any, value: Any, name: str) -> None:
     elif origin in (Union, types.UnionType) or is_dataclass(kind):
         known = choices or (kind,)
         if not isinstance(value, known):
-            raise HeadArtistError(
-                f"{name} must be one of {', '.join(each.__name__ for each in known)} (got {shown(value)})."
-            )
+            names = ["none" if each is types.NoneType else each.__name__ for each in known]
+            raise HeadArtistError(f"{name} must be one of {', '.join(names)} (got {shown(value)}).")
     elif not _is_a(kind, value):
         raise HeadArtistError(f"{name} must be {_KINDS[kind]} (got {shown(value)}).")
     elif kind is str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from headartist.config.avatars import FieldConfig, TetConfig
+from headartist.config.avatars import AvatarConfig, FieldConfig
 from headartist.config.config import Config
 from headartist.config.exports import Exports
 from headartist.config.stage import Stage
@@ -88,14 +88,15 @@ def require_memory(needs: Iterable[Need], memory: int | None = None) -> None:
 
 def training_needs(config: Config) -> list[Need]:
     """What a run takes on the CPU: the avatar, and the costliest of its stages."""
-    stages = [_stage_needs(stage, config.avatar.color) for stage in config.stages if stage.steps]
-    return [
-        *avatar_needs(config.avatar, LEARNING_ENTRY),
-        *max(stages, key=lambda needs: sum(n.bytes for n in needs), default=[]),
+    stages = [
+        [*avatar_needs(avatar, LEARNING_ENTRY), *_stage_needs(stage, avatar.color)]
+        for stage, avatar in ((stage, config.avatar_at(index)) for index, stage in enumerate(config.stages))
+        if stage.steps
     ]
+    return max(stages, key=lambda needs: sum(n.bytes for n in needs), default=avatar_needs(config.avatar))
 
 
-def avatar_needs(avatar: TetConfig, entry: int = LOADED_ENTRY) -> list[Need]:
+def avatar_needs(avatar: AvatarConfig, entry: int = LOADED_ENTRY) -> list[Need]:
     """What the avatar takes by itself, with so many bytes for an entry of its hash tables."""
     return [
         Need("avatar.resolution", avatar.resolution, 2, lambda cells: GRID_VERTEX * (cells + 1) ** 3),
@@ -111,15 +112,15 @@ def export_needs(exports: Exports) -> list[Need]:
     return [max((texture, frames) if exports.video_views else (texture,), key=lambda need: need.bytes)]
 
 
-def require_size(path: Path, avatar: TetConfig) -> None:
-    """Refuse a file of weights, or a checkpoint, that no avatar of this config can have written.
+def require_size(path: Path, *avatars: AvatarConfig) -> None:
+    """Refuse a file of weights, or a checkpoint, that none of these avatars can have written.
 
     Raises:
         HeadArtistError: when it is no regular file, or too large.
     """
     if not path.is_file():
         raise HeadArtistError(f"{path} is no regular file: bring the old one back, or use --overwrite to start again.")
-    size, most = path.stat().st_size, most_file_bytes(avatar)
+    size, most = path.stat().st_size, max(map(most_file_bytes, avatars))
     if size > most:
         raise HeadArtistError(
             f"{path} has {size_words(size)}, but a head of its config.json has at most {size_words(most)}: bring the "
@@ -127,7 +128,7 @@ def require_size(path: Path, avatar: TetConfig) -> None:
         )
 
 
-def most_file_bytes(avatar: TetConfig) -> int:
+def most_file_bytes(avatar: AvatarConfig) -> int:
     """How large a file of this avatar's weights, or a checkpoint of it, can be."""
     fields = ((avatar.shape, 1), (avatar.shape, 3), (avatar.color, 3))
     numbers = sum(2 * field.entries + field.weights(outputs) for field, outputs in fields)

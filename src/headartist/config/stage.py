@@ -1,14 +1,15 @@
 """Stage: one stretch of the optimisation, as values. Nothing here needs torch."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
+from headartist.config.avatars import AvatarConfig
 from headartist.config.bounds import Count, Within, check_settings, require
 from headartist.config.objectives import ObjectiveConfig, Refine
+from headartist.config.priors import PriorConfig
 from headartist.config.schedules import Constant, Schedule, extremes
 from headartist.system.errors import shown
 
-Part = Literal["sdf", "offset", "color"]
 Drawing = Literal["normal_opacity_latent", "normal", "color"]
 Rate = Annotated[Schedule, Within(0, 10)]
 Weight = Annotated[Schedule, Within(0, 1_000_000_000)]
@@ -63,6 +64,7 @@ class Term:
         text: the term's text; `{prompt}` is the prompt as typed, `{subject}` the prompt without its prefix.
         negative: the negative text; `{negative}` is the prompt's own, by `prompts.default_negative`.
         weight: factor of its losses.
+        prior: who judges it; None is the stage's.
     """
 
     draws: Drawing
@@ -70,6 +72,7 @@ class Term:
     text: str = "{prompt}"
     negative: str = ""
     weight: Annotated[float, Within(0, 1_000_000)] = 1.0
+    prior: PriorConfig | None = None
 
     def __post_init__(self) -> None:
         check_settings(self, "term.")
@@ -97,11 +100,14 @@ class Stage:
         regularizers: smoothness weights.
         background: RGB in [0, 1] behind a color render.
         lit: light a color render by a soft lamp at random, so that colors are learned without light and shade.
+        avatar: what is optimised from this stage on, beginning with the surface of the head so far; None goes on with
+            what there is.
+        prior: who judges from this stage on; None goes on with who there is.
     """
 
     name: str
     terms: tuple[Term, ...]
-    trains: tuple[Part, ...]
+    trains: tuple[str, ...]
     steps: Count
     t_min: Level = _T_MIN
     t_max: Level = _T_MAX
@@ -112,20 +118,22 @@ class Stage:
     regularizers: Regularizers = Regularizers()
     background: Annotated[tuple[float, float, float], Within(0, 1)] = (0.5, 0.5, 0.5)
     lit: bool = False
+    avatar: AvatarConfig | None = None
+    prior: PriorConfig | None = None
 
     @property
     def term(self) -> Term:
         """The only term, or the first of several."""
         return self.terms[0]
 
+    @property
+    def drawn(self) -> tuple[Drawing, ...]:
+        """What its terms draw, each named once."""
+        return tuple(dict.fromkeys(term.draws for term in self.terms))
+
     def with_term(self, **changes: Any) -> "Stage":
         """Return the stage with other settings of its first term."""
         return replace(self, terms=(replace(self.term, **changes), *self.terms[1:]))
-
-    @property
-    def shapes(self) -> bool:
-        """Whether it moves the surface."""
-        return not {"sdf", "offset"}.isdisjoint(self.trains)
 
     def __post_init__(self) -> None:
         require(
@@ -135,16 +143,7 @@ class Stage:
         name = f"Stage {self.name}"
         check_settings(self, f"{name}: ")
         require(1 <= len(self.terms) <= MOST_TERMS, f"{name} has 1 to {MOST_TERMS} terms (got {len(self.terms)}).")
-        require(bool(self.trains), f"{name} trains nothing: name at least one of {', '.join(get_args(Part))}.")
-        drawn = {term.draws: None for term in self.terms}
-        require(
-            "color" in drawn or set(self.trains) != {"color"},
-            f"{name} trains color but draws {' and '.join(drawn)}, where no color is seen: use draws=color.",
-        )
-        require(
-            "color" in drawn or not self.lit,
-            f"{name} is lit but draws {' and '.join(drawn)}, which no light falls on: use draws=color or lit=false.",
-        )
+        require(bool(self.trains), f"{name} trains nothing: name at least one part of the avatar.")
         require(
             extremes(self.t_min)[1] <= extremes(self.t_max)[0],
             f"{name}: t_min must stay at or below t_max (got {extremes(self.t_min)[1]:g} and "

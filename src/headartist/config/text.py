@@ -97,6 +97,8 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 def _decode_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
     """One of several dataclasses by its `type`; a bare number where Constant is among them."""
     named = _dataclasses(choices)
+    if types.NoneType in choices and value in (None, "none"):
+        return None
     if isinstance(value, dict):
         require_choice(value.get("type"), tuple(named), path)
         return _decode(named[value["type"]], value, path)

@@ -15,7 +15,7 @@ from headartist.config.objectives import Refine
 from headartist.config.presets import preset
 from headartist.config.prompts import check_prompt, edited_prompt
 from headartist.config.schedules import Constant
-from headartist.config.stage import Part, Regularizers, Stage
+from headartist.config.stage import Regularizers, Stage
 from headartist.config.template import split_template
 from headartist.runs.generation import carry_out
 from headartist.system.errors import HeadArtistError
@@ -60,7 +60,7 @@ def edit(
     parent = HeadFolder(Path(head))
     config = edit_config(parent.path, what) if isinstance(what, str) else what
     origin = _origin(parent)
-    if config.avatar != origin.avatar:
+    if config.avatars != (origin.avatar_at(len(origin.stages)),):
         raise HeadArtistError(f"An edit of {parent.path} keeps its representation: leave out what sets avatar.")
     if config.template != origin.template:
         _require_same_template(parent, config.template)
@@ -109,7 +109,7 @@ def edit_config(
     parent = HeadFolder(Path(head))
     origin = _origin(parent)
     chosen = preset(base) if isinstance(base, str) else base or origin
-    parts: tuple[Part, ...] = ("sdf", "offset") if reshape else ("offset",)
+    parts = ("sdf", "offset") if reshape else ("offset",)
     shaping = () if keep_geometry else (_shaping(chosen, parts, geometry_steps),)
     stages = (*shaping, *(() if keep_texture else _colouring(chosen, texture_steps)))
     if not any(stage.steps for stage in stages):
@@ -121,7 +121,7 @@ def edit_config(
         template=origin.template,
         identity=origin.identity,
         expression=origin.expression if expression is None else expression,
-        avatar=origin.avatar,
+        avatar=origin.avatar_at(len(origin.stages)),
         parent=content_hash(parent.weights),
     )
 
@@ -150,8 +150,8 @@ def _origin(parent: HeadFolder) -> Config:
         raise HeadArtistError(
             f"{parent.path} is not finished: run the command that began it again, and edit the head when it is done."
         )
-    require_size(parent.weights, origin.avatar)
-    if not origin.parent and not any("color" in stage.trains and stage.steps for stage in origin.stages):
+    require_size(parent.weights, *origin.avatars)
+    if not origin.parent and not any("color" in origin.learned(stage) and stage.steps for stage in origin.stages):
         raise HeadArtistError(
             f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."
         )
@@ -171,9 +171,9 @@ def _require_same_template(parent: HeadFolder, template: str) -> None:
         )
 
 
-def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
+def _shaping(config: Config, parts: tuple[str, ...], steps: int | None) -> Stage:
     """The config's last stage that shapes, gone on with, for the parts that an edit moves."""
-    stages = [stage for stage in config.stages if stage.shapes]
+    stages = [_standing_alone(config, stage) for stage in config.stages if "shape" in config.learned(stage)]
     if not stages:
         raise HeadArtistError("These settings have no stage that shapes: use --keep-geometry or another --preset.")
     last = stages[-1]
@@ -182,7 +182,7 @@ def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stag
 
 def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
     """The config's stages that colour; `steps` are those of distillation, and a refinement is as it was."""
-    stages = [stage for stage in config.stages if set(stage.trains) == {"color"}]
+    stages = [_standing_alone(config, stage) for stage in config.stages if config.learned(stage) == {"color"}]
     if not stages:
         raise HeadArtistError("These settings have no stage that colours: use --keep-texture or another --preset.")
     for stage in stages:
@@ -190,6 +190,18 @@ def _colouring(config: Config, steps: int | None) -> Iterator[Stage]:
             yield replace(stage, name=_edit_name(stage))
         else:
             yield _gone_on(stage, steps)
+
+
+def _standing_alone(config: Config, stage: Stage) -> Stage:
+    """A stage on the parent's avatar, with the judges it has after the stages before it."""
+    judges = config.priors_at(config.stages.index(stage))
+    own = [None if prior == config.prior and not _changes_priors(config) else prior for prior in judges]
+    terms = tuple(replace(term, prior=prior) for term, prior in zip(stage.terms, own, strict=True))
+    return replace(stage, terms=terms, avatar=None, prior=None)
+
+
+def _changes_priors(config: Config) -> bool:
+    return any(stage.prior for stage in config.stages)
 
 
 def _gone_on(stage: Stage, steps: int | None) -> Stage:

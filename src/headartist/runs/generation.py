@@ -116,7 +116,9 @@ def carry_out(
 
 def _listens_to_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
     """Whether the judge is the embedded prior, by the config or as an object."""
-    return (config.prior.model if prior is None else getattr(prior, "name", "")) == "embedded"
+    if prior is not None:
+        return getattr(prior, "name", "") == "embedded"
+    return all(asked.model == "embedded" for asked in config.priors)
 
 
 def check_memory(config: Config) -> None:
@@ -125,7 +127,7 @@ def check_memory(config: Config) -> None:
     Raises:
         HeadArtistError: in that case.
     """
-    require_memory([*avatar_needs(config.avatar), *export_needs(config.exports)])
+    require_memory([*avatar_needs(config.avatar_at(len(config.stages))), *export_needs(config.exports)])
     try:
         require_memory(training_needs(config))
     except HeadArtistError:
@@ -145,7 +147,7 @@ def check_prior(config: Config) -> None:
         HeadArtistError: in that case.
     """
     embedded = Path(__file__).parents[1] / "priors" / "embedded"
-    if config.prior.model == "embedded" and not (embedded / "unet" / "config.json").is_file():
+    if any(prior.model == "embedded" for prior in config.priors) and not (embedded / "unet" / "config.json").is_file():
         raise HeadArtistError(
             "The embedded prior's weights are not in this installation: install a release of headartist, or use "
             "--prior sd21, --prior sd15 or --prior DIR."
@@ -168,7 +170,7 @@ def write_meshes(head: "headartist.training.checkpoint.Head", exports: Exports) 
     """Write the head's meshes in the formats of `exports`; returns the paths."""
     from headartist.export import export_head
 
-    require_memory([*avatar_needs(head.config.avatar), *export_needs(replace(exports, video_views=0))])
+    require_memory([*avatar_needs(head.avatar.config), *export_needs(replace(exports, video_views=0))])
     origin = {name: head.provenance.get(name) for name in ("prompt", "seed", "headartist")}
     with claimed(head.folder) as folder, folder.owning(mesh_names(exports.variant)) as written:
         written += export_head(
@@ -199,7 +201,7 @@ def write_video(head: "headartist.training.checkpoint.Head", exports: Exports, *
     """Film the head on a turntable; returns the path."""
     from headartist.export import turntable_video
 
-    require_memory([*avatar_needs(head.config.avatar), *export_needs(exports)])
+    require_memory([*avatar_needs(head.avatar.config), *export_needs(exports)])
     settings = {"views": exports.video_views, "size": exports.video_size, "fps": exports.video_fps}
     with claimed(head.folder) as folder:
         turntable_video(head.avatar, folder.video, **settings, progress=progress)
@@ -218,7 +220,7 @@ def _optimise(
     """Everything between the checks and the files; nothing is written before all has been loaded."""
     import torch
 
-    from headartist.avatars.tet import TetAvatar
+    from headartist.avatars.build import begin_avatar
     from headartist.heads.kept_template import keep_template
     from headartist.runs.provenance import continued, provenance, template_at_rest, template_record
     from headartist.runs.watch import watch
@@ -241,7 +243,7 @@ def _optimise(
     own = begun_with if parent is not None else template_record(config.template, gone=begun_with)
     record = provenance(config, own, device, prior) | ({} if heard == config else {"heard": heard.prompt})
     if origin is None:
-        avatar = TetAvatar(config.avatar, template, generator=generator, device=device)
+        avatar = begin_avatar(config.avatar, template, generator=generator, device=device)
     else:
         avatar = origin.avatar.to(device)
         record["parent"] = {"folder": origin.folder.name, "sha256": config.parent, "prompt": origin.config.prompt}
@@ -264,6 +266,7 @@ def _jury(
 ) -> "tuple[tuple[headartist.training.problem.Judge, ...], ...]":
     """Who judges each term, with its texts read; what they cannot do is found out now rather than stages later."""
     from headartist.objectives.refine import lpips_network, perceptive
+    from headartist.priors.build import build_prior
     from headartist.training.problem import judges
 
     asked = [term.objective for stage in config.stages if stage.steps for term in stage.terms]
@@ -274,27 +277,12 @@ def _jury(
     if given is not None:
         if "prior" in compared:
             perceptive(given)
-        return judges(config, given)
-    prior = _load_prior(config, device, progress)
-    jury = judges(config, prior)
-    prior.free_text_encoder()
+        return judges(config, lambda _: given)
+    priors = {asked: build_prior(asked, device, progress=progress) for asked in config.priors}
+    jury = judges(config, priors.__getitem__)
+    for prior in priors.values():
+        prior.free_text_encoder()
     return jury
-
-
-def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.StableDiffusionPrior":
-    """The config's prior."""
-    import torch
-
-    from headartist.priors import load_prior
-
-    asked = config.prior
-    return load_prior(
-        asked.model,
-        device=device,
-        dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
-        controlnet=None if asked.controlnet == "own" else asked.controlnet,
-        progress=progress,
-    )
 
 
 def _device(name: str, prior: "headartist.priors.prior.ScorePrior | None") -> "torch.device":

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
+from headartist.avatars.build import empty_avatar
 from headartist.avatars.tet import TetAvatar
 from headartist.config.bounds import Count, Within, check_settings
 from headartist.config.config import Config
@@ -150,7 +151,7 @@ def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpo
         return None
     for path in (folder.checkpoint, folder.weights):
         if config and path.exists():
-            require_size(path, config.avatar)
+            require_size(path, *config.avatars)
     tensors, metadata = _read(folder.checkpoint)
     progress = _progress(folder.checkpoint, metadata, config)
     if not _under("avatar.", tensors):  # finished: the avatar is the head
@@ -167,11 +168,12 @@ def load_head(path: Path | str) -> Head:
     """
     folder = HeadFolder(Path(path))
     config = folder.read_config()
-    require_memory(avatar_needs(config.avatar))
     checkpoint = load_checkpoint(folder, config)
     if checkpoint is None:
         raise HeadArtistError(f"{path} holds no head yet: run `headartist generate` with its settings first.")
-    avatar = TetAvatar.empty(config.avatar)
+    asked = config.avatar_at(checkpoint.position.stage)
+    require_memory(avatar_needs(asked))
+    avatar = empty_avatar(asked)
     checkpoint.restore_avatar(avatar)
     return Head(folder.path, config, folder.read_provenance(), avatar)
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from headartist.avatars.avatar import TrainableAvatar
+from headartist.avatars.build import begin_avatar, empty_avatar
 from headartist.export.pictures import preview, save_png
 from headartist.objectives.build import build_objective
 from headartist.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint, save_head
@@ -35,21 +36,25 @@ def train(problem: Problem, folder: HeadFolder, generator: torch.Generator) -> G
     Raises:
         HeadArtistError: when the surface vanishes or a gradient is not finite; the last checkpoint stays.
     """
-    stages = problem.config.stages
-    checkpoint = load_checkpoint(folder, problem.config)
+    config, stages, avatar = problem.config, problem.config.stages, problem.avatar
+    checkpoint = load_checkpoint(folder, config)
     position = checkpoint.position if checkpoint else Position()
     names = [stage.name for stage in stages]
     folder.trim_metrics(lambda row: (names.index(row["stage"]), row["step"]) < (position.stage, position.step))
     if checkpoint:
-        checkpoint.restore_avatar(problem.avatar)
+        if any(stage.avatar for stage in stages[: position.stage + 1]):
+            avatar = empty_avatar(config.avatar_at(position.stage)).to(problem.device)
+        checkpoint.restore_avatar(avatar)
         checkpoint.restore_generator(generator)
     left = WorkLeft(stages, position)
     for index in range(position.stage, len(stages)):
         resumed = checkpoint if checkpoint and index == checkpoint.position.stage else None
-        work = _begin(problem, index, problem.avatar, generator, resumed)
+        if (other := stages[index].avatar) and not resumed:
+            avatar = begin_avatar(other, problem.template, generator=generator, device=problem.device, before=avatar)
+        work = _begin(problem, index, avatar, generator, resumed)
         position = replace(position, stage=index, step=position.step if resumed else 0)
         position = yield from _train_stage(problem, work, folder, generator, position, left)
-    save_head(folder, replace(position, stage=len(stages), step=0), problem.avatar, generator)
+    save_head(folder, replace(position, stage=len(stages), step=0), avatar, generator)
 
 
 def _begin(

@@ -1,6 +1,7 @@
 """Problem: what stays from step to step of a run."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import torch
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.config.config import Config
+from headartist.config.priors import PriorConfig
 from headartist.config.prompts import PromptWarning, negative_text, plain_text
 from headartist.config.stage import Term
 from headartist.guidance import StageTexts
@@ -45,26 +47,30 @@ class Problem:
     device: torch.device
 
 
-def judges(config: Config, prior: ScorePrior) -> tuple[tuple[Judge, ...], ...]:
-    """Let the prior read the texts of every stage, so that its text encoder is not needed again.
+def judges(config: Config, prior_of: Callable[[PriorConfig], ScorePrior]) -> tuple[tuple[Judge, ...], ...]:
+    """Let priors read the texts of every term, so that their text encoders are not needed again.
 
     A prompt that is too long is so in every text: one warning names what is lost of all that are cut off.
 
     Raises:
         HeadArtistError: a stage draws what the prior's latent cannot hold.
     """
-    for stage in config.stages:
-        latent = any(term.draws == "normal_opacity_latent" for term in stage.terms)
-        if latent and prior.latent_shape[0] != NORMAL_AND_OPACITY:
-            raise HeadArtistError(
-                f"Stage {stage.name} draws four channels but the prior's latent has {prior.latent_shape[0]}: "
-                f"use --set {stage.name}.draws=normal."
-            )
+    asked = [
+        list(zip(stage.terms, map(prior_of, config.priors_at(index)), strict=True))
+        for index, stage in enumerate(config.stages)
+    ]
+    for stage, pairs in zip(config.stages, asked, strict=True):
+        for number, (term, prior) in enumerate(pairs):
+            channels = prior.latent_shape[0]
+            if term.draws == "normal_opacity_latent" and channels != NORMAL_AND_OPACITY:
+                place = stage.name if len(pairs) == 1 else f"{stage.name}.terms.{number}"
+                raise HeadArtistError(
+                    f"Stage {stage.name} draws four channels but the prior's latent has {channels}: "
+                    f"use --set {place}.draws=normal."
+                )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = tuple(
-            tuple(Judge(prior, _texts(config, term, prior)) for term in stage.terms) for stage in config.stages
-        )
+        found = tuple(tuple(Judge(prior, _texts(config, term, prior)) for term, prior in pairs) for pairs in asked)
     said: set[tuple[type[Warning], str]] = set()
     for warning in caught:
         words = warning.category, str(warning.message)

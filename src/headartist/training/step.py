@@ -56,7 +56,7 @@ def train_step(problem: Problem, work: Work, step: int, generator: torch.Generat
     except NoSurface:
         # Where this stage is not the one that moves the surface, a stage before it was.
         stages = (stage, *reversed(problem.config.stages))
-        shaping = next((each for each in stages if each.shapes), stage)
+        shaping = next((each for each in stages if "shape" in problem.config.learned(each)), stage)
         rate = shaping.rates.mlp(step / stage.steps)
         raise HeadArtistError(
             f"Step {step} of {stage.name} finds no surface left: start again with --overwrite and another --seed, "

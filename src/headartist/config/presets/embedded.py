@@ -8,10 +8,10 @@ from headartist.config.exports import Exports
 from headartist.config.objectives import Refine, Ssd
 from headartist.config.priors import StableDiffusion
 from headartist.config.schedules import Constant, Linear
-from headartist.config.stage import Part, Rates, Regularizers, Stage, Term
+from headartist.config.stage import Rates, Regularizers, Stage, Term
 
-_SHAPE: tuple[Part, ...] = ("sdf", "offset")
-_COLOR: tuple[Part, ...] = ("color",)
+_SHAPE: tuple[str, ...] = ("sdf", "offset")
+_COLOR: tuple[str, ...] = ("color",)
 
 # Finest cells of 1/42 and 1/108 of the box: the grid's own are 1/80, and a pixel of the small prior is 1/110 from near.
 _SMALL_HEAD = TetConfig(

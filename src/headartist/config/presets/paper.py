@@ -7,10 +7,10 @@ from headartist.config.config import Config
 from headartist.config.objectives import Refine, Ssd
 from headartist.config.priors import StableDiffusion
 from headartist.config.schedules import Constant, Linear, Piecewise
-from headartist.config.stage import Part, Rates, Regularizers, Stage, Term
+from headartist.config.stage import Rates, Regularizers, Stage, Term
 
-_SHAPE: tuple[Part, ...] = ("sdf", "offset")
-_COLOR: tuple[Part, ...] = ("color",)
+_SHAPE: tuple[str, ...] = ("sdf", "offset")
+_COLOR: tuple[str, ...] = ("color",)
 _SLOW = Rates(grid=Constant(1e-3), mlp=Constant(1e-3))
 
 # The released code gives normal consistency 7,000 until step 5,000 of the whole geometry stage and 10,000 after it
