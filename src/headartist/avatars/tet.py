@@ -1,4 +1,4 @@
-"""TetAvatar: the paper's head, a signed distance and vertex offsets on a tetrahedral grid and a colour field (DMTet).
+"""TetAvatar: the paper's head, a signed distance and vertex offsets on a tetrahedral grid and a color field (DMTet).
 
 Only the grid vertices at the ends of crossed edges ever receive gradient. So the signed distance is evaluated without
 gradient to find where the surface runs, and again with gradient at those few vertices: value and gradient are those
@@ -81,7 +81,7 @@ class TetAvatar(nn.Module):
 
     @classmethod
     def empty(cls, config: TetConfig) -> "TetAvatar":
-        """A head of this config that waits for `load_state_dict`."""
+        """Return a head of this config that waits for `load_state_dict`."""
         avatar = cls.__new__(cls)
         avatar._build(config, torch.Generator().manual_seed(0))
         return avatar
@@ -106,7 +106,7 @@ class TetAvatar(nn.Module):
         self._forget()
 
     def parameters_by_part(self) -> Parts:
-        """Trainable parameters by part and kind."""
+        """Return trainable parameters by part and kind."""
         fields = {name: getattr(self, name) for name in self.config.parts}
         return {
             name: {"grid": list(field.encoding.parameters()), "mlp": list(field.mlp.parameters())}
@@ -129,7 +129,7 @@ class TetAvatar(nn.Module):
         return frame if shading.lamps is None else lit(frame, shading.lamps, background)
 
     def energies(self, frame: Frame) -> Mapping[str, Float[Tensor, ""]]:
-        """Normal consistency and Laplacian of the surface that was drawn (supplement D)."""
+        """Return normal consistency and Laplacian of the surface that was drawn (supplement D)."""
         assert frame.surface is not None
         surface = frame.surface
         return {"normal_consistency": normal_consistency(surface), "laplacian": laplacian_energy(surface)}
@@ -146,7 +146,7 @@ class TetAvatar(nn.Module):
         return self.color(points.detach()).sigmoid()
 
     def to_mesh(self) -> Mesh:
-        """The surface as it stands, without gradient; watertight, but specks may float beside the head."""
+        """Return the surface as it stands, without gradient; watertight, but specks may float beside the head."""
         with torch.no_grad():
             return self._surface()
 
@@ -170,7 +170,7 @@ class TetAvatar(nn.Module):
         return any(parameter.requires_grad for parameter in getattr(self, part).parameters())
 
     def _surface(self) -> Mesh:
-        """The surface, with gradient while gradients are on and it learns."""
+        """Return the surface, with gradient while gradients are on and it learns."""
         if not (self._learns("sdf") or self._learns("offset")):
             if self._held_surface is None:
                 with torch.no_grad():
@@ -194,7 +194,7 @@ class TetAvatar(nn.Module):
         return crossing.mesh(sdf[crossing.grid_verts], self._moved(crossing.grid_verts))
 
     def _held(self) -> tuple[Float[Tensor, "n"], Crossing]:
-        """The signed distance, which does not learn, and where its surface runs."""
+        """Return the signed distance, which does not learn, and where its surface runs."""
         if self._held_sdf is None:
             with torch.no_grad():
                 sdf = self._sdf_everywhere()
@@ -235,5 +235,5 @@ class TetAvatar(nn.Module):
 
 
 def _color_form(config: TetConfig) -> tuple[FieldConfig, float]:
-    """What makes the parameters of two color fields mean the same."""
+    """Return what makes the parameters of two color fields mean the same."""
     return config.color, config.radius

@@ -27,13 +27,13 @@ _VERSION = 1  # of this file's arithmetic: a new number makes every remembered s
 
 
 def make_field(config: FieldConfig, outputs: int, radius: float, generator: torch.Generator) -> Field:
-    """A fresh field of `outputs` values on the cube [-radius, radius]^3."""
+    """Return a fresh field of `outputs` values on the cube [-radius, radius]^3."""
     levels = hash_levels(config.levels, config.base, config.growth, config.log2_table)
     return Field(levels, outputs, radius=radius, width=config.width, depth=config.depth, generator=generator)
 
 
 def initial_shape(config: TetConfig, mesh: Mesh, *, keep: bool = True) -> dict[str, Tensor]:
-    """The tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
+    """Return the tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
 
     With `sdf_base="template"` that is `sdf_base`, the mesh's signed distance at the grid's vertices; with "fit" the
     parameters of `sdf`. The computation draws from a generator of its own with a fixed seed, so the result follows from
@@ -74,7 +74,7 @@ def _computed(config: TetConfig, mesh: Mesh) -> dict[str, Tensor]:
 
 
 def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> Field:
-    """A field with `sum (s(p) - distance(p))^2` minimised over random points p (paper 4.2.1).
+    """Return a field with `sum (s(p) - distance(p))^2` minimised over random points p (paper 4.2.1).
 
     Points are drawn from the grid's vertices, the only places where the field is ever asked, half of them from those
     near the surface.
@@ -104,7 +104,7 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"]) -> F
 
 
 def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
-    """A name for everything that the result follows from; what cannot change it is put back to its default."""
+    """Return a name for everything that the result follows from; what cannot change it is put back to its default."""
     default = TetConfig()
     free = {name: getattr(default, name) for name in ("color", "offset_cells", "hold_face", "refresh", "band")}
     relevant = replace(config, **free)

@@ -50,12 +50,12 @@ class FieldConfig:
         return self.entries_of(self.log2_table)
 
     def entries_of(self, log2_table: int) -> int:
-        """How many they would have with larger or smaller tables."""
+        """Tell how many they would have with larger or smaller tables."""
         sides = (int(self.base * self.growth**level) + 1 for level in range(self.levels))
         return sum(min(side**3, 1 << log2_table) for side in sides)
 
     def weights(self, outputs: int) -> int:
-        """How many numbers the network behind the grid has, for so many outputs."""
+        """Tell how many numbers the network behind the grid has, for so many outputs."""
         hidden = (self.depth - 1) * (self.width + 1) * self.width
         return (2 * self.levels + 1) * self.width + hidden + (self.width + 1) * outputs
 

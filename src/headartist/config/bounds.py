@@ -36,7 +36,7 @@ Share = Annotated[float, Within(0, 1)]
 
 
 def plain(kind: Any) -> Any:
-    """A type without its bounds."""
+    """Return a type without its bounds."""
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 

@@ -55,7 +55,7 @@ class Need:
         return round(self.cost(self.value))
 
     def largest(self, room: int) -> int:
-        """The largest value up to this one whose cost fits into so many bytes; 0 where none does."""
+        """Return the largest value up to this one whose cost fits into so many bytes; 0 where none does."""
         low, high = self.least - 1, self.value
         while low < high:
             middle = (low + high + 1) // 2
@@ -87,7 +87,7 @@ def require_memory(needs: Iterable[Need], memory: int | None = None) -> None:
 
 
 def training_needs(config: Config) -> list[Need]:
-    """What a run takes on the CPU: the avatar, and the costliest of its stages."""
+    """Return what a run takes on the CPU: the avatar, and the costliest of its stages."""
     stages = [
         [*avatar_needs(avatar, LEARNING_ENTRY), *_stage_needs(stage, avatar.color)]
         for stage, avatar in ((stage, config.avatar_at(index)) for index, stage in enumerate(config.stages))
@@ -97,7 +97,7 @@ def training_needs(config: Config) -> list[Need]:
 
 
 def avatar_needs(avatar: AvatarConfig, entry: int = LOADED_ENTRY) -> list[Need]:
-    """What the avatar takes by itself, with so many bytes for an entry of its hash tables."""
+    """Return what the avatar takes by itself, with so many bytes for an entry of its hash tables."""
     return [
         Need("avatar.resolution", avatar.resolution, 2, lambda cells: GRID_VERTEX * (cells + 1) ** 3),
         _table_need("avatar.shape", avatar.shape, 2 * entry),
@@ -106,7 +106,7 @@ def avatar_needs(avatar: AvatarConfig, entry: int = LOADED_ENTRY) -> list[Need]:
 
 
 def export_needs(exports: Exports) -> list[Need]:
-    """What writing the meshes takes, or filming the head, whichever is more."""
+    """Return what writing the meshes takes, or filming the head, whichever is more."""
     texture = Need("exports.texture_size", exports.texture_size, 16, lambda size: TEXEL * size**2)
     frames = Need("exports.video_size", exports.video_size, 16, lambda size: FRAME_PIXEL * size**2)
     return [max((texture, frames) if exports.video_views else (texture,), key=lambda need: need.bytes)]
@@ -129,7 +129,7 @@ def require_size(path: Path, *avatars: AvatarConfig) -> None:
 
 
 def most_file_bytes(avatar: AvatarConfig) -> int:
-    """How large a file of this avatar's weights, or a checkpoint of it, can be."""
+    """Tell how large a file of this avatar's weights, or a checkpoint of it, can be."""
     fields = ((avatar.shape, 1), (avatar.shape, 3), (avatar.color, 3))
     numbers = sum(2 * field.entries + field.weights(outputs) for field, outputs in fields)
     return FILE_COPIES * 4 * (numbers + 3 * (avatar.resolution + 1) ** 3) + _HEADER
@@ -168,7 +168,7 @@ def machine_memory() -> int:
 
 
 def _cgroup_files() -> Iterator[Path]:
-    """Where Linux keeps this process's limits: of its groups, and of a container's whole (versions 2 and 1)."""
+    """Tell where Linux keeps this process's limits: of its groups, and of a container's whole (versions 2 and 1)."""
     yield from (_CGROUPS / "memory.max", _CGROUPS / "memory" / "memory.limit_in_bytes")
     with suppress(OSError, ValueError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():

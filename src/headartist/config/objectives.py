@@ -62,7 +62,7 @@ class Refine:
         landmark_scale: how much the landmarks guide the estimate, as W says of the text. 1 leaves it out; other values
             take one more prediction, without landmarks; a prior without landmarks has nothing to guide by.
         facing_power: pixels count by the cosine between the surface's normal and the camera's axis to this power, so
-            that every place is coloured by the views that see it best; 0 counts all alike, the background too.
+            that every place is colored by the views that see it best; 0 counts all alike, the background too.
         inner_steps: optimizer steps towards the estimates of one step, which cost far more.
         views_per_inner_step: how many of the step's views each of those takes, drawn at random; 0 is all. A few of many
             are cheap, and what the estimates of many views agree on stays.

@@ -30,12 +30,12 @@ LONGEST_VALUE = 500
 
 
 def to_json(config: Config) -> str:
-    """The config as JSON text; `from_json` gives back an equal config."""
+    """Return the config as JSON text; `from_json` gives back an equal config."""
     return json.dumps({"format": FORMAT, **_encode(config)}, indent=2) + "\n"
 
 
 def from_json(text: str, source: str = "The config") -> Config:
-    """A config from its JSON text; settings that are not named have their defaults.
+    """Return a config from its JSON text; settings that are not named have their defaults.
 
     Args:
         text: what `to_json` wrote, of this release or an earlier one.
@@ -49,7 +49,7 @@ def from_json(text: str, source: str = "The config") -> Config:
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """The config with `path=value` assignments, all made at once: only the result must be in range.
+    """Return the config with `path=value` assignments, all made at once: only the result must be in range.
 
     Their order does not matter, but for two of the same path, where the last holds. A setting that is given whole
     (`texture.objective=Ssd(5)`) is so before its parts (`texture.objective.anchor=0.3`).
@@ -64,7 +64,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """What differs in the head that two configs ask for, as "texture.objective.cfg_scale 7.5 -> 10"."""
+    """Return what differs in the head that two configs ask for, as "texture.objective.cfg_scale 7.5 -> 10"."""
     return list(_compare(_encode(old, NOT_THE_HEAD), _encode(new, NOT_THE_HEAD), ""))
 
 
@@ -95,7 +95,7 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 
 
 def _decode_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
-    """One of several dataclasses by its `type`; a bare number where Constant is among them."""
+    """Return one of several dataclasses by its `type`; a bare number where Constant is among them."""
     named = _dataclasses(choices)
     if types.NoneType in choices and value in (None, "none"):
         return None
@@ -183,7 +183,7 @@ def _assigned_stage(stage: Stage, group: Sequence[_Assignment]) -> Stage:
 
 
 def _assigned_terms(stage: Stage, group: Sequence[_Assignment]) -> tuple[Term, ...]:
-    """The stage's terms after the assignments to them, by number or, where there is one, without."""
+    """Return the stage's terms after the assignments to them, by number or, where there is one, without."""
     terms, parts = list(stage.terms), []
     for one in group:
         if one.below == ("terms",):
@@ -209,7 +209,7 @@ def _assigned_terms(stage: Stage, group: Sequence[_Assignment]) -> tuple[Term, .
 
 
 def _assigned_setting(name: str, kind: Any, value: Any, group: Sequence[_Assignment]) -> Any:
-    """A setting after its group of assignments: the last that gives it whole, then those of its parts."""
+    """Return a setting after its group of assignments: the last that gives it whole, then those of its parts."""
     for assignment in group:
         if not assignment.below:
             value = _decode(kind, _parse(kind, assignment.text, assignment.path), assignment.path)
@@ -224,7 +224,7 @@ def _assigned_setting(name: str, kind: Any, value: Any, group: Sequence[_Assignm
 
 
 def _parse(kind: Any, text: str, path: str) -> Any:
-    """The JSON value that `text` stands for where `kind` is wanted; words need no quotes."""
+    """Return the JSON value that `text` stands for where `kind` is wanted; words need no quotes."""
     kind = plain(kind)
     if kind is str:
         return text
@@ -241,7 +241,7 @@ def _parse(kind: Any, text: str, path: str) -> Any:
 
 
 def _literal(kind: Any, node: ast.expr) -> Any:
-    """A Python literal or a call of a dataclass's name, as JSON would have it."""
+    """Return a Python literal or a call of a dataclass's name, as JSON would have it."""
     match node:
         case ast.Name(name):
             return name
@@ -265,7 +265,7 @@ def _literal(kind: Any, node: ast.expr) -> Any:
 
 
 def _compare(before: Any, after: Any, path: str) -> Iterable[str]:
-    """Every difference of two encoded values; a value of another type is shown as a whole."""
+    """Return every difference of two encoded values; a value of another type is shown as a whole."""
     if isinstance(before, dict) and isinstance(after, dict) and before["type"] == after["type"]:
         for name in before:
             yield from _compare(before[name], after[name], _join(path, name))
@@ -280,7 +280,7 @@ def _compare(before: Any, after: Any, path: str) -> Iterable[str]:
 
 
 def _by_rounding(before: Any, after: Any) -> bool:
-    """Whether two numbers are one: an earlier release may have computed it in another order."""
+    """Tell whether two numbers are one: an earlier release may have computed it in another order."""
     return isinstance(before, float) and isinstance(after, float) and isclose(before, after, rel_tol=1e-12)
 
 

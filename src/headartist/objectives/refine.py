@@ -1,6 +1,6 @@
 """Image-space refinement (supplement D): pictures against what the prior makes of them, after HiFA (Zhu et al. 2023).
 
-Distillation in the latent leaves what the latent cannot hold: speckles of the colour field that the encoder averages
+Distillation in the latent leaves what the latent cannot hold: speckles of the color field that the encoder averages
 away are never seen. Here the noised picture is denoised, decoded, and compared pixel by pixel, so that they are.
 """
 
@@ -61,7 +61,7 @@ class RefineObjective(Stateless):
             )
 
     def _weight(self, sight: Sight) -> Float[Tensor, "b 1 h w"]:
-        """How much pixels count: as they face the camera."""
+        """Tell how much pixels count: as they face the camera."""
         return (sight.opacity * sight.facing.clamp(min=0) ** self._config.facing_power).detach()
 
 
@@ -76,10 +76,10 @@ def clean_picture(
     ddim_steps: int = 1,
     residual: bool = False,
 ) -> Float[Tensor, "b 3 n n"]:
-    """What the prior makes of pictures x, at its own size and without gradient: `x_hat = decode(x0_hat)`.
+    """Return what the prior makes of pictures x, at its own size and without gradient: `x_hat = decode(x0_hat)`.
 
     With `residual`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
-    drift, and a small one's colours are always a little off.
+    drift, and a small one's colors are always a little off.
 
     Args:
         prior: the frozen prior.
@@ -153,7 +153,7 @@ def denoised(
     pose: Float[Tensor, "b 4 4"] | None = None,
     steps: int = 1,
 ) -> Float[Tensor, "b c y x"]:
-    """The clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
+    """Return the clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
     x0 = z_t
     for k in range(steps):
         now = t * (steps - k) // steps
@@ -166,7 +166,7 @@ def denoised(
 def feature_distance(
     prior: ScorePrior, image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, ""]:
-    """How differently two pictures look to the prior's own encoder: LPIPS's form with its features.
+    """Tell how differently two pictures look to the prior's own encoder: LPIPS's form with its features.
 
     At every level features are normalised along their channels, and their squared difference is averaged over places;
     the levels' mean is returned: 0 for equal pictures, 4 at most.
@@ -183,7 +183,7 @@ def feature_distance(
 
 
 def perceptive(prior: ScorePrior) -> PerceptivePrior:
-    """The prior as one that has features.
+    """Return the prior as one that has features.
 
     Raises:
         HeadArtistError: when it has none.
@@ -194,7 +194,7 @@ def perceptive(prior: ScorePrior) -> PerceptivePrior:
 
 
 def lpips_distance(image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
-    """The mean LPIPS distance (Zhang et al. 2018) of pictures in [0, 1], of at least 16 pixels a side.
+    """Return the mean LPIPS distance (Zhang et al. 2018) of pictures in [0, 1], of at least 16 pixels a side.
 
     Raises:
         HeadArtistError: when LPIPS cannot be had.

@@ -88,7 +88,7 @@ class VsdObjective:
         self._optimizer.step()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The copy's learned weights, and its optimizer's moments."""
+        """Return the copy's learned weights, and its optimizer's moments."""
         learned = {name for name, parameter in self._score.named_parameters() if parameter.requires_grad}
         weights = {f"score.{k}": tensor for k, tensor in self._score.state_dict().items() if k in learned}
         for index, moments in self._optimizer.state_dict()["state"].items():

@@ -138,7 +138,7 @@ def save_head(folder: HeadFolder, position: Position, avatar: TrainableAvatar, g
 
 
 def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpoint | None:
-    """The last checkpoint of a folder, on the CPU; None before the first.
+    """Return the last checkpoint of a folder, on the CPU; None before the first.
 
     Args:
         folder: the Head folder.
@@ -179,7 +179,7 @@ def load_head(path: Path | str) -> Head:
 
 
 def is_finished(folder: HeadFolder, config: Config) -> bool:
-    """Whether all stages of the config are done in this folder."""
+    """Tell whether all stages of the config are done in this folder."""
     if not folder.checkpoint.exists():
         return False
     with _opened(folder.checkpoint) as file:  # the header alone: weights may be large
@@ -219,7 +219,7 @@ def _name_today(name: str) -> str:
 
 
 def _progress(path: Path, metadata: Mapping[str, str], config: Config | None = None) -> Position:
-    """How far a checkpoint has come, by its file's metadata; within the stages of the config that it is of.
+    """Tell how far a checkpoint has come, by its file's metadata; within the stages of the config that it is of.
 
     Raises:
         HeadArtistError: when that is not said, or cannot be.

@@ -60,7 +60,7 @@ def train(problem: Problem, folder: HeadFolder, generator: torch.Generator) -> G
 def _begin(
     problem: Problem, index: int, avatar: TrainableAvatar, generator: torch.Generator, checkpoint: Checkpoint | None
 ) -> Work:
-    """A stage's optimizer and objectives, as the checkpoint left them where there is one."""
+    """Return a stage's optimizer and objectives, as the checkpoint left them where there is one."""
     stage, judges = problem.config.stages[index], problem.judges[index]
     optimizer = make_optimizer(avatar, stage)
     pairs = zip(stage.terms, judges, strict=True)

@@ -39,7 +39,7 @@ def set_rates(optimizer: torch.optim.Optimizer, progress: int | float) -> None:
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
-    """The length of all gradients as one vector."""
+    """Return the length of all gradients as one vector."""
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
     norms = [torch.linalg.vector_norm(parameter.grad) for parameter in parameters if parameter.grad is not None]
     return float(torch.linalg.vector_norm(torch.stack(norms)))

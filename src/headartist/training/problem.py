@@ -90,5 +90,5 @@ def _texts(config: Config, term: Term, prior: ScorePrior) -> StageTexts:
 
 
 def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:
-    """Whether the later text only adds words, such as the view's, to the earlier one, or their ends are one."""
+    """Tell whether the later text only adds words, such as the view's, to the earlier one, or their ends are one."""
     return after.text.startswith(before.text) or after.lost in before.lost or before.lost in after.lost

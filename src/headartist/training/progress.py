@@ -72,7 +72,7 @@ class WorkLeft:
 
 
 def work_of_a_step(stage: Stage) -> float:
-    """About how much a step costs, in predictions of the prior for one view under one text."""
+    """Estimate how much a step costs, in predictions of the prior for one view under one text."""
     return sum(_work_of(term.objective, stage.views) for term in stage.terms)
 
 

@@ -90,7 +90,7 @@ def _descend(work: Work, step: int, progress: int | float, loss: Tensor, frame: 
 def weighted_energies(
     avatar: TrainableAvatar, stage: Stage, progress: int | float, frame: Frame
 ) -> tuple[Tensor | float, dict[str, float]]:
-    """The weighted sum of the avatar's energies (supplement D), and each energy without its weight."""
+    """Return the weighted sum of the avatar's energies (supplement D), and each energy without its weight."""
     weights = stage.regularizers.at(progress)
     if not any(weights.values()):
         return 0.0, {}

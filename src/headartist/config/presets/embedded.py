@@ -24,7 +24,7 @@ _SMALL_HEAD = TetConfig(
 )
 
 
-_PALE = (0.85, 0.85, 0.85)  # before mid grey, which colours begin as, the prior would see no head
+_PALE = (0.85, 0.85, 0.85)  # before mid grey, which colors begin as, the prior would see no head
 EMBEDDED = Config(
     prior=StableDiffusion(model="embedded"),
     avatar=_SMALL_HEAD,
@@ -41,7 +41,7 @@ EMBEDDED = Config(
             views=2,
             regularizers=Regularizers(normal_consistency=Constant(50.0), laplacian=Constant(50.0)),
         ),
-        # Colours without light and shade are strange to the prior, so a lamp is lit: lids and lips come out sharper,
+        # Colors without light and shade are strange to the prior, so a lamp is lit: lids and lips come out sharper,
         # and what is learned is nearer to an albedo. Falling rates let the draws average out.
         Stage(
             name="texture",
