@@ -1,4 +1,4 @@
-"""Where the time of one geometry step goes, without the prior: field, tets, drawing, energies, backward, optimiser.
+"""Where the time of one geometry step goes, without the prior: field, tets, drawing, energies, backward, optimizer.
 
     python benchmarks/geometry_step.py --resolution 32 --size 128 --threads 2
 
@@ -61,7 +61,7 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
     generator = torch.Generator().manual_seed(0)
     config = replace(preset(arguments.preset).avatar, resolution=arguments.resolution)
     avatar = TetAvatar(config, load_template("open"), generator=generator, device=device)
-    avatar.colour.requires_grad_(False)
+    avatar.color.requires_grad_(False)
     trained = [parameter for parameter in avatar.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.99), eps=1e-15, fused=True)
     background = torch.zeros(3, device=device)
@@ -84,7 +84,7 @@ def measure(arguments: argparse.Namespace) -> Stopwatch:
         loss = picture + 1e-3 * watch.time("energies", energies)(frame)
         optimizer.zero_grad(set_to_none=True)
         watch.time("backward", loss.backward)()
-        watch.time("optimiser", optimizer.step)()
+        watch.time("optimizer", optimizer.step)()
 
     for _ in range(arguments.steps + config.refresh):
         watch.steps.append({})
@@ -116,7 +116,7 @@ def main() -> None:
         f"{arguments.threads} thread(s)"
     )
     print(f"{'ms':10}{'min':>8}{'median':>8}{'mean':>8}")
-    for name in ("field", "tets", "draw", "energies", "backward", "optimiser", "step"):
+    for name in ("field", "tets", "draw", "energies", "backward", "optimizer", "step"):
         values = [row[name] for row in watch.steps]
         print(f"{name:10}{min(values):8.1f}{statistics.median(values):8.1f}{statistics.mean(values):8.1f}")
     print("command:", "python", *sys.argv)

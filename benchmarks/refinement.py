@@ -40,7 +40,7 @@ LEVELS = (0.1, 0.25, 0.4)
 @torch.no_grad()
 def errors(problem: Problem, stage: Stage) -> list[float]:
     """The mean squared error of the predicted noise at each of `LEVELS`, under the stage's own words."""
-    (prior, texts), cameras = problem.judges[0], turntable(VIEWS, elevation_deg=10.0, fov_y_deg=38.0)
+    (prior, texts), cameras = problem.judges[0][0], turntable(VIEWS, elevation_deg=10.0, fov_y_deg=38.0)
     shading = Shading(lamps=sample_lamps(VIEWS, torch.Generator().manual_seed(0)) if stage.lit else None)
     frame = problem.avatar.render(cameras, stage.render_size, shading, torch.tensor(stage.background))
     text, _, _ = texts.of_views(cameras.azimuth_deg, cameras.elevation_deg)
@@ -56,9 +56,11 @@ def errors(problem: Problem, stage: Stage) -> list[float]:
 
 def go_on(problem: Problem, stage: Stage) -> float:
     """Train the problem's avatar by a stage; returns the seconds that took."""
-    generator, judge = torch.Generator().manual_seed(1), problem.judges[0]
+    generator, jury = torch.Generator().manual_seed(1), problem.judges[0]
     optimizer = make_optimizer(problem.avatar, stage)
-    work = Work(stage, problem.avatar, optimizer, judge, build_objective(stage.loss, judge.prior, generator))
+    work = Work(
+        stage, problem.avatar, optimizer, jury, (build_objective(stage.term.objective, jury[0].prior, generator),)
+    )
     started = time.perf_counter()
     for step in range(stage.steps):
         train_step(problem, work, step, generator)
@@ -82,16 +84,16 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     config = load_head(arguments.head).config
-    texture = next(s for s in config.stages if s.trains == ("colour",) and not isinstance(s.loss, Refine))
+    texture = next(s for s in config.stages if s.trains == ("color",) and not isinstance(s.term.objective, Refine))
     texture = replace(texture, steps=arguments.steps, t_max=Constant(texture.t_max(max(texture.steps - 1, 0))))
-    refinement = next(stage for stage in EMBEDDED.stages if isinstance(stage.loss, Refine))
+    refinement = next(stage for stage in EMBEDDED.stages if isinstance(stage.term.objective, Refine))
     prior, template = load_prior(config.prior.model), load_template(config.template)
 
     print(f"| gone on with by | steps | s | {' | '.join(f'error at t = {level:g}' for level in LEVELS)} |")
     print(f"|---|---|---|{'---|' * len(LEVELS)}")
     rows = []
     for name, stage in (("nothing", replace(texture, steps=0)), ("texture", texture), ("refinement", refinement)):
-        jury = judges(replace(config, stages=(stage,)), prior)
+        jury = judges(replace(config, stages=(stage,)), lambda _: prior)
         problem = Problem(config, load_head(arguments.head).avatar, template, jury, torch.device("cpu"))
         seconds = go_on(problem, stage)
         figures = " | ".join(f"{error:.3f}" for error in errors(problem, texture))

@@ -48,7 +48,7 @@ class ColorPrior:
 
 def main(out: Path = Path("heads/examples/teal")) -> None:
     """Colour the template with it."""
-    texture = replace(presets.SMOKE.stages[1], loss=Sds(cfg_scale=1.0), steps=80, render_size=32)
+    texture = replace(presets.SMOKE.stages[1].with_term(objective=Sds(cfg_scale=1.0)), steps=80, render_size=32)
     config = replace(presets.SMOKE, stages=(texture,))
     head = generate("a head", config, out=out, prior=ColorPrior((0.1, 0.5, 0.5)))
     color = head.avatar.material_at(head.avatar.to_mesh().verts).color.detach().mean(dim=0)

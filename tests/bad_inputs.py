@@ -50,7 +50,7 @@ MEMORY = 24 << 30  # of the machine that the cases suppose
 LONGEST_S = 10.0
 LONGEST_SENTENCE = 420
 FIELD = FieldConfig(levels=2, base=4, growth=2.0, log2_table=6, width=4, depth=1)
-AVATAR = TetConfig(resolution=4, shape=FIELD, colour=FIELD, sdf_base="template")
+AVATAR = TetConfig(resolution=4, shape=FIELD, color=FIELD, sdf_base="template")
 CONFIG = replace(SMOKE, prompt="a clown", avatar=AVATAR, exports=replace(SMOKE.exports, rig=False))
 
 Call = Callable[[], int]
@@ -110,7 +110,7 @@ def override_with(assignment: str) -> Case:
 
 def _last_name(assignment: str) -> str:
     path, _, value = assignment.partition("=")
-    inner = value.partition("(")[0] in ("Linear", "Step", "Constant", "Ssd") or value == "seed"
+    inner = value.partition("(")[0] in ("Linear", "Piecewise", "Constant", "Ssd") or value == "seed"
     return "" if inner or "\ud800" in path or len(path) > 100 else path.strip().rpartition(".")[2]
 
 
@@ -138,7 +138,7 @@ def resume() -> None:
     config = folder.read_config()
     folder.read_provenance()
     avatar = TetAvatar.empty(config.avatar)
-    problem = Problem(config, avatar, mock.Mock(spec=HeadTemplate), judges(config, ToyPrior()), CPU)
+    problem = Problem(config, avatar, mock.Mock(spec=HeadTemplate), judges(config, lambda _: ToyPrior()), CPU)
     list(loop.train(problem, folder, torch.Generator()))
 
 
@@ -254,7 +254,7 @@ WRONG_NUMBERS = (*WRONG, "x", [])
 
 def _wrong_values() -> Iterator[Case]:
     once = [(CONFIG.stages[:1], place, value) for place, value in settings(replace(CONFIG, stages=CONFIG.stages[:1]))]
-    losses = [((stage,), ("stages", 0, "loss"), stage.loss) for stage in CONFIG.stages[1:]]
+    losses = [((stage,), ("stages", 0, "terms", 0, "objective"), stage.term.objective) for stage in CONFIG.stages[1:]]
     inner = [
         (stages, (*place, item.name), getattr(loss, item.name))
         for stages, place, loss in losses
@@ -313,9 +313,10 @@ LITERALS = [
     "Ssd(x=1)",
     "Ssd(1",
     "Linear(0,1,0,-1)",
-    "Linear(0,1,5,5)",
-    "Step(0,1,-1)",
-    "Step(nan,1,1)",
+    "Linear(0,1,.5,.5)",
+    "Piecewise(0,1,-1)",
+    "Piecewise(0,1,5000)",
+    "Piecewise(nan,1,1)",
     "Constant(nan)",
     "Constant(1e308)",
     "1 if 1 else 2",
@@ -361,10 +362,10 @@ LITERALS = [
     "Ssd('1')",
     "Ssd(-1)",
     "Ssd(1e308)",
-    "Refine(x0_steps=1000000000)",
-    "Refine(fits=10**9)",
+    "Refine(ddim_steps=1000000000)",
+    "Refine(inner_steps=10**9)",
     "Refine(features=x)",
-    "Refine(relative=1)",
+    "Refine(residual=1)",
     "TetConfig()",
     "Config()",
 ]
@@ -373,7 +374,7 @@ TARGETS = ["geometry.steps", "geometry.background", "geometry.t_max", "geometry.
 
 def _assignments() -> Iterator[Case]:
     for literal in LITERALS:
-        yield assign(f"geometry.loss={literal}")
+        yield assign(f"geometry.objective={literal}")
         for target in TARGETS:
             yield override_with(f"{target}={literal}")
 
@@ -464,21 +465,21 @@ def _set(name: str, value: torch.Tensor) -> Callable[[dict[str, torch.Tensor]], 
 
 _MOMENT = torch.zeros(1)
 BAD_TENSORS: list[Callable[[dict[str, torch.Tensor]], object]] = [
-    _set("optimiser.0", _MOMENT),
-    _set("optimiser.", _MOMENT),
-    _set("optimiser.x.exp_avg", _MOMENT),
-    _set("optimiser.-1.exp_avg", _MOMENT),
-    _set("optimiser.99.exp_avg", _MOMENT),
-    _set("optimiser.0.nosuch", _MOMENT),
-    _set("optimiser.0.exp_avg", _MOMENT),
-    _set("optimiser.0.exp_avg", torch.zeros(1, dtype=torch.int64)),
-    _set("optimiser.0.step", torch.zeros(3)),
+    _set("optimizer.0", _MOMENT),
+    _set("optimizer.", _MOMENT),
+    _set("optimizer.x.exp_avg", _MOMENT),
+    _set("optimizer.-1.exp_avg", _MOMENT),
+    _set("optimizer.99.exp_avg", _MOMENT),
+    _set("optimizer.0.nosuch", _MOMENT),
+    _set("optimizer.0.exp_avg", _MOMENT),
+    _set("optimizer.0.exp_avg", torch.zeros(1, dtype=torch.int64)),
+    _set("optimizer.0.step", torch.zeros(3)),
     _set("generator", _MOMENT),
     _set("generator", torch.zeros(5, dtype=torch.uint8)),
     _set("generator", torch.zeros(0, dtype=torch.uint8)),
     lambda t: t.pop("generator"),
-    lambda t: t.pop("optimiser.0.step"),
-    lambda t: t.pop("optimiser.0.exp_avg"),
+    lambda t: t.pop("optimizer.0.step"),
+    lambda t: t.pop("optimizer.0.exp_avg"),
     lambda t: t.pop("avatar.steps"),
     _set("avatar.nosuch", _MOMENT),
     _set("avatar.steps", torch.zeros(())),
@@ -591,7 +592,7 @@ SIZES = [
     "avatar.shape.width=1000000",
     "avatar.shape.levels=1000",
     "avatar.shape.log2_table=60",
-    "avatar.colour.log2_table=60",
+    "avatar.color.log2_table=60",
     "avatar.shape.base=100000",
     "avatar.shape.growth=1e308",
     "avatar.shape.growth=15",
@@ -613,11 +614,11 @@ SIZES = [
     "exports.video_fps=1000000",
     "run.threads=3000000000",
     "run.threads=-1",
-    "refinement.loss.fits=10000000000",
-    "refinement.loss.x0_steps=10000000",
-    "geometry.loss.cfg_scale=1e30",
+    "refinement.objective.inner_steps=10000000000",
+    "refinement.objective.ddim_steps=10000000",
+    "geometry.objective.cfg_scale=1e30",
     "geometry.rates.mlp=1e30",
-    "geometry.regularisers.laplacian=1e300",
+    "geometry.regularizers.laplacian=1e300",
     "geometry.weight_decay=1e300",
     "landmarks.back_view_deg=1e9",
     "seed=9223372036854775808",
@@ -876,11 +877,11 @@ def _others() -> dict[str, list[Case]]:
 def _good() -> dict[str, list[Case]]:
     """Inputs that must be accepted, or go on working."""
     literals = [
-        "geometry.loss=Ssd(7.5, anchor=0.3)",
-        "geometry.loss=Sds(50)",
-        "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)",
+        "geometry.objective=Ssd(7.5, anchor=0.3)",
+        "geometry.objective=Sds(50)",
+        "texture.t_max=Linear(0.98, 0.7, begin=0.25, end=0.5)",
         "seed=0x10",
-        "texture.t_max=Step(1, .5, 10)",
+        "texture.t_max=Piecewise(1, .5, .1)",
         "texture.t_max=0.5",
         "geometry.trains=sdf",
         "exports.formats=glb,ply",

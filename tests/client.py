@@ -79,7 +79,7 @@ def tell(done: Progress) -> None:
 def main() -> None:
     """Use every door."""
     geometry, texture, refinement = presets.EMBEDDED.stages
-    shaped = replace(geometry, loss=Ssd(7.5), t_max=Linear(0.9, 0.3, begin=0, end=100))
+    shaped = replace(geometry.with_term(objective=Ssd(7.5)), t_max=Linear(0.9, 0.3))
     config: Config = replace(preset("quick"), stages=(shaped, texture, refinement), exports=Exports(formats=("glb",)))
     prior: ScorePrior = Gray()
     objective: Objective = Bright()

@@ -19,7 +19,7 @@ def small_config(prior: Path, *, steps: int = 4, checkpoint_every: int = 1000) -
     return replace(
         EMBEDDED,
         prior=StableDiffusion(model=str(prior)),
-        avatar=TetConfig(resolution=12, shape=FIELD, colour=FIELD, sdf_base="template", refresh=3),
+        avatar=TetConfig(resolution=12, shape=FIELD, color=FIELD, sdf_base="template", refresh=3),
         stages=(
             replace(geometry, steps=steps, render_size=32, views=1),
             replace(texture, steps=steps, render_size=32),

@@ -33,7 +33,7 @@ from headartist.training.folder import HeadFolder
 BOUNDED = settings(max_examples=150, deadline=None, derandomize=True)
 NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(-3, 3).map(lambda power: 10.0**power))
 WORDS = st.one_of(
-    st.text(max_size=8), st.sampled_from(["Ssd", "Linear", "glb", "sdf", "cuda:1", "rgb", "true", "1", "nan", ""])
+    st.text(max_size=8), st.sampled_from(["Ssd", "Linear", "glb", "sdf", "cuda:1", "color", "true", "1", "nan", ""])
 )
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, WORDS),
@@ -170,9 +170,9 @@ def test_a_file_that_was_written_is_not_too_large():
 
 
 def test_entries_and_weights_are_those_of_the_fields():
-    field = TetAvatar.empty(AVATAR).colour
-    assert len(field.encoding.table) == AVATAR.colour.entries
-    assert sum(each.numel() for each in field.mlp.parameters()) == AVATAR.colour.weights(3)
+    field = TetAvatar.empty(AVATAR).color
+    assert len(field.encoding.table) == AVATAR.color.entries
+    assert sum(each.numel() for each in field.mlp.parameters()) == AVATAR.color.weights(3)
 
 
 def test_the_machine_says_how_much_memory_it_has(monkeypatch, tmp_path):

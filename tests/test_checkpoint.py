@@ -33,35 +33,35 @@ def folder(tmp_path: Path) -> HeadFolder:
 
 def _trained(steps: int) -> tuple[ToyAvatar, torch.optim.Optimizer, torch.Generator]:
     avatar, generator = ToyAvatar(), torch.Generator().manual_seed(7)
-    optimiser = torch.optim.AdamW(avatar.parameters(), lr=0.1)
+    optimizer = torch.optim.AdamW(avatar.parameters(), lr=0.1)
     for _ in range(steps):
-        optimiser.zero_grad()
-        (avatar.colour * torch.rand(3, generator=generator)).sum().backward()
-        optimiser.step()
-    return avatar, optimiser, generator
+        optimizer.zero_grad()
+        (avatar.color * torch.rand(3, generator=generator)).sum().backward()
+        optimizer.step()
+    return avatar, optimizer, generator
 
 
 def _save(folder: HeadFolder, steps: int) -> ToyAvatar:
-    avatar, optimiser, generator = _trained(steps)
-    save_checkpoint(folder, Position(0, steps, 1.5), avatar, optimiser, generator, {})
+    avatar, optimizer, generator = _trained(steps)
+    save_checkpoint(folder, Position(0, steps, 1.5), avatar, optimizer, generator, [])
     return avatar
 
 
 @pytest.mark.parametrize("steps", [0, 3])
 def test_what_is_restored_is_what_was_saved(folder: HeadFolder, steps: int):
-    avatar, optimiser, generator = _trained(steps)
-    save_checkpoint(folder, Position(1, steps, 2.5), avatar, optimiser, generator, {})
+    avatar, optimizer, generator = _trained(steps)
+    save_checkpoint(folder, Position(1, steps, 2.5), avatar, optimizer, generator, [])
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
     assert checkpoint.position == Position(1, steps, 2.5)
 
-    other, other_optimiser, other_generator = _trained(1)
+    other, other_optimizer, other_generator = _trained(1)
     checkpoint.restore_avatar(other)
     checkpoint.restore_generator(other_generator)
-    checkpoint.restore_optimizer(other_optimiser)
+    checkpoint.restore_optimizer(other_optimizer)
     for name, tensor in avatar.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)
-    moments, other_moments = optimiser.state_dict()["state"], other_optimiser.state_dict()["state"]
+    moments, other_moments = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
     assert moments.keys() == other_moments.keys()
     for index in moments:
         assert all(torch.equal(moments[index][name], other_moments[index][name]) for name in moments[index])
@@ -82,7 +82,7 @@ def test_a_save_that_is_killed_leaves_the_old_checkpoint(folder: HeadFolder, mon
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
     assert checkpoint.position.step == 1
-    assert torch.equal(checkpoint.tensors["avatar.colour"], avatar.colour)
+    assert torch.equal(checkpoint.tensors["avatar.color"], avatar.color)
     assert [path.name for path in folder.checkpoint.parent.iterdir()] == ["state.safetensors"]
 
 
@@ -198,12 +198,12 @@ def test_the_same_settings_may_go_on_and_running_options_do_not_matter(folder: H
 
 
 def test_other_settings_are_refused_by_name(folder: HeadFolder):
-    loss = CONFIG.stages[1].loss
-    texture = replace(CONFIG.stages[1], loss=replace(loss, cfg_scale=10.0))
+    loss = CONFIG.stages[1].term.objective
+    texture = CONFIG.stages[1].with_term(objective=replace(loss, cfg_scale=10.0))
     with pytest.raises(HeadArtistError) as caught:
         check_folder(folder.path, replace(CONFIG, stages=(CONFIG.stages[0], texture, *CONFIG.stages[2:])))
     assert str(caught.value) == (
-        f"{folder.path} exists with other settings (texture.loss.cfg_scale {loss.cfg_scale:g} -> 10): "
+        f"{folder.path} exists with other settings (texture.objective.cfg_scale {loss.cfg_scale:g} -> 10): "
         "use --overwrite or another --out."
     )
 

@@ -208,16 +208,16 @@ def test_options_end_up_in_the_config(place: Path, monkeypatch: pytest.MonkeyPat
     line = (
         "generate clown --preset paper --seed 3 --out x --prior sd15 --controlnet none --dtype bfloat16 --device cuda "
         "--threads 2 --negative 'ugly, bad' --template open --overwrite --quiet "
-        "--set geometry.steps=30 --set 'texture.loss=Ssd(5, anchor=0.3)'"
+        "--set geometry.steps=30 --set 'texture.objective=Ssd(5, anchor=0.3)'"
     )
     assert cli.run(shlex.split(line)) == 0
     config = asked.pop("config")
     assert asked == {"out": Path("x"), "overwrite": True, "progress": False}
     assert (config.seed, config.template, config.run.device, config.run.threads) == (3, "open", "cuda", 2)
     assert (config.prior.model, config.prior.controlnet, config.prior.dtype) == ("sd15", "none", "bfloat16")
-    assert [stage.negative for stage in config.stages] == ["", "", "ugly, bad", "ugly, bad"]
+    assert [stage.term.negative for stage in config.stages] == ["", "", "ugly, bad", "ugly, bad"]
     assert config.stages[1].steps == 30
-    assert config.stages[2].loss.anchor == 0.3
+    assert config.stages[2].term.objective.anchor == 0.3
     assert config.stages[0] == PAPER.stages[0]
 
 

@@ -13,23 +13,24 @@ from headartist.config.avatars import TetConfig
 from headartist.config.config import Config
 from headartist.config.objectives import Refine, Sds, Ssd
 from headartist.config.presets import PAPER, PRESETS, SMOKE, preset
-from headartist.config.schedules import Constant, Linear, Step
+from headartist.config.schedules import Constant, Linear, Piecewise
 from headartist.config.text import differences, from_json, override, to_json
 from headartist.system.errors import HeadArtistError
 
 # A preset with numbers of its own, so that tuning the presets leaves these laws alone.
-START = replace(SMOKE, stages=tuple(replace(s, loss=Ssd(7.5)) if s.name == "texture" else s for s in SMOKE.stages))
+START = replace(
+    SMOKE, stages=tuple(s.with_term(objective=Ssd(7.5)) if s.name == "texture" else s for s in SMOKE.stages)
+)
 
 values = st.floats(0, 1)
 schedules = st.one_of(
     st.builds(Constant, values),
-    st.builds(Step, values, values, st.integers(0, 10**6)),
+    st.builds(Piecewise, values, values, values),
     st.builds(
-        lambda first, last, begin, length: Linear(first, last, begin, begin + length),
+        lambda first, last, span: Linear(first, last, *sorted(span)),
         values,
         values,
-        st.integers(0, 10**6),
-        st.integers(1, 10**6),
+        st.tuples(values, values).filter(lambda span: span[0] != span[1]),
     ),
 )
 losses = st.one_of(
@@ -46,7 +47,7 @@ def test_presets_survive_json(name: str):
 
 @given(schedules, losses, st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.integers(0, 2**63 - 1))
 def test_any_config_survives_json_exactly(schedule, loss, prompt: str, seed: int):
-    stage = replace(SMOKE.stages[0], loss=loss, t_min=Constant(0.0), t_max=schedule)
+    stage = replace(SMOKE.stages[0].with_term(objective=loss), t_min=Constant(0.0), t_max=schedule)
     config = replace(SMOKE, prompt=prompt, seed=seed, stages=(stage,))
     assert from_json(to_json(config)) == config
 
@@ -54,8 +55,8 @@ def test_any_config_survives_json_exactly(schedule, loss, prompt: str, seed: int
 TOGETHER = (
     "texture.t_min=0.72",
     "texture.t_max=0.74",  # below the t_min of before
-    "texture.loss=Ssd(5)",
-    "texture.loss.anchor=0.3",
+    "texture.objective=Ssd(5)",
+    "texture.objective.anchor=0.3",
     "views.azimuth_deg=100,200",  # refused beside the front_share of before
     "views.front_share=0",
     "seed=3",
@@ -68,7 +69,7 @@ def test_overrides_are_made_at_once_so_that_their_order_does_not_matter(assignme
     changed = override(before, assignments)
     texture = changed.stages[1]
     assert (texture.t_min, texture.t_max) == (Constant(0.72), Constant(0.74))
-    assert texture.loss == Ssd(5.0, anchor=0.3)
+    assert texture.term.objective == Ssd(5.0, anchor=0.3)
     assert (changed.views.azimuth_deg, changed.views.front_share, changed.seed) == ((100, 200), 0, 3)
     assert changed.stages[0] == SMOKE.stages[0]
 
@@ -93,7 +94,10 @@ def _paths(value, path: str = "") -> list[str]:
         if item.name == "stages":
             for stage in inner:
                 found += _paths(stage, f"{stage.name}.")
-        elif is_dataclass(inner) and not isinstance(inner, Constant | Linear | Step):
+        elif item.name == "terms":
+            for number, term in enumerate(inner):
+                found += [*_paths(term, path), *_paths(term, f"{path}terms.{number}.")]
+        elif is_dataclass(inner) and not isinstance(inner, Constant | Linear | Piecewise):
             found += _paths(inner, f"{path}{item.name}.")
         else:
             found.append(path + item.name)
@@ -116,7 +120,10 @@ def _at(config: Config, path: str):
     stages = {stage.name: stage for stage in config.stages}
     value = stages.get(head) or getattr(config, head)
     for name in rest:
-        value = getattr(value, name)
+        if isinstance(value, tuple):
+            value = value[int(name)]
+        else:
+            value = getattr(value if hasattr(value, name) else value.term, name)
     return value
 
 
@@ -128,18 +135,18 @@ def test_every_setting_can_be_overridden(path: str):
 @pytest.mark.parametrize(
     ("assignment", "path", "value"),
     [
-        ("texture.loss=Sds(50)", "texture.loss", Sds(50.0)),
-        ("texture.loss=Ssd(7.5, anchor=0.3)", "texture.loss", Ssd(7.5, anchor=0.3)),
-        ("texture.loss.anchor=0.25", "texture.loss", Ssd(7.5, anchor=0.25)),
-        ("texture.t_max=Linear(0.98, 0.7, begin=3, end=4)", "texture.t_max", Linear(0.98, 0.7, begin=3, end=4)),
-        ("texture.t_max=Step(1, .5, 10)", "texture.t_max", Step(1.0, 0.5, 10)),
+        ("texture.objective=Sds(50)", "texture.objective", Sds(50.0)),
+        ("texture.objective=Ssd(7.5, anchor=0.3)", "texture.objective", Ssd(7.5, anchor=0.3)),
+        ("texture.objective.anchor=0.25", "texture.objective", Ssd(7.5, anchor=0.25)),
+        ("texture.t_max=Linear(0.98, 0.7, begin=0.3)", "texture.t_max", Linear(0.98, 0.7, begin=0.3)),
+        ("texture.t_max=Piecewise(1, .5, .1)", "texture.t_max", Piecewise(1.0, 0.5, 0.1)),
         ("texture.t_max=0.5", "texture.t_max", Constant(0.5)),
         ("geometry.trains=sdf", "geometry.trains", ("sdf",)),
         ("exports.formats=glb,ply", "exports.formats", ("glb", "ply")),
         ("views.radius=3, 3.5", "views.radius", (3.0, 3.5)),
         ("texture.negative=a=b, c", "texture.negative", "a=b, c"),
         ("view_text=none", "view_text", "none"),
-        ("avatar.colour.levels=4", "avatar.colour.levels", 4),
+        ("avatar.color.levels=4", "avatar.color.levels", 4),
         ("prior.controlnet=none", "prior.controlnet", "none"),
     ],
 )
@@ -158,29 +165,34 @@ MISTAKES = {
     "geometry.steps=3.5": "geometry.steps must be a whole number (got 3.5).",
     "geometry.steps=-1": "Stage geometry: steps must lie within 0 and 1,000,000 (got -1).",
     "geometry.steps=True": "geometry.steps must be a whole number (got True).",
-    "geometry.loss=Sdd(3)": "geometry.loss cannot be 'Sdd': did you mean 'Ssd'?",
-    "geometry.loss=3": "geometry.loss must be one of Ssd, Sds, Vsd, Refine (got 3).",
-    "geometry.loss=Ssd(foo=3)": "geometry.loss has no setting 'foo': choose among cfg_scale, anchor.",
-    "geometry.loss=Ssd(1, 2, 3)": "geometry.loss has no setting '(3. argument)': choose among cfg_scale, anchor.",
-    "geometry.loss.cfg_scale=abc": "geometry.loss.cfg_scale must be a finite number (got 'abc').",
-    "geometry.loss.cfg_scale=1e999": "geometry.loss.cfg_scale must be a finite number (got inf).",
-    "texture.loss=Refine(7.5, -1)": "loss.perceptual must lie within 0 and 1,000,000 (got -1.0).",
-    "texture.loss=Refine(7.5, x0_steps=0)": "loss.x0_steps must lie within 1 and 1,000 (got 0).",
-    "texture.loss=Refine(7.5, fits=0)": "loss.fits must lie within 1 and 100,000 (got 0).",
-    "texture.loss=Refine(7.5, fit_views=-1)": "loss.fit_views must lie within 0 and 1,024 (got -1).",
-    "texture.loss=Refine(7.5, facing=-1)": "loss.facing must lie within 0 and 100 (got -1.0).",
+    "geometry.objective=Sdd(3)": "geometry.objective cannot be 'Sdd': did you mean 'Ssd'?",
+    "geometry.objective=3": "geometry.objective must be one of Ssd, Sds, Vsd, Refine (got 3).",
+    "geometry.objective=Ssd(foo=3)": "geometry.objective has no setting 'foo': choose among cfg_scale, anchor.",
+    "geometry.objective=Ssd(1, 2, 3)": (
+        "geometry.objective has no setting '(3. argument)': choose among cfg_scale, anchor."
+    ),
+    "geometry.objective.cfg_scale=abc": "geometry.objective.cfg_scale must be a finite number (got 'abc').",
+    "geometry.objective.cfg_scale=1e999": "geometry.objective.cfg_scale must be a finite number (got inf).",
+    "texture.objective=Refine(7.5, -1)": "objective.perceptual must lie within 0 and 1,000,000 (got -1.0).",
+    "texture.objective=Refine(7.5, ddim_steps=0)": "objective.ddim_steps must lie within 1 and 1,000 (got 0).",
+    "texture.objective=Refine(7.5, inner_steps=0)": "objective.inner_steps must lie within 1 and 100,000 (got 0).",
+    "texture.objective=Refine(7.5, views_per_inner_step=-1)": (
+        "objective.views_per_inner_step must lie within 0 and 1,024 (got -1)."
+    ),
+    "texture.objective=Refine(7.5, facing_power=-1)": "objective.facing_power must lie within 0 and 100 (got -1.0).",
     "geometry.draws=normals": "geometry.draws cannot be 'normals': did you mean 'normal'?",
-    "texture.draws=normal": ("Stage texture trains colour but draws normal, where no colour is seen: use draws=rgb."),
+    "texture.draws=normal": ("Stage texture trains color but draws normal, where no color is seen: use draws=color."),
     "geometry.background=1,2": "geometry.background takes 3 values (got 2).",
     "geometry.background=1,2,3": "Stage geometry: background must lie within 0 and 1 (got 2.0).",
     "geometry.t_max=2": "Stage geometry: t_max must lie within 0 and 1 (got 2.0).",
     "geometry.t_max=0.01": "Stage geometry: t_min must stay at or below t_max (got 0.02 and 0.01).",
-    "texture.t_max=Step(1)": "texture.t_max.after is missing: Step needs it.",
-    "texture.t_max=Linear(1, 0, 5, 5)": (
-        "Linear needs begin < end (got begin=5, end=5): use Step(before, after, at) for a jump."
+    "texture.t_max=Piecewise(1)": "texture.t_max.after is missing: Piecewise needs it.",
+    "texture.t_max=Piecewise(1, 0.5, 5000)": "Piecewise's at must lie within 0 and 1 (got 5000.0).",
+    "texture.t_max=Linear(1, 0, .5, .5)": (
+        "Linear needs begin < end (got begin=0.5, end=0.5): use Piecewise(before, after, at) for a jump."
     ),
     "geometry.rates.mlp=-1": "rates.mlp must lie within 0 and 10 (got -1.0).",
-    "geometry.regularisers.laplacian=-1": "regularisers.laplacian must lie within 0 and 1,000,000,000 (got -1.0).",
+    "geometry.regularizers.laplacian=-1": "regularizers.laplacian must lie within 0 and 1,000,000,000 (got -1.0).",
     "views.radius=4,3": "views.radius must be a range, low end first (got 4, 3).",
     "views.azimuth_deg=90,270": (
         "views.front_share wants a views.azimuth_deg within -180 and 180 that holds 0 (got 90, 270): "
@@ -229,16 +241,18 @@ def test_an_unknown_mesh_format_suggests_the_nearest():
 
 
 def test_differences_name_paths_and_leave_out_what_is_not_the_head():
-    other = override(START, ["texture.loss.cfg_scale=10", "seed=3", "run.checkpoint_every=7", "exports.video_views=3"])
-    assert differences(START, other) == ["texture.loss.cfg_scale 7.5 -> 10", "seed 0 -> 3"]
+    other = override(
+        START, ["texture.objective.cfg_scale=10", "seed=3", "run.checkpoint_every=7", "exports.video_views=3"]
+    )
+    assert differences(START, other) == ["texture.objective.cfg_scale 7.5 -> 10", "seed 0 -> 3"]
     assert differences(START, START) == []
 
 
 def test_differences_show_a_value_of_another_type_as_a_whole():
-    other = override(START, ["texture.loss=Sds(50)", "texture.t_max=Step(0.98, 0.7, 5)"])
+    other = override(START, ["texture.objective=Sds(50)", "texture.t_max=Piecewise(0.98, 0.7, 0.5)"])
     assert differences(START, other) == [
-        "texture.loss Ssd(cfg_scale=7.5, anchor=0) -> Sds(cfg_scale=50)",
-        "texture.t_max 0.98 -> Step(before=0.98, after=0.7, at=5)",
+        "texture.objective Ssd(cfg_scale=7.5, anchor=0) -> Sds(cfg_scale=50)",
+        "texture.t_max 0.98 -> Piecewise(before=0.98, after=0.7, at=0.5)",
     ]
     assert differences(START, replace(START, stages=START.stages[1:])) == [
         "stages (geometry, texture, refinement) -> (texture, refinement)"
@@ -257,9 +271,9 @@ def test_stage_names_must_differ_from_each_other_and_from_settings():
 
 def test_what_is_refined_is_a_picture():
     with pytest.raises(HeadArtistError) as caught:
-        replace(PAPER.stages[0], loss=Refine())
+        PAPER.stages[0].with_term(objective=Refine())
     assert str(caught.value) == (
-        "Stage warm_up refines pictures but draws a latent: use draws=rgb or draws=normal, or another loss."
+        "Refine compares pictures, and a latent is drawn: use draws=color or draws=normal, or another objective."
     )
 
 
@@ -272,19 +286,23 @@ def test_an_unknown_preset_suggests_the_nearest():
 def test_the_paper_preset_has_the_papers_constants():
     warm_up, geometry, texture, refinement = PAPER.stages
     assert (warm_up.steps, warm_up.steps + geometry.steps, texture.steps) == (1_000, 15_000, 20_000)
-    assert (warm_up.draws, geometry.draws, texture.draws) == ("normal_opacity_latent", "normal", "rgb")
-    assert {stage.loss for stage in (warm_up, geometry)} == {Ssd(100.0, anchor=0.0)}
-    assert texture.loss == Ssd(7.5, anchor=0.0)
-    assert (type(refinement.loss), refinement.loss.cfg_scale, refinement.steps) == (Refine, 7.5, 900)
-    assert (refinement.trains, refinement.draws) == (texture.trains, texture.draws)
+    assert (warm_up.term.draws, geometry.term.draws, texture.term.draws) == ("normal_opacity_latent", "normal", "color")
+    assert {stage.term.objective for stage in (warm_up, geometry)} == {Ssd(100.0, anchor=0.0)}
+    assert texture.term.objective == Ssd(7.5, anchor=0.0)
+    assert (type(refinement.term.objective), refinement.term.objective.cfg_scale, refinement.steps) == (
+        Refine,
+        7.5,
+        900,
+    )
+    assert (refinement.trains, refinement.term.draws) == (texture.trains, texture.term.draws)
     assert {stage.render_size for stage in PAPER.stages} == {512}
     assert {stage.views for stage in PAPER.stages} == {1}
     assert (geometry.t_min(0), geometry.t_max(0)) == (0.02, 0.5)
-    assert [texture.t_max(step) for step in (0, 5_000, 5_001, 19_999)] == [0.98, 0.98, 0.7, 0.7]
-    consistency = geometry.regularisers.normal_consistency
-    assert [consistency(step) for step in (0, 3_999, 4_000)] == [7_000, 7_000, 10_000]
-    assert geometry.regularisers.laplacian(0) == 10_000
-    assert (texture.rates.hash_grid(0), texture.rates.mlp(0)) == (1e-2, 1e-3)
+    assert [texture.t_max(step / 20_000) for step in (0, 4_999, 5_000, 19_999)] == [0.98, 0.98, 0.7, 0.7]
+    consistency = geometry.regularizers.normal_consistency
+    assert [consistency(step / 14_000) for step in (0, 3_999, 4_000)] == [7_000, 7_000, 10_000]
+    assert geometry.regularizers.laplacian(0) == 10_000
+    assert (texture.rates.grid(0), texture.rates.mlp(0)) == (1e-2, 1e-3)
     assert texture.background == (0.58, 0.47, 0.41)
     assert PAPER.views.fov_y_deg == (30, 50)
     assert PAPER.avatar == TetConfig()

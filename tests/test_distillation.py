@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headartist.config.config import ViewText
-from headartist.config.objectives import Loss, Sds, Ssd
+from headartist.config.objectives import ObjectiveConfig, Sds, Ssd
 from headartist.guidance import predict
 from headartist.objectives.build import build_objective
 from headartist.objectives.distillation import add_noise, distilled, sds, ssd, vsd, x0_estimate
@@ -28,7 +28,7 @@ class BrokenPrior(LinearPrior):
         return cond, *others
 
 
-def loss_of(config: Loss, prior: ScorePrior, drawn: Draws, view_text: ViewText = "append") -> Tensor:
+def loss_of(config: ObjectiveConfig, prior: ScorePrior, drawn: Draws, view_text: ViewText = "append") -> Tensor:
     """The one loss of an objective."""
     objective = build_objective(config, prior, torch.Generator())
     (loss,) = objective.losses(drawn.shot(view_text=view_text))

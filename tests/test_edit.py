@@ -16,8 +16,8 @@ from headartist import cli, door, edit, edit_config, generate, priors
 from headartist.config.config import Config
 from headartist.config.objectives import Refine
 from headartist.config.presets import PAPER, SMOKE
-from headartist.config.schedules import Constant, Linear, Step
-from headartist.config.stage import Rates, Regularisers
+from headartist.config.schedules import Constant, Linear, Piecewise
+from headartist.config.stage import Rates, Regularizers
 from headartist.heads import load_template
 from headartist.runs.editing import default_path
 from headartist.runs.head import Head, load_head
@@ -72,7 +72,7 @@ def content(folder: Path) -> dict[Path, bytes]:
 
 
 def test_an_edit_moves_vertices_and_colours_and_leaves_the_distance_bit_for_bit(parent: Head, child: Head):
-    assert changed(parent, child) == {"offset", "colour"}
+    assert changed(parent, child) == {"offset", "color"}
     before, after = parent.avatar.to_mesh(), child.avatar.to_mesh()
     assert torch.equal(before.faces, after.faces)
     assert not torch.equal(before.verts, after.verts)
@@ -110,8 +110,8 @@ def test_the_parent_stays_as_it_is(orphan: Path):
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
-        ({"keep_geometry": True}, {"colour"}),
-        ({"geometry_steps": 0}, {"colour"}),
+        ({"keep_geometry": True}, {"color"}),
+        ({"geometry_steps": 0}, {"color"}),
         ({"keep_texture": True}, {"offset"}),
         ({"reshape": True, "keep_texture": True}, {"sdf", "offset", "known_sdf", "steps"}),
     ],
@@ -245,24 +245,24 @@ def test_an_edit_goes_on_with_the_noise_levels_at_which_its_stages_ended(parent:
     config = edit_config(parent.folder, BEARD, base=PAPER, geometry_steps=7, texture_steps=9)
     shaping, colouring, refinement = config.stages
     assert (shaping.name, shaping.trains, shaping.steps) == ("edit_geometry", ("offset",), 7)
-    assert (colouring.name, colouring.trains, colouring.steps) == ("edit_texture", ("colour",), 9)
+    assert (colouring.name, colouring.trains, colouring.steps) == ("edit_texture", ("color",), 9)
     assert (shaping.t_max, colouring.t_max) == (Constant(0.5), Constant(0.7))
-    assert (refinement.name, type(refinement.loss)) == ("edit_refinement", Refine)
+    assert (refinement.name, type(refinement.term.objective)) == ("edit_refinement", Refine)
     assert refinement.steps == PAPER.stages[-1].steps
     assert (config.prior, config.avatar, config.template) == (PAPER.prior, parent.config.avatar, parent.config.template)
 
 
 def test_an_edit_goes_on_with_the_smoothness_at_which_its_stages_ended(parent: Head):
     shaping = edit_config(parent.folder, BEARD, base=PAPER, geometry_steps=7).stages[0]
-    assert shaping.regularisers == Regularisers(Constant(10_000.0), Constant(10_000.0))
+    assert shaping.regularizers == Regularizers(Constant(10_000.0), Constant(10_000.0))
 
 
 def test_learning_rates_take_their_course_again_over_the_edits_own_steps(parent: Head):
     geometry, *others = PAPER.stages[1:]
-    falling = Rates(hash_grid=Linear(1e-2, 1e-4, begin=0, end=14_000), mlp=Step(1e-3, 1e-4, at=7_000))
+    falling = Rates(grid=Linear(1e-2, 1e-4, begin=0.1), mlp=Piecewise(1e-3, 1e-4, at=0.5))
     base = replace(PAPER, stages=(replace(geometry, rates=falling), *others))
     edited = edit_config(parent.folder, BEARD, base=base, geometry_steps=140).stages[0]
-    assert edited.rates == Rates(hash_grid=Linear(1e-2, 1e-4, begin=0, end=140), mlp=Step(1e-3, 1e-4, at=70))
+    assert (edited.rates, edited.steps) == (falling, 140)
     assert edit_config(parent.folder, BEARD, base=base).stages[0].rates == falling
     # An edit of the edit asks for the very same stage.
     again = replace(base, stages=(edited, *others))

@@ -16,12 +16,12 @@ CHANGES = (
     "views.radius=2.5,3.5",
     "exports.formats=glb",
     "run.preview_every=0",
-    "geometry.loss=Vsd(7.5, rank=2)",
+    "geometry.objective=Vsd(7.5, rank=2)",
     "geometry.trains=offset",
-    "texture.t_max=Linear(0.9, 0.5, begin=3, end=9)",
-    "texture.loss=Refine()",
+    "texture.t_max=Linear(0.9, 0.5, begin=0.3, end=0.9)",
+    "texture.objective=Refine()",
     "texture.lit=false",
-    "refinement.t_max=Step(0.5, 0.4, at=1)",
+    "refinement.t_max=Piecewise(0.5, 0.4, at=0.5)",
 )
 
 
@@ -47,7 +47,7 @@ def test_every_setting_is_told_once_with_its_meaning(config):
 def test_a_star_marks_what_differs_from_the_preset():
     changed = override(EMBEDDED, CHANGES)
     starred = {line.split()[1] for line in explain(changed, EMBEDDED).splitlines() if line.startswith("*")}
-    assert {"seed", "geometry.loss", "geometry.loss.rank", "texture.t_max", "refinement.t_max"} <= starred
+    assert {"seed", "geometry.objective", "geometry.objective.rank", "texture.t_max", "refinement.t_max"} <= starred
     assert {"template", "texture.steps", "geometry.steps"}.isdisjoint(starred)
     assert {line[0] for line in explain(EMBEDDED, EMBEDDED).splitlines()} == {" "}
 

@@ -212,7 +212,7 @@ def test_a_landmark_file_without_triangles_is_refused(tmp_path):
 
 def test_a_head_begins_as_the_template_under_its_landmarks(head):
     field = FieldConfig(levels=2, base=4, growth=2.0, log2_table=8, width=8, depth=1)
-    config = TetConfig(resolution=16, shape=field, colour=field, sdf_base="template")
+    config = TetConfig(resolution=16, shape=field, color=field, sdf_base="template")
     avatar = TetAvatar(config, head, generator=torch.Generator().manual_seed(0))
     surface = avatar.to_mesh()
     sites = head.site_positions()

@@ -16,7 +16,7 @@ from headartist.config.config import Config, Run, Views, ViewText
 from headartist.config.objectives import Refine, Sds, Ssd
 from headartist.config.prompts import PromptWarning, view_word
 from headartist.config.schedules import Constant, Linear
-from headartist.config.stage import Rates, Regularisers, Stage
+from headartist.config.stage import Rates, Regularizers, Stage, Term
 from headartist.geometry.mesh import Mesh
 from headartist.heads import load_template
 from headartist.objectives.build import build_objective
@@ -29,32 +29,28 @@ from headartist.training.folder import HeadFolder, open_folder
 from headartist.training.interrupts import REQUESTS
 from headartist.training.loop import train
 from headartist.training.problem import Problem, judges
-from headartist.training.shot import draw_shot, latent_of, sample_views
+from headartist.training.shot import draw_shots, latent_of, sample_views
 from headartist.training.step import Work, train_step
 from toys import ToyAvatar, ToyPrior
 
 TEMPLATE = load_template("open")
 GEOMETRY = Stage(
     name="geometry",
+    terms=(Term("normal", Ssd(15.0), text="a normal map of {subject}"),),
     trains=("sdf",),
-    draws="normal",
-    loss=Ssd(15.0),
     steps=6,
     t_min=Constant(0.1),
-    t_max=Linear(0.9, 0.4, begin=0, end=5),
+    t_max=Linear(0.9, 0.4, end=5 / 6),
     render_size=16,
     views=2,
-    text="a normal map of {subject}",
-    regularisers=Regularisers(normal_consistency=Constant(1e-3), laplacian=Constant(1e-3)),
+    regularizers=Regularizers(normal_consistency=Constant(1e-3), laplacian=Constant(1e-3)),
 )
 TEXTURE = Stage(
     name="texture",
-    trains=("colour",),
-    draws="rgb",
-    loss=Ssd(7.5),
+    terms=(Term("color", Ssd(7.5), negative="worst quality"),),
+    trains=("color",),
     steps=5,
     render_size=16,
-    negative="worst quality",
     lit=True,
 )
 CONFIG = Config(
@@ -67,12 +63,12 @@ CONFIG = Config(
 def small_problem(config: Config = CONFIG, prior: ToyPrior | None = None) -> Problem:
     """Toys, and what is asked of them."""
     prior = prior or ToyPrior()
-    return Problem(config, ToyAvatar(), TEMPLATE, judges(config, prior), torch.device("cpu"))
+    return Problem(config, ToyAvatar(), TEMPLATE, judges(config, lambda _: prior), torch.device("cpu"))
 
 
 def toy_prior(problem: Problem) -> ToyPrior:
     """The problem's one judge."""
-    prior = problem.judges[0].prior
+    prior = problem.judges[0][0].prior
     assert isinstance(prior, ToyPrior)
     return prior
 
@@ -91,8 +87,9 @@ def run(problem: Problem, folder: HeadFolder) -> float:
 def first_step(problem: Problem, stage: Stage, optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The row of a stage's first step, with an optimizer of one's own."""
     prior, generator = toy_prior(problem), torch.Generator().manual_seed(1)
-    (judge,) = judges(replace(problem.config, stages=(stage,)), prior)
-    work = Work(stage, problem.avatar, optimizer, judge, build_objective(stage.loss, prior, generator))
+    (jury,) = judges(replace(problem.config, stages=(stage,)), lambda _: prior)
+    objectives = tuple(build_objective(term.objective, prior, generator) for term in stage.terms)
+    work = Work(stage, problem.avatar, optimizer, jury, objectives)
     return train_step(problem, work, 0, generator)
 
 
@@ -127,12 +124,12 @@ def test_every_stage_runs_its_steps_and_the_head_is_saved(tmp_path: Path):
 def test_parts_that_a_stage_does_not_train_stay_bit_identical(tmp_path: Path):
     before = ToyAvatar().state_dict()
     only_colour = small_problem(replace(CONFIG, stages=(TEXTURE,)))
-    run(only_colour, new_folder(tmp_path / "colour"))
+    run(only_colour, new_folder(tmp_path / "color"))
     only_shape = small_problem(replace(CONFIG, stages=(GEOMETRY,)))
     run(only_shape, new_folder(tmp_path / "shape"))
     assert torch.equal(only_colour.avatar.sdf, before["sdf"])
-    assert torch.equal(only_shape.avatar.colour, before["colour"])
-    assert not torch.equal(only_colour.avatar.colour, before["colour"])
+    assert torch.equal(only_shape.avatar.color, before["color"])
+    assert not torch.equal(only_colour.avatar.color, before["color"])
     assert not torch.equal(only_shape.avatar.sdf, before["sdf"])
 
 
@@ -173,7 +170,7 @@ def test_metrics_written_after_the_last_checkpoint_are_not_there_twice(tmp_path:
     config = replace(CONFIG, run=replace(CONFIG.run, checkpoint_every=4))
     folder, problem = new_folder(tmp_path, config), small_problem(config)
     problem.avatar.sdf.register_hook(lambda grad: grad * (float("nan") if len(toy_prior(problem).asked) == 6 else 1.0))
-    advice = r"not finite: start again with --overwrite --set geometry\.loss\.cfg_scale=7\.5, or"
+    advice = r"not finite: start again with --overwrite --set geometry\.objective\.cfg_scale=7\.5, or"
     with pytest.raises(HeadArtistError, match=rf"Step 5 of geometry gave a gradient that is {advice}"):
         run(problem, folder)
     folder.metrics.open("a").write('{"stage": "geometry", "st')  # as a kill leaves it
@@ -194,7 +191,7 @@ def test_noise_levels_stay_in_the_schedule(tmp_path: Path):
     problem = small_problem(replace(CONFIG, stages=(replace(GEOMETRY, steps=40, views=4),)))
     run(problem, new_folder(tmp_path))
     for step, (_, t, _) in enumerate(toy_prior(problem).asked):
-        assert 100 <= int(t.min()) <= int(t.max()) <= 1000 * GEOMETRY.t_max(step)
+        assert 100 <= int(t.min()) <= int(t.max()) <= 1000 * GEOMETRY.t_max(step / 40)
 
 
 def test_the_guided_text_says_where_the_camera_stands_and_the_plain_one_does_not(tmp_path: Path):
@@ -223,8 +220,8 @@ def test_no_text_comes_up_that_was_not_embedded_before(tmp_path: Path, view_text
     "changes",
     [
         {"view_text": "none"},
-        {"stages": (replace(TEXTURE, loss=Sds(50.0)),)},
-        {"stages": (replace(TEXTURE, loss=Refine(perceptual=0.0)),)},
+        {"stages": (TEXTURE.with_term(objective=Sds(50.0)),)},
+        {"stages": (TEXTURE.with_term(objective=Refine(perceptual=0.0)),)},
     ],
 )
 def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
@@ -236,29 +233,29 @@ def test_a_plain_text_that_is_not_needed_costs_nothing(tmp_path: Path, changes):
 def test_sds_is_ssd_with_anchor_one():
     results = []
     for loss in (Sds(20.0), Ssd(20.0, anchor=1.0)):
-        problem, stage = small_problem(), replace(TEXTURE, loss=loss)
-        optimizer = torch.optim.SGD([{"params": [problem.avatar.colour], "rate": Constant(1.0)}])
+        problem, stage = small_problem(), TEXTURE.with_term(objective=loss)
+        optimizer = torch.optim.SGD([{"params": [problem.avatar.color], "rate": Constant(1.0)}])
         first_step(problem, stage, optimizer)
-        results.append(problem.avatar.colour.detach())
+        results.append(problem.avatar.color.detach())
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 
 
 def test_hash_tables_and_networks_learn_at_their_own_rates(tmp_path: Path):
-    rates = Rates(hash_grid=Constant(0.25), mlp=Constant(0.5))
+    rates = Rates(grid=Constant(0.25), mlp=Constant(0.5))
     problem = small_problem(replace(CONFIG, stages=(replace(TEXTURE, steps=1, rates=rates),)))
     before = {name: value.clone() for name, value in problem.avatar.state_dict().items()}
     run(problem, new_folder(tmp_path))
     # Adam's first step has the size of its rate, whatever the gradient.
-    for name, rate in (("encoding.table", 0.25), ("colour", 0.5)):
+    for name, rate in (("encoding.table", 0.25), ("color", 0.5)):
         step = (problem.avatar.state_dict()[name] - before[name]).abs()
         torch.testing.assert_close(step, torch.full((3,), rate), rtol=1e-4, atol=0)
 
 
 def test_the_gradient_that_is_written_down_is_of_all_that_learns():
     problem = small_problem()
-    both = [{"params": [problem.avatar.encoding.table, problem.avatar.colour], "rate": Constant(0.0)}]
+    both = [{"params": [problem.avatar.encoding.table, problem.avatar.color], "rate": Constant(0.0)}]
     row = first_step(problem, TEXTURE, torch.optim.SGD(both))
-    gradients = torch.cat([problem.avatar.encoding.table.grad, problem.avatar.colour.grad])
+    gradients = torch.cat([problem.avatar.encoding.table.grad, problem.avatar.color.grad])
     assert row["grad_norm"] == pytest.approx(float(gradients.norm()), rel=1e-5)
     assert row["grad_norm"] > 0
 
@@ -295,11 +292,11 @@ class _Talkative(ToyPrior):
 
 
 def test_what_a_prior_warns_of_is_passed_on_and_texts_that_are_cut_off_are_told_of_once():
-    stages = (TEXTURE, replace(TEXTURE, name="again", text="oh {prompt}", negative="not one of those"))
+    stages = (TEXTURE, replace(TEXTURE.with_term(text="oh {prompt}", negative="not one of those"), name="again"))
     config = replace(CONFIG, prompt="an old grey man", stages=stages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        judges(config, _Talkative())
+        judges(config, lambda _: _Talkative())
     assert [(warning.category, str(warning.message)) for warning in caught] == [
         (ResourceWarning, "the network is slow"),
         (PromptWarning, "of 4 tokens of text the prior reads 2: 'grey man' is cut off, and so are other texts"),
@@ -307,23 +304,23 @@ def test_what_a_prior_warns_of_is_passed_on_and_texts_that_are_cut_off_are_told_
 
 
 def test_normals_and_opacity_stand_in_the_latents_place():
-    problem, stage = small_problem(), replace(GEOMETRY, draws="normal_opacity_latent")
+    problem, stage = small_problem(), GEOMETRY.with_term(draws="normal_opacity_latent")
     cameras = sample_views(Views(), 2, torch.Generator())
     frame = problem.avatar.render(cameras, 16, Shading(color=False), torch.zeros(3))
-    latent = latent_of(stage, frame)
+    latent = latent_of(stage.term.draws, frame)
     assert latent is not None
     torch.testing.assert_close(latent, torch.cat([frame.normal, frame.opacity], dim=1))
-    (judge,) = judges(replace(CONFIG, stages=(stage,)), toy_prior(problem))
-    shot, _ = draw_shot(problem, problem.avatar, stage, judge, 0, torch.Generator().manual_seed(0))
-    assert shot.latent(judge.prior).shape == (2, 4, 4, 4)
+    (jury,) = judges(replace(CONFIG, stages=(stage,)), lambda _: toy_prior(problem))
+    ((shot, _),) = draw_shots(problem, problem.avatar, stage, jury, 0, torch.Generator().manual_seed(0))
+    assert shot.latent(jury[0].prior).shape == (2, 4, 4, 4)
 
 
 def test_a_latent_that_cannot_hold_four_channels_is_refused_before_the_first_step():
     prior = ToyPrior()
     prior.latent_shape = (3, 4, 4)
-    config = replace(CONFIG, stages=(replace(GEOMETRY, draws="normal_opacity_latent"),))
+    config = replace(CONFIG, stages=(GEOMETRY.with_term(draws="normal_opacity_latent"),))
     with pytest.raises(HeadArtistError, match=r"latent has 3: use --set geometry.draws=normal"):
-        judges(config, prior)
+        judges(config, lambda _: prior)
 
 
 def test_a_run_tells_how_far_it_is_and_how_long_the_rest_takes(tmp_path: Path):
@@ -358,7 +355,7 @@ def test_a_run_from_python_may_be_left_between_steps_and_goes_on_bit_for_bit(tmp
 
 def test_a_stage_for_a_part_that_the_head_lacks_is_refused(tmp_path: Path):
     problem = small_problem(replace(CONFIG, stages=(replace(GEOMETRY, trains=("offset",)),)))
-    with pytest.raises(HeadArtistError, match=r"trains offset, but the head has only sdf, colour"):
+    with pytest.raises(HeadArtistError, match=r"trains offset, but the head has only sdf, color"):
         run(problem, new_folder(tmp_path))
 
 

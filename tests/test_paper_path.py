@@ -31,7 +31,7 @@ def _small_paper(prior: Path) -> Config:
     return replace(
         PAPER,
         prior=StableDiffusion(model=str(prior)),
-        avatar=TetConfig(resolution=10, shape=FIELD, colour=FIELD, sdf_base=PAPER.avatar.sdf_base, fit_steps=60),
+        avatar=TetConfig(resolution=10, shape=FIELD, color=FIELD, sdf_base=PAPER.avatar.sdf_base, fit_steps=60),
         stages=tuple(replace(stage, steps=STEPS, render_size=32) for stage in PAPER.stages),
         run=Run(device="cpu", threads=1, preview_every=0, log_every=1),
         exports=Exports(formats=("glb",), texture_size=64, rig=False, video_views=0),
@@ -68,14 +68,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_prior_folder: Callable[[
 
 
 def _changed_parts(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    """Which of "sdf", "offset" and "colour" differ in any bit."""
+    """Which of "sdf", "offset" and "color" differ in any bit."""
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    return changed & {"sdf", "offset", "colour"}
+    return changed & {"sdf", "offset", "color"}
 
 
 def test_the_papers_stages_are_these():
     assert STAGES == ["warm_up", "geometry", "texture", "refinement"]
-    assert [stage.draws for stage in PAPER.stages] == ["normal_opacity_latent", "normal", "rgb", "rgb"]
+    assert [stage.term.draws for stage in PAPER.stages] == ["normal_opacity_latent", "normal", "color", "color"]
     assert PAPER.avatar.sdf_base == "fit"
 
 
@@ -85,8 +85,8 @@ def test_the_papers_stages_are_these():
     [
         ("warm_up", {"sdf", "offset"}),
         ("geometry", {"sdf", "offset"}),
-        ("texture", {"colour"}),
-        ("refinement", {"colour"}),
+        ("texture", {"color"}),
+        ("refinement", {"color"}),
     ],
 )
 def test_each_stage_moves_its_parts_and_leaves_the_others_bit_for_bit(made, kind, stage, moved):
@@ -95,7 +95,7 @@ def test_each_stage_moves_its_parts_and_leaves_the_others_bit_for_bit(made, kind
 
 
 def test_the_judge_moves_the_shape_in_the_warm_up(made):
-    """From one start, with the same draws, regularisers and decay, two judges come to two shapes."""
+    """From one start, with the same draws, regularizers and decay, two judges come to two shapes."""
     (start, warmed, *_), (other_start, other_warmed, *_) = (made[kind].states for kind in ("sd21", "sd15"))
     assert _changed_parts(start, other_start) == set()
     assert "sdf" in _changed_parts(warmed, other_warmed)

@@ -26,8 +26,10 @@ from known_priors import draws
 from test_loop import TEXTURE, small_problem, toy_prior
 from toys import ToyAvatar, ToyPrior
 
-FITTED = Refine(cfg_scale=1.0, perceptual=0.0, fits=7, fit_views=3)
-STAGE = replace(TEXTURE, name="refinement", loss=FITTED, steps=2, views=5, render_size=ToyPrior.picture_size)
+FITTED = Refine(cfg_scale=1.0, perceptual=0.0, inner_steps=7, views_per_inner_step=3)
+STAGE = replace(
+    TEXTURE.with_term(objective=FITTED), name="refinement", steps=2, views=5, render_size=ToyPrior.picture_size
+)
 
 
 class TurningAvatar(ToyAvatar):
@@ -51,14 +53,14 @@ class SeeingPrior(ToyPrior):
 def refining(stage: Stage = STAGE) -> Problem:
     problem = small_problem()
     config = replace(problem.config, stages=(stage,), view_text="none")
-    return replace(problem, avatar=TurningAvatar(), config=config, judges=judges(config, toy_prior(problem)))
+    return replace(problem, avatar=TurningAvatar(), config=config, judges=judges(config, lambda _: toy_prior(problem)))
 
 
 def taken(problem: Problem, stage: Stage, steps: int = 1) -> list[dict[str, float]]:
     """The rows of the stage's first steps."""
     optimizer, generator = make_optimizer(problem.avatar, stage), torch.Generator().manual_seed(0)
-    objective = build_objective(stage.loss, toy_prior(problem), generator)
-    work = Work(stage, problem.avatar, optimizer, problem.judges[0], objective)
+    objective = build_objective(stage.term.objective, toy_prior(problem), generator)
+    work = Work(stage, problem.avatar, optimizer, problem.judges[0], (objective,))
     return [train_step(problem, work, step, generator) for step in range(steps)]
 
 
@@ -96,7 +98,7 @@ def test_the_learning_rate_falls_from_fit_to_fit(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))[1]
     )
-    stage = replace(STAGE, rates=replace(STAGE.rates, hash_grid=Linear(7.0, 0.0, begin=0, end=1)))
+    stage = replace(STAGE, rates=replace(STAGE.rates, grid=Linear(7.0, 0.0, end=1 / STAGE.steps)))
     taken(refining(stage), stage)
     assert rates == pytest.approx([7, 6, 5, 4, 3, 2, 1])
 
@@ -106,7 +108,7 @@ def test_pixels_count_as_they_face_the_camera():
     facing = torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)
     opacity = torch.ones(1, 1, 8, 8)
     opacity[..., 0, :] = 0
-    objective = RefineObjective(replace(FITTED, facing=2.0), ToyPrior())
+    objective = RefineObjective(replace(FITTED, facing_power=2.0), ToyPrior())
     weight = objective._weight(Sight(torch.zeros(1, 3, 8, 8), None, opacity, facing))
     torch.testing.assert_close(weight, opacity * facing.clamp(min=0) ** 2)
 
@@ -137,9 +139,9 @@ def test_views_are_judged_a_few_at_a_time_and_stand_in_their_order():
     image = torch.rand(19, 3, 8, 8, generator=torch.Generator().manual_seed(4))
     t, noise = torch.full((19,), 300), torch.randn(19, 4, 4, 4, generator=torch.Generator().manual_seed(5))
     guided = drawn.guided(1.0)
-    found = clean_picture(prior, image, guided, t, noise, relative=True)
+    found = clean_picture(prior, image, guided, t, noise, residual=True)
     assert [len(z_t) for z_t, _, _ in prior.asked] == [8, 8, 3]
     for view in (0, 9, 18):
         one = slice(view, view + 1)
-        alone = clean_picture(prior, image[one], guided.of(one), t[one], noise[one], relative=True)
+        alone = clean_picture(prior, image[one], guided.of(one), t[one], noise[one], residual=True)
         torch.testing.assert_close(found[one], alone)

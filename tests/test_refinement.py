@@ -77,7 +77,7 @@ def pictures(prior: LinearPrior, seed: int = 3) -> Tensor:
 def test_the_gradient_leads_straight_to_what_the_prior_knows(steps: int):
     known = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     prior, (image, t, noise, guided) = KnowingPrior(known=known), asked()
-    loss = refine(prior, image, guided, t, noise, x0_steps=steps)
+    loss = refine(prior, image, guided, t, noise, ddim_steps=steps)
     missing = image.detach() - prior.decode(known)
     torch.testing.assert_close(loss, missing.square().mean())
     torch.testing.assert_close(image_gradient(loss, image), 2 * missing / missing.numel())
@@ -92,15 +92,15 @@ def test_a_picture_that_the_prior_believes_in_stays():
     assert image_gradient(loss, image).abs().max() < 1e-10
 
 
-def test_a_relative_refinement_takes_no_error_of_the_decoder_for_news():
+def test_a_residual_refinement_takes_no_error_of_the_decoder_for_news():
     prior, (image, t, noise, guided) = KnowingPrior(), asked()
     image = (0.25 + image.detach() / 2).requires_grad_()  # far from black and white, where what is wanted is cut off
     believed = replace(prior, known=prior.encode(image.detach()))
     assert refine(believed, image, guided, t, noise) > 1e-3  # the latent cannot hold the picture
-    assert refine(believed, image, guided, t, noise, relative=True) < 1e-20
+    assert refine(believed, image, guided, t, noise, residual=True) < 1e-20
     # What the prior wants otherwise is asked for as without it: here a little more of everything.
     wanting = replace(prior, known=believed.known + 0.01)
-    loss = refine(wanting, image, guided, t, noise, relative=True)
+    loss = refine(wanting, image, guided, t, noise, residual=True)
     step = prior.decode(believed.known) - prior.decode(wanting.known)
     torch.testing.assert_close(image_gradient(loss, image), 2 * step / step.numel(), rtol=1e-3, atol=1e-9)
 
@@ -199,7 +199,7 @@ def test_features_are_not_asked_of_a_prior_that_has_none():
 
 def test_features_that_are_missing_are_missed_before_the_first_step(tmp_path):
     *others, refinement = PAPER.stages
-    stages = (*others, replace(refinement, loss=Refine(perceptual=0.1)))
+    stages = (*others, refinement.with_term(objective=Refine(perceptual=0.1)))
     config = replace(SMOKE, stages=stages, run=replace(SMOKE.run, device="cpu"))
     with pytest.raises(HeadArtistError, match="ToyPrior has no features"):
         generate("a clown", config, prior=ToyPrior(), out=tmp_path / "head", progress=False)
@@ -248,8 +248,8 @@ def test_lpips_that_cannot_be_had_is_missed_before_the_prior_is_loaded(tmp_path,
     lpips_network.cache_clear()
     monkeypatch.setitem(sys.modules, "lpips", None)
     asked = [
-        "refinement.loss.perceptual=0.1",
-        "refinement.loss.features=lpips",
+        "refinement.objective.perceptual=0.1",
+        "refinement.objective.features=lpips",
         "run.device=cpu",
         f"prior.model={tmp_path}",
     ]
@@ -266,14 +266,14 @@ def test_lpips_that_cannot_be_had_is_missed_before_the_prior_is_loaded(tmp_path,
 def test_a_run_refines_by_lpips_with_a_prior_that_has_no_features(tmp_path, lpips_at_hand):
     asked = [f"{stage.name}.steps=1" for stage in SMOKE.stages]
     asked += [
-        "refinement.loss.perceptual=0.1",
-        "refinement.loss.features=lpips",
+        "refinement.objective.perceptual=0.1",
+        "refinement.objective.features=lpips",
         "exports.rig=false",
         "exports.formats=()",
     ]
     head = generate("a clown", override(SMOKE, asked), prior=ToyPrior(), out=tmp_path / "head", progress=False)
     assert FakeLpips.made == 1
-    loss = head.config.stages[-1].loss
+    loss = head.config.stages[-1].term.objective
     assert isinstance(loss, Refine)
     assert (loss.perceptual, loss.features) == (0.1, "lpips")
 
@@ -299,11 +299,11 @@ def test_a_diffusion_prior_refines_pictures_and_keeps_its_weights(tiny_prior_fol
 
 def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
     loss = Refine(cfg_scale=1.0, perceptual=0.0)
-    stage = replace(TEXTURE, name="refinement", loss=loss, steps=60, t_max=Linear(0.5, 0.2, begin=0, end=60))
-    stage = replace(stage, lit=False, rates=replace(stage.rates, mlp=Constant(0.1), hash_grid=Constant(0.0)))
+    stage = replace(TEXTURE.with_term(objective=loss), name="refinement", steps=60, t_max=Linear(0.5, 0.2))
+    stage = replace(stage, lit=False, rates=replace(stage.rates, mlp=Constant(0.1), grid=Constant(0.0)))
     problem = small_problem()
     config = replace(problem.config, stages=(stage,), view_text="none")
-    problem = replace(problem, config=config, judges=judges(config, toy_prior(problem)))
+    problem = replace(problem, config=config, judges=judges(config, lambda _: toy_prior(problem)))
     run(problem, new_folder(tmp_path, config))
     wanted = toy_prior(problem).texts["a head of a clown"].mean()
     found = problem.avatar.material_at(torch.zeros(1, 3)).color[0].detach()
@@ -312,5 +312,5 @@ def test_a_refinement_stage_turns_the_colours_to_the_text(tmp_path):
 
 def test_the_papers_refinement_never_asks_where_there_is_no_signal():
     *_, refinement = PAPER.stages
-    assert isinstance(refinement.loss, Refine)
-    assert all(refinement.t_max(step) <= 0.5 for step in range(refinement.steps))
+    assert isinstance(refinement.term.objective, Refine)
+    assert all(refinement.t_max(step / 900) <= 0.5 for step in range(900))

@@ -37,9 +37,9 @@ def _start(config: Config, folder: HeadFolder) -> ForkProcess:
 def _refined(config: Config) -> Config:
     """The config with the embedded preset's refinement made small."""
     refinement = EMBEDDED.stages[2]
-    assert isinstance(refinement.loss, Refine)
-    loss = replace(refinement.loss, x0_steps=1, fits=2, fit_views=1)
-    small = replace(refinement, loss=loss, steps=STEPS, render_size=32, views=2)
+    assert isinstance(refinement.term.objective, Refine)
+    loss = replace(refinement.term.objective, ddim_steps=1, inner_steps=2, views_per_inner_step=1)
+    small = replace(refinement.with_term(objective=loss), steps=STEPS, render_size=32, views=2)
     return replace(config, stages=(*config.stages, small))
 
 

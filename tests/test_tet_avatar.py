@@ -21,7 +21,7 @@ from headartist.render.shading import Shading
 from headartist.system.errors import HeadArtistError
 
 SMALL = FieldConfig(levels=3, base=4, growth=1.7, log2_table=11, width=16, depth=1)
-CONFIG = TetConfig(resolution=14, shape=SMALL, colour=SMALL, sdf_base="template", fit_steps=150)
+CONFIG = TetConfig(resolution=14, shape=SMALL, color=SMALL, sdf_base="template", fit_steps=150)
 GREY = torch.full((3,), 0.5)
 
 
@@ -52,15 +52,15 @@ def _ball() -> Mesh:
     return Mesh(torch.tensor(sphere.vertices, dtype=torch.float32), torch.tensor(sphere.faces))
 
 
-def _optimiser(avatar: TetAvatar) -> torch.optim.Optimizer:
+def _optimizer(avatar: TetAvatar) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in avatar.parameters() if p.requires_grad], lr=2e-3)
 
 
-def _step(avatar: TetAvatar, optimiser: torch.optim.Optimizer, index: int) -> None:
+def _step(avatar: TetAvatar, optimizer: torch.optim.Optimizer, index: int) -> None:
     frame = avatar.render(look(40.0 * index), 32, Shading(), GREY)
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     (frame.normal[:, 0].mean() + frame.opacity.mean() + frame.color.square().mean()).backward()
-    optimiser.step()
+    optimizer.step()
 
 
 def _drawn(avatar: TetAvatar) -> Mesh:
@@ -96,7 +96,7 @@ def test_the_start_is_remembered_and_does_not_depend_on_the_runs_seed(base, monk
     first = shape_fit.initial_shape(config, mesh)
     assert len(list((tmp_path / "new").iterdir())) == 1
     monkeypatch.setattr(shape_fit, "SignedDistance", None)  # would fail if anything were computed again
-    again = shape_fit.initial_shape(replace(config, refresh=7, colour=FieldConfig()), mesh)
+    again = shape_fit.initial_shape(replace(config, refresh=7, color=FieldConfig()), mesh)
     assert first.keys() == again.keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
 
@@ -144,7 +144,7 @@ def test_at_refresh_1_surface_and_gradient_are_those_of_the_dense_evaluation(tem
 
     assert torch.equal(sparse.faces, dense.faces)
     torch.testing.assert_close(sparse.verts, dense.verts)
-    assert set(gradients) == {n for n, p in avatar.named_parameters() if not n.startswith("colour")}
+    assert set(gradients) == {n for n, p in avatar.named_parameters() if not n.startswith("color")}
     for name, parameter in avatar.named_parameters():
         if name in gradients:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-4)
@@ -153,19 +153,19 @@ def test_at_refresh_1_surface_and_gradient_are_those_of_the_dense_evaluation(tem
 def test_a_whole_band_equals_a_refresh(template):
     """With a band as wide as the grid, steps between refreshes are exact too."""
     exact, banded = _avatar(template, refresh=1), _avatar(template, refresh=100, band=14)
-    optimisers = _optimiser(exact), _optimiser(banded)
+    optimizers = _optimizer(exact), _optimizer(banded)
     for index in range(3):
-        for avatar, optimiser in zip((exact, banded), optimisers, strict=True):
-            _step(avatar, optimiser, index)
+        for avatar, optimizer in zip((exact, banded), optimizers, strict=True):
+            _step(avatar, optimizer, index)
     torch.testing.assert_close(exact.to_mesh().verts, banded.to_mesh().verts)
 
 
 def test_the_band_follows_the_surface(template):
     """After steps without refresh, the surface that was drawn is the exact one of the same parameters."""
     avatar = _avatar(template, refresh=1_000, band=2)
-    optimiser = _optimiser(avatar)
+    optimizer = _optimizer(avatar)
     for index in range(5):
-        _step(avatar, optimiser, index)
+        _step(avatar, optimizer, index)
     learning = _drawn(avatar)
     assert int(avatar.steps) == 6
     torch.testing.assert_close(learning.verts.detach(), avatar.to_mesh().verts)
@@ -174,22 +174,22 @@ def test_the_band_follows_the_surface(template):
 @pytest.mark.parametrize("stop", [1, 4])
 def test_a_resumed_run_equals_the_unbroken_run_bit_for_bit(template, stop):
     whole = _avatar(template, refresh=3)
-    optimiser = _optimiser(whole)
+    optimizer = _optimizer(whole)
     for index in range(6):
         if index == stop:
             state = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
-            moments = optimiser.state_dict()
+            moments = optimizer.state_dict()
             moments = {
                 **moments,
                 "state": {k: {n: t.clone() for n, t in v.items()} for k, v in moments["state"].items()},
             }
             with torch.no_grad():
                 whole.render(look(0.0), 16, Shading(), GREY)  # a preview leaves no trace
-        _step(whole, optimiser, index)
+        _step(whole, optimizer, index)
 
     resumed = TetAvatar.empty(whole.config)
     resumed.load_state_dict(state)
-    again = _optimiser(resumed)
+    again = _optimizer(resumed)
     again.load_state_dict(moments)
     for index in range(stop, 6):
         _step(resumed, again, index)
@@ -225,11 +225,11 @@ def test_a_frame_hands_on_the_surface_that_was_drawn_with_its_gradient(template)
 
 def test_a_shape_that_does_not_learn_is_computed_once(template):
     avatar = _avatar(template)
-    avatar.train_parts(("colour",))
+    avatar.train_parts(("color",))
     mesh = _drawn(avatar)
-    optimiser = _optimiser(avatar)
+    optimizer = _optimizer(avatar)
     for index in range(2):
-        _step(avatar, optimiser, index)
+        _step(avatar, optimizer, index)
     assert _drawn(avatar) is avatar.to_mesh() is mesh
     assert not mesh.verts.requires_grad
     assert int(avatar.steps) == 0
@@ -237,11 +237,11 @@ def test_a_shape_that_does_not_learn_is_computed_once(template):
 
 def test_a_shape_that_learned_or_was_loaded_is_computed_again(template):
     avatar = _avatar(template)
-    avatar.train_parts(("colour",))
+    avatar.train_parts(("color",))
     held = avatar.to_mesh()
     avatar.train_parts(("offset",))
-    _step(avatar, _optimiser(avatar), 0)
-    avatar.train_parts(("colour",))
+    _step(avatar, _optimizer(avatar), 0)
+    avatar.train_parts(("color",))
     assert not _equal(avatar.to_mesh(), held)
     state = {name: tensor.clone() for name, tensor in avatar.state_dict().items()}
     state["offset.mlp.2.bias"] += 1
@@ -251,27 +251,27 @@ def test_a_shape_that_learned_or_was_loaded_is_computed_again(template):
 
 
 def test_two_pictures_of_a_learning_shape_differ(template):
-    """An optimiser may change parameters without telling torch that it did."""
+    """An optimizer may change parameters without telling torch that it did."""
     avatar = _avatar(template)
     avatar.train_parts(("sdf", "offset"))
     parameters = [parameter for parameter in avatar.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, fused=True)
     pictures = []
     for index in range(3):
-        _step(avatar, optimiser, index)
+        _step(avatar, optimizer, index)
         pictures.append(preview(avatar, size=32))
     assert not torch.equal(pictures[0], pictures[1])
     assert not torch.equal(pictures[1], pictures[2])
 
 
-@pytest.mark.parametrize("trained", ["offset", "colour"])
+@pytest.mark.parametrize("trained", ["offset", "color"])
 def test_frozen_parts_stay_as_they_are_bit_for_bit(template, trained):
     avatar = _avatar(template)
     avatar.train_parts((trained,))
     before = {name: tensor.clone() for name, tensor in avatar.state_dict().items()}
-    optimiser = _optimiser(avatar)
+    optimizer = _optimizer(avatar)
     for index in range(3):
-        _step(avatar, optimiser, index)
+        _step(avatar, optimizer, index)
     changed = {name for name, tensor in avatar.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith(trained + ".") for name in changed)
@@ -298,7 +298,7 @@ def test_parts_are_all_parameters_and_share_none(template):
     parts = [id(p) for kinds in by_part.values() for parameters in kinds.values() for p in parameters]
     assert sorted(parts) == sorted(id(p) for p in avatar.parameters())
     assert len(set(parts)) == len(parts)
-    assert list(by_part) == ["sdf", "offset", "colour"]
+    assert list(by_part) == ["sdf", "offset", "color"]
     assert all(list(kinds) == ["grid", "mlp"] for kinds in by_part.values())
 
 
@@ -320,7 +320,7 @@ def test_colour_has_no_gradient_to_the_shape(template):
     assert colours.min() >= 0
     assert colours.max() <= 1
     colours.sum().backward()
-    assert all((p.grad is not None) == name.startswith("colour.") for name, p in avatar.named_parameters())
+    assert all((p.grad is not None) == name.startswith("color.") for name, p in avatar.named_parameters())
 
 
 def test_without_colour_the_picture_is_bare_background_and_with_it_the_head_is_seen(template):

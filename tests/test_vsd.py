@@ -45,7 +45,7 @@ class TrainablePrior(ToyPrior):
         return ScaledScore(self, generator)
 
 
-VSD = replace(CONFIG, stages=(replace(TEXTURE, name="vsd", loss=Vsd(rate=0.01), steps=9), TEXTURE))
+VSD = replace(CONFIG, stages=(replace(TEXTURE.with_term(objective=Vsd(rate=0.01)), name="vsd", steps=9), TEXTURE))
 
 
 def vsd_problem(config=VSD, *, spread: float = 0.01) -> Problem:
@@ -70,10 +70,10 @@ def test_a_run_stopped_at_any_step_equals_the_unbroken_run_bit_for_bit(tmp_path:
 def test_what_the_second_model_learns_changes_the_head(tmp_path: Path):
     heads = []
     for rate in (0.0, 0.05):
-        config = replace(VSD, stages=(replace(VSD.stages[0], loss=Vsd(rate=rate)),))
+        config = replace(VSD, stages=(VSD.stages[0].with_term(objective=Vsd(rate=rate)),))
         problem = vsd_problem(config)
         run(problem, new_folder(tmp_path / str(rate), config))
-        heads.append(problem.avatar.state_dict()["colour"])
+        heads.append(problem.avatar.state_dict()["color"])
     assert not torch.equal(*heads)
 
 
@@ -124,7 +124,10 @@ def test_the_second_model_learns_the_score_of_a_gaussian():
 def test_a_prior_without_a_trainable_copy_is_refused():
     with pytest.raises(HeadArtistError) as caught:
         build_objective(Vsd(), ToyPrior(), torch.Generator())
-    assert str(caught.value) == "Vsd trains a copy of its prior, and ToyPrior gives none: use loss=Ssd or loss=Sds."
+    assert (
+        str(caught.value)
+        == "Vsd trains a copy of its prior, and ToyPrior gives none: use objective=Ssd or objective=Sds."
+    )
 
 
 def test_a_second_model_that_knows_the_noise_gives_sds():

@@ -27,7 +27,7 @@ class ToyAvatar(nn.Module):
         super().__init__()
         self.sdf = nn.Parameter(torch.tensor([0.3, -0.2, 0.5]))
         self.encoding = _Table()
-        self.colour = nn.Parameter(torch.tensor([0.1, 0.2, 0.3]))
+        self.color = nn.Parameter(torch.tensor([0.1, 0.2, 0.3]))
         self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))
         self.seen: list[Cameras] = []
 
@@ -36,7 +36,7 @@ class ToyAvatar(nn.Module):
             self.drawn += 1
             self.seen.append(cameras)
         shape = (len(cameras), 3, size, size)
-        tint = torch.sigmoid(self.colour + self.encoding.table) if shading.color else background
+        tint = torch.sigmoid(self.color + self.encoding.table) if shading.color else background
         frame = Frame(
             color=tint[:, None, None].expand(shape),
             normal=torch.tanh(self.sdf)[:, None, None].expand(shape),
@@ -47,7 +47,7 @@ class ToyAvatar(nn.Module):
         return lit(frame, shading.lamps, background) if shading.lamps else frame
 
     def parameters_by_part(self) -> Parts:
-        return {"sdf": {"mlp": [self.sdf]}, "colour": {"grid": [self.encoding.table], "mlp": [self.colour]}}
+        return {"sdf": {"mlp": [self.sdf]}, "color": {"grid": [self.encoding.table], "mlp": [self.color]}}
 
     def train_parts(self, names: Sequence[str]) -> None:
         for name, kinds in self.parameters_by_part().items():
@@ -71,7 +71,7 @@ class ToyAvatar(nn.Module):
         return Mesh(surface.verts.detach(), surface.faces)
 
     def material_at(self, points: Tensor) -> Material:
-        return Material(torch.sigmoid(self.colour + self.encoding.table).expand_as(points))
+        return Material(torch.sigmoid(self.color + self.encoding.table).expand_as(points))
 
 
 class ToyPrior:

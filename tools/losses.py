@@ -13,11 +13,11 @@ from pathlib import Path
 from gallery import made, stacked, strip
 from headartist import generate
 from headartist.config.config import Config
-from headartist.config.objectives import Loss, Sds, Ssd
+from headartist.config.objectives import ObjectiveConfig, Sds, Ssd
 from headartist.config.presets import preset
 
 PRESET = "as the preset has it"
-LOSSES: dict[str, tuple[Loss, Loss]] = {
+LOSSES: dict[str, tuple[ObjectiveConfig, ObjectiveConfig]] = {
     "SSD, no anchor, W = 100 and 7.5": (Ssd(cfg_scale=100.0), Ssd(cfg_scale=7.5)),
     "SDS, W = 100": (Sds(cfg_scale=100.0), Sds(cfg_scale=100.0)),
 }
@@ -26,10 +26,10 @@ LINES = (0, 1, 4)
 """The prompts, as numbered in the file."""
 
 
-def with_losses(config: Config, geometry: Loss, texture: Loss) -> Config:
+def with_losses(config: Config, geometry: ObjectiveConfig, texture: ObjectiveConfig) -> Config:
     """The config with other losses in these two stages."""
     losses = {"geometry": geometry, "texture": texture}
-    stages = tuple(replace(stage, loss=losses.get(stage.name, stage.loss)) for stage in config.stages)
+    stages = tuple(stage.with_term(objective=losses.get(stage.name, stage.term.objective)) for stage in config.stages)
     return replace(config, stages=stages)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # unknown names are errors for type checkers too
     from headartist.config.objectives import Refine, Sds, Ssd, Vsd
     from headartist.config.presets import preset
     from headartist.config.priors import StableDiffusion
-    from headartist.config.schedules import Constant, Linear, Step
+    from headartist.config.schedules import Constant, Linear, Piecewise
     from headartist.config.stage import Stage
     from headartist.export.head import export_head
     from headartist.heads.load import load_template
@@ -55,7 +55,7 @@ else:
         "Ssd": "config.objectives",
         "StableDiffusion": "config.priors",
         "Stage": "config.stage",
-        "Step": "config.schedules",
+        "Piecewise": "config.schedules",
         "TetConfig": "config.avatars",
         "TrainableAvatar": "avatars.avatar",
         "Views": "config.config",
@@ -92,6 +92,7 @@ __all__ = [
     "HeadTemplate",
     "Linear",
     "Objective",
+    "Piecewise",
     "Problem",
     "Progress",
     "Query",
@@ -103,7 +104,6 @@ __all__ = [
     "Ssd",
     "StableDiffusion",
     "Stage",
-    "Step",
     "TetConfig",
     "TrainableAvatar",
     "Views",

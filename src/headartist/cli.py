@@ -181,7 +181,12 @@ def _config(command: Generate) -> Config:
         if value is not None
     ]
     if command.negative is not None:
-        assignments += [f"{stage.name}.negative={command.negative}" for stage in config.stages if stage.draws == "rgb"]
+        assignments += [
+            f"{stage.name}.terms.{number}.negative={command.negative}"
+            for stage in config.stages
+            for number, term in enumerate(stage.terms)
+            if term.draws == "color"
+        ]
     return override(config, [*assignments, *command.overrides])
 
 

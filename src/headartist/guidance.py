@@ -146,7 +146,7 @@ def perp_neg(
     other_views: Sequence[Float[Tensor, "b c y x"]],
     weights: Float[Tensor, "n b"],
 ) -> Float[Tensor, "b c y x"]:
-    """What Perp-Neg adds to `cond`; all weights 0 add nothing."""
+    """Return what Perp-Neg adds to `cond`; all weights 0 add nothing."""
     # An entry that is not finite must not spoil the inner products, and with them every other entry.
     text = (cond - uncond).nan_to_num(0.0, 0.0, 0.0)
     away = (torch.stack(list(other_views)) - uncond).nan_to_num(0.0, 0.0, 0.0)
@@ -164,7 +164,7 @@ def predict(
     *others: Query,
     pose: Float[Tensor, "b 4 4"] | None = None,
 ) -> tuple[Float[Tensor, "b c y x"], ...]:
-    """The guided prediction, then the plain answers to `others`, in one batched call.
+    """Return the guided prediction, then the plain answers to `others`, in one batched call.
 
     A query that occurs more than once is asked once.
     """

@@ -48,15 +48,15 @@ class Avatar(Protocol):
         ...
 
     def parameters_by_part(self) -> Parts:
-        """Trainable parameters by the part they belong to, and by what they are."""
+        """Return trainable parameters by the part they belong to, and by what they are."""
         ...
 
     def to_mesh(self) -> Mesh:
-        """The surface as it stands, without gradient."""
+        """Return the surface as it stands, without gradient."""
         ...
 
     def material_at(self, points: Float[Tensor, "n 3"]) -> Material:
-        """The material at world points."""
+        """Return the material at world points."""
         ...
 
 
@@ -73,11 +73,11 @@ class TrainableAvatar(Avatar, Protocol):
         ...
 
     def landmarks(self) -> HeadTemplate | None:
-        """Whose landmark sites are projected now; None while the template's stay where they are."""
+        """Tell whose landmark sites are projected now; None while the template's stay where they are."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and buffers, as `torch.nn.Module` has it."""
+        """Return parameters and buffers, as `torch.nn.Module` has it."""
         ...
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> Any:

@@ -1,4 +1,4 @@
-"""TetAvatar: the paper's head, a signed distance and vertex offsets on a tetrahedral grid and a colour field (DMTet).
+"""TetAvatar: the paper's head, a signed distance and vertex offsets on a tetrahedral grid and a color field (DMTet).
 
 Only the grid vertices at the ends of crossed edges ever receive gradient. So the signed distance is evaluated without
 gradient to find where the surface runs, and again with gradient at those few vertices: value and gradient are those
@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headartist.avatars.avatar import Material, Parts
+from headartist.avatars.avatar import Avatar, Material, Parts
 from headartist.avatars.tet_start import Tell, freedom_around_face, initial_shape, make_field
-from headartist.config.avatars import TetConfig
+from headartist.config.avatars import FieldConfig, TetConfig
 from headartist.geometry.cameras import Cameras
 from headartist.geometry.mesh import Mesh, laplacian_energy, normal_consistency
 from headartist.geometry.tets import Crossing, TetGrid
@@ -26,13 +26,14 @@ from headartist.heads.template import HeadTemplate
 from headartist.render.draw import render_mesh
 from headartist.render.frame import Frame
 from headartist.render.shading import Shading, lit
+from headartist.system.errors import HeadArtistError
 
 _CHUNK = 1 << 18  # grid vertices evaluated at a time, which bounds the memory of a fine grid
 _SOLID_PARTS = ("skin", "eyes")  # of a template; teeth and tongue lie inside, and lashes are sheets without inside
 
 
 class TetAvatar(nn.Module):
-    """A head that follows the Avatar protocol; its parts are "sdf", "offset" and "colour".
+    """A head that follows the Avatar protocol; its parts are "sdf", "offset" and "color".
 
     `offset` has parameters of its own, so that an edit can move vertices while the signed distance stays as it is,
     bit for bit. Offsets start at zero.
@@ -52,28 +53,37 @@ class TetAvatar(nn.Module):
         *,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
+        before: Avatar | None = None,
         tell: Tell | None = None,
     ):
-        """A head with the template's surface.
+        """Make a head with the template's surface, or with that of another avatar.
 
         Args:
             config: its settings.
-            template: whose skin and eyes it starts from.
+            template: whose skin and eyes it starts from, and whose face is held.
             generator: draws the first parameters, on the CPU.
             device: where it is made and lives; a paper-sized fit takes minutes on a CPU.
-            tell: is told how far that fit has come; what it raises ends it.
+            before: whose surface it starts from instead; of a TetAvatar with the same color field, its colors too.
+            tell: is told how far the fit has come; what it raises ends it.
+
+        Raises:
+            HeadArtistError: the avatar before has no surface.
         """
         self._build(config, generator)
         self.to(device)
-        solid = template.mesh(*_SOLID_PARTS)
-        start = initial_shape(config, Mesh(solid.verts.to(device), solid.faces.to(device)), tell)
-        self.load_state_dict(start, strict=False)
+        solid = template.mesh(*_SOLID_PARTS) if before is None else before.to_mesh()
+        if not len(solid.faces):
+            raise HeadArtistError("The head so far has no surface to go on from: start again with another --seed.")
+        mesh = Mesh(solid.verts.to(device), solid.faces.to(device))
+        self.load_state_dict(initial_shape(config, mesh, tell, keep=before is None), strict=False)
+        if isinstance(before, TetAvatar) and _color_form(before.config) == _color_form(config):
+            self.color.load_state_dict(before.color.state_dict())
         if self.freedom is not None:
             self.freedom.copy_(freedom_around_face(self.positions, template.site_positions(), config.hold_face))
 
     @classmethod
     def empty(cls, config: TetConfig) -> "TetAvatar":
-        """A head of this config that waits for `load_state_dict`."""
+        """Return a head of this config that waits for `load_state_dict`."""
         avatar = cls.__new__(cls)
         avatar._build(config, torch.Generator().manual_seed(0))
         return avatar
@@ -84,7 +94,7 @@ class TetAvatar(nn.Module):
         self.grid = TetGrid(config.resolution, config.radius)
         self.sdf = make_field(config.shape, 1, config.radius, generator)
         self.offset = make_field(config.shape, 3, config.radius, generator)
-        self.colour = make_field(config.colour, 3, config.radius, generator)
+        self.color = make_field(config.color, 3, config.radius, generator)
         self.offset.mlp.zero_output()
         has_base = config.sdf_base == "template"
         if has_base:
@@ -98,8 +108,8 @@ class TetAvatar(nn.Module):
         self._forget()
 
     def parameters_by_part(self) -> Parts:
-        """Trainable parameters by part and kind."""
-        fields = {name: getattr(self, name) for name in ("sdf", "offset", "colour")}
+        """Return trainable parameters by part and kind."""
+        fields = {name: getattr(self, name) for name in self.config.parts}
         return {
             name: {"grid": list(field.encoding.parameters()), "mlp": list(field.mlp.parameters())}
             for name, field in fields.items()
@@ -107,7 +117,7 @@ class TetAvatar(nn.Module):
 
     def train_parts(self, names: Sequence[str]) -> None:
         """Let these parts learn and hold all others still."""
-        for name in ("sdf", "offset", "colour"):
+        for name in self.config.parts:
             getattr(self, name).requires_grad_(name in names)
         self._forget()
 
@@ -121,7 +131,7 @@ class TetAvatar(nn.Module):
         return frame if shading.lamps is None else lit(frame, shading.lamps, background)
 
     def energies(self, frame: Frame) -> Mapping[str, Float[Tensor, ""]]:
-        """Normal consistency and Laplacian of the surface that was drawn (supplement D)."""
+        """Return normal consistency and Laplacian of the surface that was drawn (supplement D)."""
         assert frame.surface is not None
         surface = frame.surface
         return {"normal_consistency": normal_consistency(surface), "laplacian": laplacian_energy(surface)}
@@ -135,10 +145,10 @@ class TetAvatar(nn.Module):
         return Material(self._color_at(points))
 
     def _color_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        return self.colour(points.detach()).sigmoid()
+        return self.color(points.detach()).sigmoid()
 
     def to_mesh(self) -> Mesh:
-        """The surface as it stands, without gradient; watertight, but specks may float beside the head."""
+        """Return the surface as it stands, without gradient; watertight, but specks may float beside the head."""
         with torch.no_grad():
             return self._surface()
 
@@ -162,7 +172,7 @@ class TetAvatar(nn.Module):
         return any(parameter.requires_grad for parameter in getattr(self, part).parameters())
 
     def _surface(self) -> Mesh:
-        """The surface, with gradient while gradients are on and it learns."""
+        """Return the surface, with gradient while gradients are on and it learns."""
         if not (self._learns("sdf") or self._learns("offset")):
             if self._held_surface is None:
                 with torch.no_grad():
@@ -186,7 +196,7 @@ class TetAvatar(nn.Module):
         return crossing.mesh(sdf[crossing.grid_verts], self._moved(crossing.grid_verts))
 
     def _held(self) -> tuple[Float[Tensor, "n"], Crossing]:
-        """The signed distance, which does not learn, and where its surface runs."""
+        """Return the signed distance, which does not learn, and where its surface runs."""
         if self._held_sdf is None:
             with torch.no_grad():
                 sdf = self._sdf_everywhere()
@@ -224,3 +234,8 @@ class TetAvatar(nn.Module):
         points = self.positions[grid_verts]
         moved = self.config.offset_cells * self.grid.cell * self.offset(points).tanh()
         return points + (moved if self.freedom is None else moved * self.freedom[grid_verts, None])
+
+
+def _color_form(config: TetConfig) -> tuple[FieldConfig, float]:
+    """Return what makes the parameters of two color fields mean the same."""
+    return config.color, config.radius

@@ -30,13 +30,13 @@ _VERSION = 1  # of this file's arithmetic: a new number makes every cached start
 
 
 def make_field(config: FieldConfig, outputs: int, radius: float, generator: torch.Generator) -> Field:
-    """A fresh field of `outputs` values on the cube [-radius, radius]^3."""
+    """Return a fresh field of `outputs` values on the cube [-radius, radius]^3."""
     levels = hash_levels(config.levels, config.base, config.growth, config.log2_table)
     return Field(levels, outputs, radius=radius, width=config.width, depth=config.depth, generator=generator)
 
 
-def initial_shape(config: TetConfig, mesh: Mesh, tell: Tell | None = None) -> dict[str, Tensor]:
-    """The tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
+def initial_shape(config: TetConfig, mesh: Mesh, tell: Tell | None = None, *, keep: bool = True) -> dict[str, Tensor]:
+    """Return the tensors of a `TetAvatar` that make its surface the mesh's, computed once per mesh and config.
 
     With `sdf_base="template"` that is `sdf_base`, the mesh's signed distance at the grid's vertices; with "fit" the
     parameters of `sdf`. The computation draws from a generator of its own with a fixed seed, so the result follows from
@@ -46,7 +46,10 @@ def initial_shape(config: TetConfig, mesh: Mesh, tell: Tell | None = None) -> di
         config: of the head.
         mesh: what it starts from, in world units; an open bust is closed below.
         tell: is told how far a fit has come, where one is needed; what it raises ends the fit.
+        keep: remember the result on disk, for a mesh that others will start from too.
     """
+    if not keep:
+        return _computed(config, mesh, tell)
     device = mesh.verts.device
     return cached(f"shape-{_fingerprint(config, mesh)}", lambda: _computed(config, mesh, tell), device)
 
@@ -75,7 +78,7 @@ def _computed(config: TetConfig, mesh: Mesh, tell: Tell | None) -> dict[str, Ten
 
 
 def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"], tell: Tell | None) -> Field:
-    """A field with `sum (s(p) - distance(p))^2` minimised over random points p (paper 4.2.1).
+    """Return a field with `sum (s(p) - distance(p))^2` minimised over random points p (paper 4.2.1).
 
     Points are drawn from the grid's vertices, the only places where the field is ever asked, half of them from those
     near the surface.
@@ -89,17 +92,17 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"], tell
         {"params": list(field.encoding.parameters()), "lr": _GRID_RATE},
         {"params": list(field.mlp.parameters()), "lr": _MLP_RATE},
     ]
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
     decay = _LAST_RATE ** (1 / max(config.fit_steps, 1))
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
     for step in range(config.fit_steps):
         anywhere = torch.randint(len(grid), (BATCH - near_count,), generator=generator).to(distance.device)
         close = torch.randint(max(len(near), 1), (near_count,), generator=generator).to(distance.device)
         points = torch.cat([anywhere, near[close]])
         loss = (field(positions[points])[:, 0] - distance[points]).square().mean()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if tell is not None:
             tell(step + 1, config.fit_steps)
@@ -107,9 +110,9 @@ def _fitted(config: TetConfig, grid: TetGrid, distance: Float[Tensor, "n"], tell
 
 
 def _fingerprint(config: TetConfig, mesh: Mesh) -> str:
-    """A name for everything that the result follows from; what cannot change it is put back to its default."""
+    """Return a name for everything that the result follows from; what cannot change it is put back to its default."""
     default = TetConfig()
-    free = {name: getattr(default, name) for name in ("colour", "offset_cells", "hold_face", "refresh", "band")}
+    free = {name: getattr(default, name) for name in ("color", "offset_cells", "hold_face", "refresh", "band")}
     relevant = replace(config, **free)
     if config.sdf_base == "template":
         relevant = replace(relevant, shape=default.shape, fit_steps=default.fit_steps)

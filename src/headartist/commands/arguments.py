@@ -66,8 +66,8 @@ class Generate:
     quiet: bool = False
     """no progress bars, and no word of what to do next"""
     overrides: Overrides = ()
-    """any other setting by its path, as in geometry.steps=300, "texture.loss=Ssd(7.5, anchor=0.3)" or
-    "texture.t_max=Linear(0.98, 0.7, begin=100, end=101)"; `headartist config` prints all paths"""
+    """any other setting by its path, as in geometry.steps=300, "texture.objective=Ssd(7.5, anchor=0.3)" or
+    "texture.t_max=Linear(0.98, 0.7, begin=0.25)"; `headartist config` prints all paths"""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Edit:
     quiet: bool = False
     """no progress bars, and no word of what to do next"""
     overrides: Overrides = ()
-    """any other setting by its path, as in edit_geometry.loss.cfg_scale=20"""
+    """any other setting by its path, as in edit_geometry.objective.cfg_scale=20"""
 
 
 @dataclass(frozen=True)

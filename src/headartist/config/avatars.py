@@ -1,12 +1,16 @@
-"""TetConfig: every knob of the tetrahedral head. Nothing here needs torch."""
+"""AvatarConfig: the heads that a config may ask for, with every knob. Nothing here needs torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
 
 from headartist.config.bounds import Count, Period, Within, check_settings
 from headartist.system.errors import HeadArtistError
 
 SdfBase = Literal["fit", "template"]
+Changes = Literal["shape", "color"]
+"""What of a head a part that learns changes."""
 FINEST = 1 << 20
 """Cells along a side that a hash grid may have: single precision tells no more of them apart."""
 
@@ -46,12 +50,12 @@ class FieldConfig:
         return self.entries_of(self.log2_table)
 
     def entries_of(self, log2_table: int) -> int:
-        """How many they would have with larger or smaller tables."""
+        """Tell how many they would have with larger or smaller tables."""
         sides = (int(self.base * self.growth**level) + 1 for level in range(self.levels))
         return sum(min(side**3, 1 << log2_table) for side in sides)
 
     def weights(self, outputs: int) -> int:
-        """How many numbers the network behind the grid has, for so many outputs."""
+        """Tell how many numbers the network behind the grid has, for so many outputs."""
         hidden = (self.depth - 1) * (self.width + 1) * self.width
         return (2 * self.levels + 1) * self.width + hidden + (self.width + 1) * outputs
 
@@ -65,7 +69,7 @@ class TetConfig:
             paper's grid file, which is known as "128".
         radius: half the side of the grid, in world units; the paper's is 1, and the rest is ours, for hair.
         shape: the fields of the signed distance and of the vertex offsets, each with its own parameters.
-        colour: the colour field.
+        color: the color field.
         offset_cells: the farthest a grid vertex may move along an axis, in cells.
         sdf_base: "fit": the field is the signed distance, fitted to the template first (the paper); "template": the
             field is what is added to the template's own signed distance, and starts at zero.
@@ -75,12 +79,15 @@ class TetConfig:
         refresh: every so many steps the signed distance is evaluated on the whole grid, in between only near the
             surface; 1 is exact at every step.
         band: how many rings of grid vertices around the surface count as near.
+        parts: what can learn, and what of the head it changes.
     """
+
+    parts: ClassVar[Mapping[str, Changes]] = MappingProxyType({"sdf": "shape", "offset": "shape", "color": "color"})
 
     resolution: Annotated[int, Within(2, 2_048)] = 64
     radius: Annotated[float, Within(0.1, 10)] = 1.1
     shape: FieldConfig = FieldConfig()
-    colour: FieldConfig = FieldConfig()
+    color: FieldConfig = FieldConfig()
     offset_cells: Annotated[float, Within(0, 10)] = 0.5
     sdf_base: SdfBase = "fit"
     fit_steps: Count = 1_000
@@ -94,3 +101,6 @@ class TetConfig:
             raise HeadArtistError(
                 f"hold_face {self.hold_face:g} wants the template's own distance: use sdf_base=template."
             )
+
+
+AvatarConfig = TetConfig

@@ -36,7 +36,7 @@ Share = Annotated[float, Within(0, 1)]
 
 
 def plain(kind: Any) -> Any:
-    """A type without its bounds."""
+    """Return a type without its bounds."""
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
@@ -74,9 +74,8 @@ def require_kind(kind: Any, value: Any, name: str) -> None:
     elif origin in (Union, types.UnionType) or is_dataclass(kind):
         known = choices or (kind,)
         if not isinstance(value, known):
-            raise HeadArtistError(
-                f"{name} must be one of {', '.join(each.__name__ for each in known)} (got {shown(value)})."
-            )
+            names = ["none" if each is types.NoneType else each.__name__ for each in known]
+            raise HeadArtistError(f"{name} must be one of {', '.join(names)} (got {shown(value)}).")
     elif not _is_a(kind, value):
         raise HeadArtistError(f"{name} must be {_KINDS[kind]} (got {shown(value)}).")
     elif kind is str:
@@ -124,9 +123,9 @@ def _require_text(value: str, name: str) -> None:
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
-    """The numbers of a value: itself, those of a tuple, or what a schedule takes, which are its floats."""
+    """The numbers of a value: itself, those of a tuple, or those that a schedule takes, its floats without bounds."""
     if is_dataclass(value):
-        yield from (getattr(value, item.name) for item in fields(value) if plain(item.type) is float)
+        yield from (getattr(value, item.name) for item in fields(value) if item.type is float)
     elif isinstance(value, tuple):
         yield from value
     else:

@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
-from headartist.config.avatars import TetConfig
-from headartist.config.bounds import Period, Share, Within, check_settings, require
+from headartist.config.avatars import AvatarConfig, Changes, TetConfig
+from headartist.config.bounds import Period, Share, Within, check_settings, require, require_choice
 from headartist.config.exports import Exports
-from headartist.config.priors import StableDiffusion
+from headartist.config.priors import PriorConfig, StableDiffusion
 from headartist.config.stage import Stage
 from headartist.config.template import OPEN, parse_expression, parse_identity
 from headartist.system.errors import shown
@@ -105,11 +105,11 @@ class Config:
         stages: what is optimised, in order.
         prompt: the words; empty in a preset.
         seed: every random draw of the run follows from it.
-        prior: the judge.
+        prior: the judge; stages and terms may have others.
         template: "open" for the shipped head, or the path of a FLAME file or of a mesh.
         identity: which person of the template, as in "seed:7" or "0=1.5,wide=-2"; empty for the average one.
         expression: its expression, as in "jawOpen=0.6,mouthSmileLeft=0.5"; empty for none.
-        avatar: the shape's representation.
+        avatar: what is optimised; stages may go on with others.
         views: camera ranges.
         landmarks: how the landmark map is drawn.
         view_text: how the guided prediction hears of the camera: "append" adds "front view" and its like to the
@@ -122,11 +122,11 @@ class Config:
     stages: tuple[Stage, ...]
     prompt: str = ""
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0
-    prior: StableDiffusion = StableDiffusion()
+    prior: PriorConfig = StableDiffusion()
     template: str = OPEN
     identity: str = ""
     expression: str = ""
-    avatar: TetConfig = field(default_factory=TetConfig)
+    avatar: AvatarConfig = field(default_factory=TetConfig)
     views: Views = Views()
     landmarks: Landmarks = Landmarks()
     view_text: ViewText = "append"
@@ -146,3 +146,42 @@ class Config:
         )
         parse_identity(self.identity, self.template)
         parse_expression(self.expression)
+        for index, stage in enumerate(self.stages):
+            self._check_parts(stage, self.avatar_at(index))
+
+    def _check_parts(self, stage: Stage, avatar: AvatarConfig) -> None:
+        for part in stage.trains:
+            require_choice(part, tuple(avatar.parts), f"{stage.name}.trains")
+        drawn = " and ".join(stage.drawn)
+        require(
+            "color" in stage.drawn or {avatar.parts[part] for part in stage.trains} != {"color"},
+            f"Stage {stage.name} trains color but draws {drawn}, where no color is seen: use draws=color.",
+        )
+        require(
+            "color" in stage.drawn or not stage.lit,
+            f"Stage {stage.name} is lit but draws {drawn}, which no light falls on: use draws=color or lit=false.",
+        )
+
+    def avatar_at(self, stage: int) -> AvatarConfig:
+        """Return what is optimised in the stage of an index; behind the last it is what that leaves."""
+        given = [each.avatar for each in self.stages[: stage + 1] if each.avatar]
+        return given[-1] if given else self.avatar
+
+    @property
+    def avatars(self) -> tuple[AvatarConfig, ...]:
+        """All that is optimised, in order: the first, and what stages go on with."""
+        return (self.avatar, *(stage.avatar for stage in self.stages if stage.avatar))
+
+    def learned(self, stage: Stage) -> set[Changes]:
+        """Return what of the head one of the stages changes."""
+        return {self.avatar_at(self.stages.index(stage)).parts[part] for part in stage.trains}
+
+    def priors_at(self, stage: int) -> tuple[PriorConfig, ...]:
+        """Return who judges each term of the stage of an index."""
+        given = [each.prior for each in self.stages[: stage + 1] if each.prior]
+        return tuple(term.prior or (given[-1] if given else self.prior) for term in self.stages[stage].terms)
+
+    @property
+    def priors(self) -> tuple[PriorConfig, ...]:
+        """All who judge, each named once."""
+        return tuple(dict.fromkeys(prior for index in range(len(self.stages)) for prior in self.priors_at(index)))

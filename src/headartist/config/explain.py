@@ -44,7 +44,8 @@ def explain(config: Any, preset: Any) -> str:
 def settings(value: Any, path: str = "") -> Iterator[Setting]:
     """Walk the settings of a dataclass, nested ones too, in the order of its fields.
 
-    Members of a tuple of dataclasses are called by their own names. Of a setting that may be one of several dataclasses
+    Members of a tuple of dataclasses are called by their own names, or by their places; an only one without a name is
+    part of its owner. Of a setting that may be one of several dataclasses
     the choice comes first, as a call without arguments, and its parts after it. Functions, such as schedules, are one
     value.
 
@@ -60,11 +61,18 @@ def settings(value: Any, path: str = "") -> Iterator[Setting]:
                 yield Setting(below, f"{type(held).__name__}()", meanings[item.name])
             yield from settings(held, below)
         elif isinstance(held, tuple) and held and all(map(_is_open, held)):
-            for member in held:
-                inner = f"{path}.{member.name}" if path else member.name
+            for number, member in enumerate(held):
+                inner = _place(path, below, member, number, len(held))
                 yield from (each for each in settings(member, inner) if each.path != f"{inner}.name")
         else:
             yield Setting(below, written(held), meanings[item.name])
+
+
+def _place(path: str, below: str, member: Any, number: int, count: int) -> str:
+    """Name a member of a tuple: by its own name, by its place, or, where it has neither need, as its owner."""
+    if name := getattr(member, "name", ""):
+        return f"{path}.{name}" if path else str(name)
+    return path if count == 1 else f"{below}.{number}"
 
 
 def attributes(kind: type) -> Mapping[str, str]:

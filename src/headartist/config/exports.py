@@ -12,7 +12,7 @@ DEFAULT_FORMATS: tuple[Format, ...] = ("glb", "obj", "ply")  # USD wants a libra
 
 
 def mesh_stem(variant: str) -> str:
-    """What the mesh files of a variant are called, without their suffix."""
+    """Return what the mesh files of a variant are called, without their suffix."""
     return "head" if variant == "full" else f"head_{variant}"
 
 
@@ -25,9 +25,9 @@ class Exports:
         texture_size: pixels of the square texture.
         rig: carry the template's shapes and joints to the GLB and OBJ, with its mouth, teeth and tongue.
         eyes: with a rig, open the lids and set in the template's eyeballs.
-        iris: of those eyeballs: as the head's eyes are painted, or the colour of plain ones.
+        iris: of those eyeballs: as the head's eyes are painted, or the color of plain ones.
         variant: "game" writes meshes of at most 20,000 triangles.
-        delight: divide the soft light that was learned with the colours out of them.
+        delight: divide the soft light that was learned with the colors out of them.
         video_views: frames of the turntable; 0 makes no video.
         video_size: pixels of its square pictures, even.
         video_fps: frames a second.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from headartist.config.avatars import FieldConfig, TetConfig
+from headartist.config.avatars import AvatarConfig, FieldConfig
 from headartist.config.config import Config
 from headartist.config.exports import Exports
 from headartist.config.stage import Stage
@@ -55,7 +55,7 @@ class Need:
         return round(self.cost(self.value))
 
     def largest(self, room: int) -> int:
-        """The largest value up to this one whose cost fits into so many bytes; 0 where none does."""
+        """Return the largest value up to this one whose cost fits into so many bytes; 0 where none does."""
         low, high = self.least - 1, self.value
         while low < high:
             middle = (low + high + 1) // 2
@@ -87,39 +87,40 @@ def require_memory(needs: Iterable[Need], memory: int | None = None) -> None:
 
 
 def training_needs(config: Config) -> list[Need]:
-    """What a run takes on the CPU: the avatar, and the costliest of its stages."""
-    stages = [_stage_needs(stage, config.avatar.colour) for stage in config.stages if stage.steps]
-    return [
-        *avatar_needs(config.avatar, LEARNING_ENTRY),
-        *max(stages, key=lambda needs: sum(n.bytes for n in needs), default=[]),
+    """Return what a run takes on the CPU: the avatar, and the costliest of its stages."""
+    stages = [
+        [*avatar_needs(avatar, LEARNING_ENTRY), *_stage_needs(stage, avatar.color)]
+        for stage, avatar in ((stage, config.avatar_at(index)) for index, stage in enumerate(config.stages))
+        if stage.steps
     ]
+    return max(stages, key=lambda needs: sum(n.bytes for n in needs), default=avatar_needs(config.avatar))
 
 
-def avatar_needs(avatar: TetConfig, entry: int = LOADED_ENTRY) -> list[Need]:
-    """What the avatar takes by itself, with so many bytes for an entry of its hash tables."""
+def avatar_needs(avatar: AvatarConfig, entry: int = LOADED_ENTRY) -> list[Need]:
+    """Return what the avatar takes by itself, with so many bytes for an entry of its hash tables."""
     return [
         Need("avatar.resolution", avatar.resolution, 2, lambda cells: GRID_VERTEX * (cells + 1) ** 3),
         _table_need("avatar.shape", avatar.shape, 2 * entry),
-        _table_need("avatar.colour", avatar.colour, entry),
+        _table_need("avatar.color", avatar.color, entry),
     ]
 
 
 def export_needs(exports: Exports) -> list[Need]:
-    """What writing the meshes takes, or filming the head, whichever is more."""
+    """Return what writing the meshes takes, or filming the head, whichever is more."""
     texture = Need("exports.texture_size", exports.texture_size, 16, lambda size: TEXEL * size**2)
     frames = Need("exports.video_size", exports.video_size, 16, lambda size: FRAME_PIXEL * size**2)
     return [max((texture, frames) if exports.video_views else (texture,), key=lambda need: need.bytes)]
 
 
-def require_size(path: Path, avatar: TetConfig) -> None:
-    """Refuse a file of weights, or a checkpoint, that no avatar of this config can have written.
+def require_size(path: Path, *avatars: AvatarConfig) -> None:
+    """Refuse a file of weights, or a checkpoint, that none of these avatars can have written.
 
     Raises:
         HeadArtistError: when it is no regular file, or too large.
     """
     if not path.is_file():
         raise HeadArtistError(f"{path} is no regular file: bring the old one back, or use --overwrite to start again.")
-    size, most = path.stat().st_size, most_file_bytes(avatar)
+    size, most = path.stat().st_size, max(map(most_file_bytes, avatars))
     if size > most:
         raise HeadArtistError(
             f"{path} has {size_words(size)}, but a head of its config.json has at most {size_words(most)}: bring the "
@@ -127,9 +128,9 @@ def require_size(path: Path, avatar: TetConfig) -> None:
         )
 
 
-def most_file_bytes(avatar: TetConfig) -> int:
-    """How large a file of this avatar's weights, or a checkpoint of it, can be."""
-    fields = ((avatar.shape, 1), (avatar.shape, 3), (avatar.colour, 3))
+def most_file_bytes(avatar: AvatarConfig) -> int:
+    """Tell how large a file of this avatar's weights, or a checkpoint of it, can be."""
+    fields = ((avatar.shape, 1), (avatar.shape, 3), (avatar.color, 3))
     numbers = sum(2 * field.entries + field.weights(outputs) for field, outputs in fields)
     return FILE_COPIES * 4 * (numbers + 3 * (avatar.resolution + 1) ** 3) + _HEADER
 
@@ -141,13 +142,15 @@ def _table_need(path: str, field: FieldConfig, entry: int) -> Need:
     return Need(f"{path}.log2_table", field.log2_table, 4, cost)
 
 
-def _stage_needs(stage: Stage, colour: FieldConfig) -> list[Need]:
+def _stage_needs(stage: Stage, color: FieldConfig) -> list[Need]:
     """Pixels and views of a stage; whichever of size and views stands out more is named for the pixels."""
-    shade = 8 * (2 * colour.levels + colour.width * colour.depth) * COVERED if stage.draws == "rgb" else 0
-    drawn, size, views = PIXEL + shade, stage.render_size, stage.views
+    colored = any(term.draws == "color" for term in stage.terms)
+    shade = 8 * (2 * color.levels + color.width * color.depth) * COVERED if colored else 0
+    size, views = stage.render_size, stage.views
+    drawn, judged = (PIXEL + shade) * len(stage.terms), VIEW * len(stage.terms)
     if views > size / 16:
-        return [Need(f"{stage.name}.views", views, 1, lambda count: (drawn * size**2 + VIEW) * count)]
-    return [Need(f"{stage.name}.render_size", size, 8, lambda side: (drawn * side**2 + VIEW) * views)]
+        return [Need(f"{stage.name}.views", views, 1, lambda count: (drawn * size**2 + judged) * count)]
+    return [Need(f"{stage.name}.render_size", size, 8, lambda side: (drawn * side**2 + judged) * views)]
 
 
 def size_words(size: int) -> str:
@@ -165,7 +168,7 @@ def machine_memory() -> int:
 
 
 def _cgroup_files() -> Iterator[Path]:
-    """Where Linux keeps this process's limits: of its groups, and of a container's whole (versions 2 and 1)."""
+    """Tell where Linux keeps this process's limits: of its groups, and of a container's whole (versions 2 and 1)."""
     yield from (_CGROUPS / "memory.max", _CGROUPS / "memory" / "memory.limit_in_bytes")
     with suppress(OSError, ValueError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():

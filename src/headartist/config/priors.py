@@ -23,3 +23,6 @@ class StableDiffusion:
 
     def __post_init__(self) -> None:
         check_settings(self, "prior.")
+
+
+PriorConfig = StableDiffusion

@@ -89,7 +89,7 @@ def _decay(height: float, shift: float, share: float) -> float:
 
 
 def subject(prompt: str) -> str:
-    """The prompt without a known prefix: "a DSLR portrait of Lionel Messi" becomes "Lionel Messi"."""
+    """Return the prompt without a known prefix: "a DSLR portrait of Lionel Messi" becomes "Lionel Messi"."""
     for prefix in PREFIXES:
         if prompt.lower().startswith(prefix.lower() + " "):
             return prompt[len(prefix) :].strip()
@@ -97,7 +97,7 @@ def subject(prompt: str) -> str:
 
 
 def plain_text(template: str, prompt: str) -> str:
-    """The stage's text for a prompt, without view words.
+    """Return the stage's text for a prompt, without view words.
 
     Args:
         template: words of a stage with `{prompt}` (as typed) or `{subject}` (without its prefix) in them.
@@ -108,12 +108,12 @@ def plain_text(template: str, prompt: str) -> str:
 
 
 def negative_text(template: str, prompt: str) -> str:
-    """The stage's negative text, with `default_negative` in the place of `{negative}`."""
+    """Return the stage's negative text, with `default_negative` in the place of `{negative}`."""
     return template.replace("{negative}", default_negative(prompt))
 
 
 def default_negative(prompt: str) -> str:
-    """What to avoid for a prompt: for one that wants no photograph, drawings are left out of it.
+    """Return what to avoid for a prompt: for one that wants no photograph, drawings are left out of it.
 
     Those are prompts that begin with "a head of", as the paper's unreal characters do, and prompts that ask for a
     sketch, a cartoon or a drawing.
@@ -127,7 +127,7 @@ LIKENESS = re.compile(r"as (an? (?:.+ )?(?:statue|bust|sculpture|carving|figurin
 
 
 def edited_prompt(prompt: str, instruction: str) -> str:
-    """The text of an edited head: the instruction appended to its parent's prompt, or in its place.
+    """Return the text of an edited head: the instruction appended to its parent's prompt, or in its place.
 
     "a DSLR portrait of an old man" and "with a beard" become "a DSLR portrait of an old man, with a beard". An
     instruction that begins with a known prefix, as in "a DSLR portrait of a young man", says all by itself. One that
@@ -143,12 +143,12 @@ def edited_prompt(prompt: str, instruction: str) -> str:
 
 
 def view_text(plain: str, word: str) -> str:
-    """The text of one view: "a head of a clown, side view"."""
+    """Return the text of one view: "a head of a clown, side view"."""
     return f"{plain}, {word}"
 
 
 def check_prompt(prompt: str) -> str:
-    """The prompt without outer blanks.
+    """Return the prompt without outer blanks.
 
     Raises:
         HeadArtistError: nothing that shows is left, it is too long, or characters in it are no text.

@@ -41,7 +41,7 @@ class Identity:
 
 
 def parse_identity(text: str, template: str = OPEN) -> Identity:
-    """An identity from `seed:7`, `0=1.5,wide=-2`, or both: `seed:7,0=1.5`; the average one from an empty text.
+    """Return an identity from `seed:7`, `0=1.5,wide=-2`, or both: `seed:7,0=1.5`; the average one from an empty text.
 
     Args:
         text: as typed.
@@ -180,7 +180,7 @@ def _is_there(path: Path) -> bool:
 
 
 def landmark_file(template: Path) -> Path:
-    """Where a user may say which points of `flame.pkl` are MediaPipe's landmarks: `flame.landmarks.npz`."""
+    """Tell where a user may say which points of `flame.pkl` are MediaPipe's landmarks: `flame.landmarks.npz`."""
     return template.with_name(f"{template.stem}.landmarks.npz")
 
 

@@ -4,14 +4,14 @@ from typing import assert_never
 
 import torch
 
-from headartist.config.objectives import Loss, Refine, Sds, Ssd, Vsd
+from headartist.config.objectives import ObjectiveConfig, Refine, Sds, Ssd, Vsd
 from headartist.objectives.objective import Objective
 from headartist.objectives.refine import RefineObjective
 from headartist.objectives.score import SdsObjective, SsdObjective, VsdObjective
 from headartist.priors.prior import ScorePrior
 
 
-def build_objective(config: Loss, prior: ScorePrior, generator: torch.Generator) -> Objective:
+def build_objective(config: ObjectiveConfig, prior: ScorePrior, generator: torch.Generator) -> Objective:
     """Make the objective of a config.
 
     Args:

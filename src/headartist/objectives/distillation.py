@@ -39,11 +39,11 @@ def distilled(
     t: Int[Tensor, "b"],
     alpha_bar: Float[Tensor, "steps"],
 ) -> Float[Tensor, ""]:
-    """A loss whose gradient with respect to z is `w(t) direction / b`.
+    """Return a loss whose gradient with respect to z is `w(t) direction / b`.
 
     Its value is half the mean, over views, of that vector's squared norm. Entries of the direction that are not finite
     count as zero: a half-precision prior may overflow in a pixel, one lost pixel of one step is harmless, and a single
-    NaN in the optimiser's moments would end the run. Where no entry at all is finite the prior is broken, and the
+    NaN in the optimizer's moments would end the run. Where no entry at all is finite the prior is broken, and the
     gradient says so.
     """
     weight = (1 - alpha_bar[t]).view(-1, 1, 1, 1)
@@ -60,7 +60,7 @@ def add_noise(
     t: Int[Tensor, "b"],
     alpha_bar: Float[Tensor, "steps"],
 ) -> Float[Tensor, "b c y x"]:
-    """The forward diffusion: `z_t = sqrt(alpha_bar(t)) z + sqrt(1 - alpha_bar(t)) noise`."""
+    """Return the forward diffusion: `z_t = sqrt(alpha_bar(t)) z + sqrt(1 - alpha_bar(t)) noise`."""
     signal = alpha_bar[t].view(-1, 1, 1, 1)
     return signal.sqrt() * z + (1 - signal).sqrt() * noise
 
@@ -71,7 +71,7 @@ def x0_estimate(
     t: Int[Tensor, "b"],
     alpha_bar: Float[Tensor, "steps"],
 ) -> Float[Tensor, "b c y x"]:
-    """The clean latent that a noise prediction implies, the inverse of `add_noise`.
+    """Return the clean latent that a noise prediction implies, the inverse of `add_noise`.
 
     Wants `alpha_bar(t) > 0`: at the last step of a clock with zero terminal signal there is nothing left to estimate.
     """

@@ -65,14 +65,14 @@ class Shot:
     generator: torch.Generator
 
     def latent(self, prior: ScorePrior) -> Float[Tensor, "b c y x"]:
-        """The latent z that is judged, with gradient to the avatar."""
+        """Return the latent z that is judged, with gradient to the avatar."""
         sight = self.look()
         if sight.latent is None:
             return prior.encode(sight.picture)
         return interpolate(sight.latent, prior.latent_shape[1:], mode="area")
 
     def target(self, cfg_scale: float, *, landmark_scale: float = 1.0) -> Guided:
-        """The guided prediction that pulls at this shot's views."""
+        """Return the guided prediction that pulls at this shot's views."""
         text, away, weights = self.texts.of_views(self.azimuth_deg, self.elevation_deg)
         cond = Query(text, self.landmark_map)
         black = None
@@ -89,7 +89,7 @@ class Shot:
         )
 
     def cond_no_view(self, target: Guided) -> Query:
-        """The text without view words; the target's own where it has none."""
+        """Return the text without view words; the target's own where it has none."""
         if self.texts.view_text == "none":
             return target.cond
         return Query(self._each(self.texts.plain), self.landmark_map)
@@ -113,7 +113,7 @@ class Objective(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that it has learned and drawn, as flat tensors."""
+        """Return all that it has learned and drawn, as flat tensors."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,6 @@
 """Image-space refinement (supplement D): pictures against what the prior makes of them, after HiFA (Zhu et al. 2023).
 
-Distillation in the latent leaves what the latent cannot hold: speckles of the colour field that the encoder averages
+Distillation in the latent leaves what the latent cannot hold: speckles of the color field that the encoder averages
 away are never seen. Here the noised picture is denoised, decoded, and compared pixel by pixel, so that they are.
 """
 
@@ -30,7 +30,7 @@ class RefineObjective(Stateless):
 
     def __init__(self, config: Refine, prior: ScorePrior) -> None:
         self._config, self._prior = config, prior
-        self.inner_steps = config.fits
+        self.inner_steps = config.inner_steps
 
     def losses(self, shot: Shot) -> Iterator[Tensor]:
         """Yield one loss for each fit, of a few of the shot's views drawn at random."""
@@ -45,11 +45,11 @@ class RefineObjective(Stateless):
             shot.t,
             shot.noise,
             pose=shot.pose,
-            x0_steps=config.x0_steps,
-            relative=config.relative,
+            ddim_steps=config.ddim_steps,
+            residual=config.residual,
         )
-        for _ in range(config.fits):
-            rows = torch.randperm(views, generator=shot.generator)[: config.fit_views or views]
+        for _ in range(config.inner_steps):
+            rows = torch.randperm(views, generator=shot.generator)[: config.views_per_inner_step or views]
             sight = shot.look(rows)
             yield difference(
                 self._prior,
@@ -57,12 +57,12 @@ class RefineObjective(Stateless):
                 target[rows],
                 perceptual=config.perceptual,
                 features=config.features,
-                weight=self._weight(sight) if config.facing else None,
+                weight=self._weight(sight) if config.facing_power else None,
             )
 
     def _weight(self, sight: Sight) -> Float[Tensor, "b 1 h w"]:
-        """How much pixels count: as they face the camera."""
-        return (sight.opacity * sight.facing.clamp(min=0) ** self._config.facing).detach()
+        """Tell how much pixels count: as they face the camera."""
+        return (sight.opacity * sight.facing.clamp(min=0) ** self._config.facing_power).detach()
 
 
 def clean_picture(
@@ -73,13 +73,13 @@ def clean_picture(
     noise: Float[Tensor, "b c y x"],
     *,
     pose: Float[Tensor, "b 4 4"] | None = None,
-    x0_steps: int = 1,
-    relative: bool = False,
+    ddim_steps: int = 1,
+    residual: bool = False,
 ) -> Float[Tensor, "b 3 n n"]:
-    """What the prior makes of pictures x, at its own size and without gradient: `x_hat = decode(x0_hat)`.
+    """Return what the prior makes of pictures x, at its own size and without gradient: `x_hat = decode(x0_hat)`.
 
-    With `relative`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
-    drift, and a small one's colours are always a little off.
+    With `residual`, `x_hat = x + decode(x0_hat) - decode(encode(x))`: Adam makes the slightest error of the decoder a
+    drift, and a small one's colors are always a little off.
 
     Args:
         prior: the frozen prior.
@@ -88,8 +88,8 @@ def clean_picture(
         t: the diffusion step of each view; steps that leave no signal count as the last that does.
         noise: the standard normal draw that noises the latent of x.
         pose: `T_camera_world` of each view.
-        x0_steps: denoising steps of the estimate.
-        relative: leave out what encoding and decoding alone do to the picture.
+        ddim_steps: denoising steps of the estimate.
+        residual: leave out what encoding and decoding alone do to the picture.
     """
     t = t.clamp(max=int((prior.alpha_bar >= LEAST_SIGNAL).sum()) - 1)
     targets = []
@@ -100,11 +100,11 @@ def clean_picture(
             z = prior.encode(picture)
             z_t = add_noise(z, noise[rows], t[rows], prior.alpha_bar)
             some = None if pose is None else pose[rows]
-            x0 = denoised(prior, z_t, t[rows], guided.of(rows), pose=some, steps=x0_steps)
+            x0 = denoised(prior, z_t, t[rows], guided.of(rows), pose=some, steps=ddim_steps)
             # As in distillation: an entry that a half-precision prior lost moves nothing.
             finite = x0.isfinite()
             target = prior.decode(torch.where(finite | ~finite.any(), x0, z))
-            targets.append((picture + target - prior.decode(z)).clamp(0, 1) if relative else target)
+            targets.append((picture + target - prior.decode(z)).clamp(0, 1) if residual else target)
     return torch.cat(targets)
 
 
@@ -153,7 +153,7 @@ def denoised(
     pose: Float[Tensor, "b 4 4"] | None = None,
     steps: int = 1,
 ) -> Float[Tensor, "b c y x"]:
-    """The clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
+    """Return the clean latent that the guided prior sees in z_t: `x0_estimate`, or DDIM in even steps towards t = 0."""
     x0 = z_t
     for k in range(steps):
         now = t * (steps - k) // steps
@@ -166,7 +166,7 @@ def denoised(
 def feature_distance(
     prior: ScorePrior, image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, ""]:
-    """How differently two pictures look to the prior's own encoder: LPIPS's form with its features.
+    """Tell how differently two pictures look to the prior's own encoder: LPIPS's form with its features.
 
     At every level features are normalised along their channels, and their squared difference is averaged over places;
     the levels' mean is returned: 0 for equal pictures, 4 at most.
@@ -183,7 +183,7 @@ def feature_distance(
 
 
 def perceptive(prior: ScorePrior) -> PerceptivePrior:
-    """The prior as one that has features.
+    """Return the prior as one that has features.
 
     Raises:
         HeadArtistError: when it has none.
@@ -194,7 +194,7 @@ def perceptive(prior: ScorePrior) -> PerceptivePrior:
 
 
 def lpips_distance(image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
-    """The mean LPIPS distance (Zhang et al. 2018) of pictures in [0, 1], of at least 16 pixels a side.
+    """Return the mean LPIPS distance (Zhang et al. 2018) of pictures in [0, 1], of at least 16 pixels a side.
 
     Raises:
         HeadArtistError: when LPIPS cannot be had.

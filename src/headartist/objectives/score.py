@@ -60,7 +60,8 @@ class VsdObjective:
         """
         if not isinstance(prior, Trainable):
             raise HeadArtistError(
-                f"Vsd trains a copy of its prior, and {type(prior).__name__} gives none: use loss=Ssd or loss=Sds."
+                f"Vsd trains a copy of its prior, and {type(prior).__name__} gives none: use objective=Ssd or "
+                "objective=Sds."
             )
         self._config, self._prior = config, prior
         self._score = prior.trainable_copy(config.rank, posed=True, generator=generator)
@@ -87,7 +88,7 @@ class VsdObjective:
         self._optimizer.step()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The copy's learned weights, and its optimizer's moments."""
+        """Return the copy's learned weights, and its optimizer's moments."""
         learned = {name for name, parameter in self._score.named_parameters() if parameter.requires_grad}
         weights = {f"score.{k}": tensor for k, tensor in self._score.state_dict().items() if k in learned}
         for index, moments in self._optimizer.state_dict()["state"].items():

@@ -106,7 +106,7 @@ class StableDiffusionPrior:
         return latent * self._vae.config.scaling_factor
 
     def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], ...]:
-        """What the VAE's encoder holds of pictures in [0, 1] after each of its levels, fine to coarse."""
+        """Return what the VAE's encoder holds of pictures in [0, 1] after each of its levels, fine to coarse."""
         encoder = self._vae.encoder
         levels = [encoder.conv_in(self._as_input(image))]
         for block in encoder.down_blocks:
@@ -178,7 +178,7 @@ class StableDiffusionPrior:
     def _controlled(
         self, inputs: tuple[Tensor, ...], features: Tensor, maps: Sequence[Tensor]
     ) -> tuple[Sequence[Tensor], Tensor]:
-        """The ControlNet's answer to rows that all have a map."""
+        """Return the ControlNet's answer to rows that all have a map."""
         if self._controlnet is None:
             raise HeadArtistError("the prior has no ControlNet to show the landmark map to: load it with one")
         # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.

@@ -14,8 +14,8 @@ from headartist.config.limits import require_size
 from headartist.config.objectives import Refine
 from headartist.config.presets import preset
 from headartist.config.prompts import check_prompt, edited_prompt
-from headartist.config.schedules import Constant, stretched
-from headartist.config.stage import Part, Rates, Regularisers, Stage
+from headartist.config.schedules import Constant
+from headartist.config.stage import Regularizers, Stage
 from headartist.config.template import split_template
 from headartist.runs.generation import carry_out
 from headartist.system.errors import HeadArtistError
@@ -65,7 +65,7 @@ def edit(
     parent = HeadFolder(Path(head))
     config = edit_config(parent.path, what) if isinstance(what, str) else what
     origin = _origin(parent)
-    if config.avatar != origin.avatar:
+    if config.avatars != (origin.avatar_at(len(origin.stages)),):
         raise HeadArtistError(f"An edit of {parent.path} keeps its representation: leave out what sets avatar.")
     if config.template != origin.template:
         _require_same_template(parent, config.template)
@@ -114,7 +114,7 @@ def edit_config(
     parent = HeadFolder(Path(head))
     origin = _origin(parent)
     chosen = preset(base) if isinstance(base, str) else base or origin
-    parts: tuple[Part, ...] = ("sdf", "offset") if reshape else ("offset",)
+    parts = ("sdf", "offset") if reshape else ("offset",)
     shaping = () if keep_geometry else (_shaping(chosen, parts, geometry_steps),)
     stages = (*shaping, *(() if keep_texture else _coloring(chosen, texture_steps)))
     if not any(stage.steps for stage in stages):
@@ -126,7 +126,7 @@ def edit_config(
         template=origin.template,
         identity=origin.identity,
         expression=origin.expression if expression is None else expression,
-        avatar=origin.avatar,
+        avatar=origin.avatar_at(len(origin.stages)),
         parent=content_hash(parent.weights),
     )
 
@@ -155,8 +155,8 @@ def _origin(parent: HeadFolder) -> Config:
         raise HeadArtistError(
             f"{parent.path} is not finished: run the command that began it again, and edit the head when it is done."
         )
-    require_size(parent.weights, origin.avatar)
-    if not origin.parent and not any("colour" in stage.trains and stage.steps for stage in origin.stages):
+    require_size(parent.weights, *origin.avatars)
+    if not origin.parent and not any("color" in origin.learned(stage) and stage.steps for stage in origin.stages):
         raise HeadArtistError(
             f"{parent.path} has no colours yet, only a shape: edit a head that a texture stage was trained for."
         )
@@ -176,9 +176,9 @@ def _require_same_template(parent: HeadFolder, template: str) -> None:
         )
 
 
-def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stage:
+def _shaping(config: Config, parts: tuple[str, ...], steps: int | None) -> Stage:
     """Go on with the config's last stage that shapes, for the parts that an edit moves."""
-    stages = [stage for stage in config.stages if stage.shapes]
+    stages = [_standing_alone(config, stage) for stage in config.stages if "shape" in config.learned(stage)]
     if not stages:
         raise HeadArtistError("These settings have no stage that shapes: use --keep-geometry or another --preset.")
     last = stages[-1]
@@ -187,34 +187,45 @@ def _shaping(config: Config, parts: tuple[Part, ...], steps: int | None) -> Stag
 
 def _coloring(config: Config, steps: int | None) -> Iterator[Stage]:
     """Go on with the stages that color; `steps` are those of distillation, and a refinement is as it was."""
-    stages = [stage for stage in config.stages if set(stage.trains) == {"colour"}]
+    stages = [_standing_alone(config, stage) for stage in config.stages if config.learned(stage) == {"color"}]
     if not stages:
         raise HeadArtistError("These settings have no stage that colours: use --keep-texture or another --preset.")
     for stage in stages:
-        if isinstance(stage.loss, Refine):
+        if any(isinstance(term.objective, Refine) for term in stage.terms):
             yield replace(stage, name=_edit_name(stage))
         else:
             yield _gone_on(stage, steps)
+
+
+def _standing_alone(config: Config, stage: Stage) -> Stage:
+    """A stage on the parent's avatar, with the judges it has after the stages before it."""
+    judges = config.priors_at(config.stages.index(stage))
+    own = [None if prior == config.prior and not _changes_priors(config) else prior for prior in judges]
+    terms = tuple(replace(term, prior=prior) for term, prior in zip(stage.terms, own, strict=True))
+    return replace(stage, terms=terms, avatar=None, prior=None)
+
+
+def _changes_priors(config: Config) -> bool:
+    return any(stage.prior for stage in config.stages)
 
 
 def _gone_on(stage: Stage, steps: int | None) -> Stage:
     """Go on with the stage, for `steps` steps.
 
     What keeps the head together stays as it was at the stage's end: noise levels, of which the first ones would wipe
-    out what is to be kept, and smoothness. Learning rates belong to the optimiser, which is a fresh one: they take
+    out what is to be kept, and smoothness. Learning rates belong to the optimizer, which is a fresh one: they take
     their whole course again, over the edit's own steps. Held at an end near 0, they would leave the head as it is.
     """
     steps = stage.steps if steps is None else steps
-    last = max(stage.steps - 1, 0)
-    rates, kept = stage.rates, stage.regularisers
+    last = max(stage.steps - 1, 0) / max(stage.steps, 1)
+    kept = stage.regularizers
     return replace(
         stage,
         name=_edit_name(stage),
         steps=steps,
         t_min=Constant(stage.t_min(last)),
         t_max=Constant(stage.t_max(last)),
-        rates=Rates(**{name: stretched(rate, last + 1, max(steps, 0)) for name, rate in vars(rates).items()}),
-        regularisers=Regularisers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
+        regularizers=Regularizers(**{name: Constant(weight(last)) for name, weight in vars(kept).items()}),
     )
 
 

@@ -129,7 +129,9 @@ def carry_out(
 
 def _knows_few_words(config: Config, prior: "headartist.priors.prior.ScorePrior | None") -> bool:
     """Tell whether the judge is the embedded prior, by the config or as an object."""
-    return (config.prior.model if prior is None else getattr(prior, "name", "")) == "embedded"
+    if prior is not None:
+        return getattr(prior, "name", "") == "embedded"
+    return all(asked.model == "embedded" for asked in config.priors)
 
 
 def check_objectives(config: Config, objectives: "Mapping[str, headartist.objectives.objective.Objective]") -> None:
@@ -150,7 +152,7 @@ def check_memory(config: Config) -> None:
     Raises:
         HeadArtistError: in that case.
     """
-    require_memory([*avatar_needs(config.avatar), *export_needs(config.exports)])
+    require_memory([*avatar_needs(config.avatar_at(len(config.stages))), *export_needs(config.exports)])
     try:
         require_memory(training_needs(config))
     except HeadArtistError:
@@ -170,7 +172,7 @@ def check_prior(config: Config) -> None:
         HeadArtistError: in that case.
     """
     embedded = Path(__file__).parents[1] / "priors" / "embedded"
-    if config.prior.model == "embedded" and not (embedded / "unet" / "config.json").is_file():
+    if any(prior.model == "embedded" for prior in config.priors) and not (embedded / "unet" / "config.json").is_file():
         raise HeadArtistError(
             "The embedded prior's weights are not in this installation: install a release of headartist, or use "
             "--prior sd21, --prior sd15 or --prior DIR."
@@ -192,7 +194,7 @@ def _optimize(
         import torch
         import torch._dynamo  # which the first optimizer would import, in whatever thread
 
-        from headartist.avatars.tet import TetAvatar
+        from headartist.avatars.build import begin_avatar
         from headartist.heads.kept_template import keep_template
         from headartist.runs.head import load_head
         from headartist.runs.provenance import begun, continued, template_at_rest
@@ -217,7 +219,7 @@ def _optimize(
         if origin is None:
             told = first_shape(tell, len(config.stages), template)
             with LOADING.working():
-                avatar = TetAvatar(config.avatar, template, generator=generator, device=device, tell=told)
+                avatar = begin_avatar(config.avatar, template, generator=generator, device=device, tell=told)
         else:
             avatar = origin.avatar.to(device)
         if not overwrite:
@@ -241,40 +243,26 @@ def _jury(
     objectives: Collection[str],
     *,
     progress: bool,
-) -> "tuple[headartist.training.problem.Judge, ...]":
-    """Find who judges each stage, its texts read; what they cannot do is found out now rather than stages later."""
+) -> "tuple[tuple[headartist.training.problem.Judge, ...], ...]":
+    """Find who judges each term, its texts read; what they cannot do is found out now rather than stages later."""
     from headartist.objectives.refine import lpips_network, perceptive
+    from headartist.priors.build import build_prior
     from headartist.training.problem import judges
 
     own = [stage for stage in config.stages if stage.name not in objectives and stage.steps]
-    refining = [stage.loss for stage in own if isinstance(stage.loss, Refine)]
+    refining = [term.objective for stage in own for term in stage.terms if isinstance(term.objective, Refine)]
     compared = {loss.features for loss in refining if loss.perceptual}
     if "lpips" in compared:
         lpips_network(device)
     if given is not None:
         if "prior" in compared:
             perceptive(given)
-        return judges(config, given)
-    prior = _load_prior(config, device, progress)
-    jury = judges(config, prior)
-    prior.free_text_encoder()
+        return judges(config, lambda _: given)
+    priors = {asked: build_prior(asked, device, progress=progress) for asked in config.priors}
+    jury = judges(config, priors.__getitem__)
+    for prior in priors.values():
+        prior.free_text_encoder()
     return jury
-
-
-def _load_prior(config: Config, device: "torch.device", progress: bool) -> "headartist.priors.StableDiffusionPrior":
-    """Load the config's prior."""
-    import torch
-
-    from headartist.priors import load_prior
-
-    asked = config.prior
-    return load_prior(
-        asked.model,
-        device=device,
-        dtype=None if asked.dtype == "auto" else getattr(torch, asked.dtype),
-        controlnet=None if asked.controlnet == "own" else asked.controlnet,
-        progress=progress,
-    )
 
 
 def _device(name: str, prior: "headartist.priors.prior.ScorePrior | None") -> "torch.device":

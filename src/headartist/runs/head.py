@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from headartist.avatars.build import empty_avatar
 from headartist.avatars.tet import TetAvatar
 from headartist.config.config import Config
 from headartist.config.exports import Exports, Format, Iris, Variant
@@ -111,10 +112,11 @@ def load_head(path: Path | str) -> Head:
     """
     folder = HeadFolder(Path(path))
     config = folder.read_config()
-    require_memory(avatar_needs(config.avatar))
     checkpoint = load_checkpoint(folder, config)
     if checkpoint is None:
         raise HeadArtistError(f"{path} holds no head yet: run `headartist generate` with its settings first.")
-    avatar = TetAvatar.empty(config.avatar)
+    asked = config.avatar_at(checkpoint.position.stage)
+    require_memory(avatar_needs(asked))
+    avatar = empty_avatar(asked)
     checkpoint.restore_avatar(avatar)
     return Head(folder.path, config, folder.read_provenance(), avatar)

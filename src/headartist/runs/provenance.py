@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from headartist.config.config import Config
+from headartist.config.priors import PriorConfig
 from headartist.config.template import OPEN, landmark_file, split_template
 from headartist.heads.kept_template import load_kept
 from headartist.heads.load import load_template
@@ -181,10 +182,20 @@ def template_record(template: str, gone: Mapping[str, str] | None = None) -> Map
 def prior_record(config: Config) -> dict[str, Any]:
     """Give the prior's ids and the sha256 of its weights files, which must be on this machine.
 
+    Of a second prior and further ones it holds the sha256 alone, under names that begin with their own.
+
     Raises:
         HeadArtistError: a file of the hub's cache is not what it was fetched as.
     """
-    source = resolve(config.prior.model, None if config.prior.controlnet == "own" else config.prior.controlnet)
+    record, *others = (_record_of(prior) for prior in config.priors)
+    for number, other in enumerate(others, start=2):
+        named = {f"{number} {other['model']} {part}": sha256 for part, sha256 in other["sha256"].items()}
+        record["sha256"] |= named
+    return record
+
+
+def _record_of(prior: PriorConfig) -> dict[str, Any]:
+    source = resolve(prior.model, None if prior.controlnet == "own" else prior.controlnet)
     folders = locate(source, half=False, offline=True)
     return {
         "model": source.name,

@@ -18,7 +18,7 @@ _PREVIEW = re.compile(r"\d+-.+-\d{5,}\.png")
 
 
 def mesh_names(*variants: str) -> set[str]:
-    """Names of all files that an export of these variants may write; of all variants where none is given."""
+    """Return names of all files that an export of these variants may write; of all variants where none is given."""
     return _names(variants, (*_SUFFIXES, *_USD_PICTURES))
 
 
@@ -27,7 +27,7 @@ def _names(variants: tuple[str, ...], suffixes: tuple[str, ...]) -> set[str]:
 
 
 def noted(folder: Path, record: Mapping[str, Any]) -> set[str]:
-    """Names that a provenance notes as the head's own, beside those that every Head folder has.
+    """Return names that a provenance notes as the head's own, beside those that every Head folder has.
 
     The user may have edited it, so names that lead out of the folder are passed over. The first release noted none:
     there its own names are meant, as far as the files are there.
@@ -43,7 +43,7 @@ def noted(folder: Path, record: Mapping[str, Any]) -> set[str]:
 
 
 def is_old_draft(path: Path) -> bool:
-    """Whether the first release left a draft of one of its own files here when it was killed."""
+    """Tell whether the first release left a draft of one of its own files here when it was killed."""
     found = _OLD_DRAFT.fullmatch(path.name)
     if found is None:
         return False
@@ -54,14 +54,14 @@ def is_old_draft(path: Path) -> bool:
 
 
 def _is_plain(name: object) -> bool:
-    """Whether a name stays in its folder, on every system."""
+    """Tell whether a name stays in its folder, on every system."""
     if not isinstance(name, str) or name in ("", ".", ".."):
         return False
     return name == PurePosixPath(name).name == PureWindowsPath(name).name
 
 
 def _is_page(path: Path) -> bool:
-    """Whether a file is a page of ours."""
+    """Tell whether a file is a page of ours."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -1,7 +1,8 @@
-"""Checkpoints and finished heads: what an avatar, its optimiser and its draws need to go on, bit for bit."""
+"""Checkpoints and finished heads: what an avatar, its optimizer and its draws need to go on, bit for bit."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -44,17 +45,16 @@ class Position:
 class Checkpoint:
     """A state read back from disk.
 
-    Its tensors go by "avatar.<name>", "optimiser.<index>.<name>", "objective.<name>" and "generator".
+    Its tensors go by "avatar.<name>", "optimizer.<index>.<name>", "objective.<term>.<name>" and "generator".
     """
 
     path: Path
     position: Position
     tensors: Mapping[str, Tensor]
 
-    @property
-    def objective(self) -> dict[str, Tensor]:
-        """What the stage's objective had learned and drawn."""
-        return _under("objective.", self.tensors)
+    def objective(self, term: int) -> dict[str, Tensor]:
+        """Return what the objective of a term of the stage had learned and drawn."""
+        return _under(f"objective.{term}.", self.tensors)
 
     def restore_generator(self, generator: torch.Generator) -> None:
         """Put the random draws where they were.
@@ -82,19 +82,19 @@ class Checkpoint:
         avatar.load_state_dict(saved)
 
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Give the moments back to an optimiser of the same parameters; before its first step there are none.
+        """Give the moments back to an optimizer of the same parameters; before its first step there are none.
 
         Raises:
-            HeadArtistError: when they are not those of such an optimiser.
+            HeadArtistError: when they are not those of such an optimizer.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        saved = _under("optimiser.", self.tensors)
+        saved = _under("optimizer.", self.tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for index, parameter in enumerate(parameters):
             moments = _under(f"{index}.", saved)
             wanted = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.zeros(())}
             if moments and _forms(moments) != _forms(wanted):
-                raise _damaged(self.path, f"moments of parameter {index} that no optimiser keeps")
+                raise _damaged(self.path, f"moments of parameter {index} that no optimizer keeps")
             if moments:
                 state[index] = moments
         if len(saved) != sum(map(len, state.values())):
@@ -108,13 +108,14 @@ def save_checkpoint(
     avatar: TrainableAvatar,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    objective: Mapping[str, Tensor],
+    objectives: Sequence[Mapping[str, Tensor]],
 ) -> None:
     """Replace the checkpoint in one move; a kill at any moment leaves the old one or the new one, whole."""
     tensors = {f"avatar.{name}": tensor for name, tensor in avatar.state_dict().items()}
-    tensors |= {f"objective.{name}": tensor for name, tensor in objective.items()}
+    for term, learned in enumerate(objectives):
+        tensors |= {f"objective.{term}.{name}": tensor for name, tensor in learned.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(moment) for name, moment in moments.items()}
     _write(folder.checkpoint, tensors | {"generator": generator.get_state()}, _as_metadata(position))
 
 
@@ -125,7 +126,7 @@ def save_head(folder: HeadFolder, position: Position, avatar: TrainableAvatar, g
 
 
 def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpoint | None:
-    """The last checkpoint of a folder, on the CPU; None before the first.
+    """Return the last checkpoint of a folder, on the CPU; None before the first.
 
     Args:
         folder: the Head folder.
@@ -138,7 +139,7 @@ def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpo
         return None
     for path in (folder.checkpoint, folder.weights):
         if config and path.exists():
-            require_size(path, config.avatar)
+            require_size(path, *config.avatars)
     tensors, metadata = _read(folder.checkpoint)
     progress = _progress(folder.checkpoint, metadata, config)
     if not _under("avatar.", tensors):  # finished: the avatar is the head
@@ -147,7 +148,7 @@ def load_checkpoint(folder: HeadFolder, config: Config | None = None) -> Checkpo
 
 
 def is_finished(folder: HeadFolder, config: Config) -> bool:
-    """Whether all stages of the config are done in this folder."""
+    """Tell whether all stages of the config are done in this folder."""
     if not folder.checkpoint.exists():
         return False
     with _opened(folder.checkpoint) as file:  # the header alone: weights may be large
@@ -177,11 +178,17 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        return {_name_today(name): file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _name_today(name: str) -> str:
+    """Translate a tensor's name of release 0.1.0; names of today stay."""
+    name = re.sub(r"^(avatar\.)?colour\.", r"\1color.", re.sub(r"^optimiser\.", "optimizer.", name))
+    return re.sub(r"^objective\.(?!\d)", "objective.0.", name)
 
 
 def _progress(path: Path, metadata: Mapping[str, str], config: Config | None = None) -> Position:
-    """How far a checkpoint has come, by its file's metadata; within the stages of the config that it is of.
+    """Tell how far a checkpoint has come, by its file's metadata; within the stages of the config that it is of.
 
     Raises:
         HeadArtistError: when that is not said, or cannot be.

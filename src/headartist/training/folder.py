@@ -103,7 +103,7 @@ class HeadFolder:
         return self.path / PAGE
 
     def read_config(self) -> Config:
-        """The config the head was made with.
+        """Return the config the head was made with.
 
         Raises:
             HeadArtistError: when this is not a Head folder, or its config is damaged.
@@ -123,7 +123,7 @@ class HeadFolder:
         write_text(self.config, to_json(config))
 
     def read_provenance(self) -> dict[str, Any]:
-        """Where the head comes from; nothing when that was not written down.
+        """Tell where the head comes from; nothing when that was not written down.
 
         Raises:
             HeadArtistError: when the file is damaged.
@@ -205,7 +205,7 @@ class HeadFolder:
 
 
 def _keeps(keep: Callable[[dict[str, Any]], bool], line: bytes) -> bool:
-    """Whether `keep` wants a line; not one that is no JSON object, or lacks what `keep` looks at."""
+    """Tell whether `keep` wants a line; not one that is no JSON object, or lacks what `keep` looks at."""
     try:
         return keep(json.loads(line))
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -240,7 +240,7 @@ def claimed(path: Path) -> Iterator[HeadFolder]:
 
 
 def check_folder(path: Path, config: Config, *, overwrite: bool = False) -> HeadFolder:
-    """The folder for a run, when the run may write there; changes nothing on disk.
+    """Return the folder for a run, when the run may write there; changes nothing on disk.
 
     Raises:
         HeadArtistError: when a head with other settings, or something else, is there, or it cannot be written to.
@@ -312,7 +312,7 @@ def _check_place(folder: HeadFolder) -> None:
 
 
 def _is_passing(path: Path) -> bool:
-    """Whether a file is a command's that is at work, or was when it was killed, and no one's content."""
+    """Tell whether a file is a command's that is at work, or was when it was killed, and no one's content."""
     return path.name == LOCK or is_draft(path) or is_old_draft(path)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from headartist.avatars.avatar import TrainableAvatar
+from headartist.avatars.build import begin_avatar, empty_avatar
 from headartist.export.pictures import preview, save_png
 from headartist.objectives.build import build_objective
 from headartist.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint, save_head
@@ -35,35 +36,42 @@ def train(problem: Problem, folder: HeadFolder, generator: torch.Generator) -> G
     Raises:
         HeadArtistError: when the surface vanishes or a gradient is not finite; the last checkpoint stays.
     """
-    stages = problem.config.stages
-    checkpoint = load_checkpoint(folder, problem.config)
+    config, stages, avatar = problem.config, problem.config.stages, problem.avatar
+    checkpoint = load_checkpoint(folder, config)
     position = checkpoint.position if checkpoint else Position()
     names = [stage.name for stage in stages]
     folder.trim_metrics(lambda row: (names.index(row["stage"]), row["step"]) < (position.stage, position.step))
     if checkpoint:
-        checkpoint.restore_avatar(problem.avatar)
+        if any(stage.avatar for stage in stages[: position.stage + 1]):
+            avatar = empty_avatar(config.avatar_at(position.stage)).to(problem.device)
+        checkpoint.restore_avatar(avatar)
         checkpoint.restore_generator(generator)
     left = WorkLeft(stages, position)
     for index in range(position.stage, len(stages)):
         resumed = checkpoint if checkpoint and index == checkpoint.position.stage else None
-        work = _begin(problem, index, problem.avatar, generator, resumed)
+        if (other := stages[index].avatar) and not resumed:
+            avatar = begin_avatar(other, problem.template, generator=generator, device=problem.device, before=avatar)
+        work = _begin(problem, index, avatar, generator, resumed)
         position = replace(position, stage=index, step=position.step if resumed else 0)
         position = yield from _train_stage(problem, work, folder, generator, position, left)
-    save_head(folder, replace(position, stage=len(stages), step=0), problem.avatar, generator)
+    save_head(folder, replace(position, stage=len(stages), step=0), avatar, generator)
 
 
 def _begin(
     problem: Problem, index: int, avatar: TrainableAvatar, generator: torch.Generator, checkpoint: Checkpoint | None
 ) -> Work:
-    """A stage's optimizer and objective, as the checkpoint left them where there is one."""
-    stage, judge = problem.config.stages[index], problem.judges[index]
+    """Return a stage's optimizer and objectives, as the checkpoint left them where there is one."""
+    stage, judges = problem.config.stages[index], problem.judges[index]
     optimizer = make_optimizer(avatar, stage)
-    objective = problem.objectives.get(stage.name) or build_objective(stage.loss, judge.prior, generator)
+    given = problem.objectives.get(stage.name)
+    pairs = zip(stage.terms, judges, strict=True)
+    objectives = tuple(given or build_objective(term.objective, judge.prior, generator) for term, judge in pairs)
     if checkpoint:
         checkpoint.restore_optimizer(optimizer)
-        objective.load_state_dict(checkpoint.objective)
+        for number, objective in enumerate(objectives):
+            objective.load_state_dict(checkpoint.objective(number))
         checkpoint.restore_generator(generator)  # last: an objective that begins may draw
-    return Work(stage, avatar, optimizer, judge, objective)
+    return Work(stage, avatar, optimizer, judges, objectives)
 
 
 def _train_stage(
@@ -78,7 +86,8 @@ def _train_stage(
     stage, run = work.stage, problem.config.run
 
     def save() -> None:
-        save_checkpoint(folder, position, work.avatar, work.optimizer, generator, work.objective.state_dict())
+        learned = [objective.state_dict() for objective in work.objectives]
+        save_checkpoint(folder, position, work.avatar, work.optimizer, generator, learned)
 
     for step in range(position.step, stage.steps):
         started = time.perf_counter()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headartist.avatars.avatar import TrainableAvatar
+from headartist.avatars.avatar import Kind, TrainableAvatar
 from headartist.config.stage import Stage
 from headartist.system.errors import HeadArtistError
 
@@ -23,7 +23,7 @@ def make_optimizer(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
             f"Stage {stage.name} trains {', '.join(missing)}, but the head has only {', '.join(parts)}."
         )
     avatar.train_parts(stage.trains)
-    groups: dict[str, list[Tensor]] = {"grid": [], "mlp": [], "coefficients": []}
+    groups: dict[Kind, list[Tensor]] = {"grid": [], "mlp": [], "coefficients": []}
     for name, kinds in parts.items():
         if name in stage.trains:
             for kind, parameters in kinds.items():
@@ -32,14 +32,14 @@ def make_optimizer(avatar: TrainableAvatar, stage: Stage) -> torch.optim.AdamW:
     return torch.optim.AdamW(settings, lr=0.0, betas=BETAS, eps=EPS, weight_decay=stage.weight_decay, fused=True)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, step: int | float) -> None:
+def set_rates(optimizer: torch.optim.Optimizer, progress: int | float) -> None:
     """Set every group's learning rate to its schedule's."""
     for group in optimizer.param_groups:
-        group["lr"] = group["rate"](step)
+        group["lr"] = group["rate"](progress)
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
-    """The length of all gradients as one vector."""
+    """Return the length of all gradients as one vector."""
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
     norms = [torch.linalg.vector_norm(parameter.grad) for parameter in parameters if parameter.grad is not None]
     return float(torch.linalg.vector_norm(torch.stack(norms)))

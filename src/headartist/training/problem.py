@@ -1,7 +1,7 @@
 """Problem: what stays from step to step of a run."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,8 +9,9 @@ import torch
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.config.config import Config
+from headartist.config.priors import PriorConfig
 from headartist.config.prompts import PromptWarning, negative_text, plain_text
-from headartist.config.stage import Stage
+from headartist.config.stage import Term
 from headartist.guidance import StageTexts
 from headartist.heads.template import HeadTemplate
 from headartist.objectives.objective import Objective
@@ -36,7 +37,7 @@ class Problem:
         config: what is asked.
         avatar: the head that the first stage begins with.
         template: the head it began as, whose landmarks are drawn.
-        judges: one for each stage of the config.
+        judges: for each stage of the config, one for each of its terms.
         device: where all of them live.
         objectives: what stages minimize in the place of their config's loss, by the stage's name.
     """
@@ -44,28 +45,35 @@ class Problem:
     config: Config
     avatar: TrainableAvatar
     template: HeadTemplate
-    judges: tuple[Judge, ...]
+    judges: tuple[tuple[Judge, ...], ...]
     device: torch.device
     objectives: Mapping[str, Objective] = field(default_factory=dict)
 
 
-def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
-    """Let the prior read the texts of every stage, so that its text encoder is not needed again.
+def judges(config: Config, prior_of: Callable[[PriorConfig], ScorePrior]) -> tuple[tuple[Judge, ...], ...]:
+    """Let priors read the texts of every term, so that their text encoders are not needed again.
 
     A prompt that is too long is so in every text: one warning names what is lost of all that are cut off.
 
     Raises:
         HeadArtistError: a stage draws what the prior's latent cannot hold.
     """
-    for stage in config.stages:
-        if stage.draws == "normal_opacity_latent" and prior.latent_shape[0] != NORMAL_AND_OPACITY:
-            raise HeadArtistError(
-                f"Stage {stage.name} draws four channels but the prior's latent has {prior.latent_shape[0]}: "
-                f"use --set {stage.name}.draws=normal."
-            )
+    asked = [
+        list(zip(stage.terms, map(prior_of, config.priors_at(index)), strict=True))
+        for index, stage in enumerate(config.stages)
+    ]
+    for stage, pairs in zip(config.stages, asked, strict=True):
+        for number, (term, prior) in enumerate(pairs):
+            channels = prior.latent_shape[0]
+            if term.draws == "normal_opacity_latent" and channels != NORMAL_AND_OPACITY:
+                place = stage.name if len(pairs) == 1 else f"{stage.name}.terms.{number}"
+                raise HeadArtistError(
+                    f"Stage {stage.name} draws four channels but the prior's latent has {channels}: "
+                    f"use --set {place}.draws=normal."
+                )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = tuple(Judge(prior, _texts(config, stage, prior)) for stage in config.stages)
+        found = tuple(tuple(Judge(prior, _texts(config, term, prior)) for term, prior in pairs) for pairs in asked)
     said: set[tuple[type[Warning], str]] = set()
     for warning in caught:
         words = warning.category, str(warning.message)
@@ -79,11 +87,11 @@ def judges(config: Config, prior: ScorePrior) -> tuple[Judge, ...]:
     return found
 
 
-def _texts(config: Config, stage: Stage, prior: ScorePrior) -> StageTexts:
-    text = plain_text(stage.text, config.prompt)
-    return StageTexts.embed(prior, text, negative_text(stage.negative, config.prompt), config.view_text)
+def _texts(config: Config, term: Term, prior: ScorePrior) -> StageTexts:
+    text = plain_text(term.text, config.prompt)
+    return StageTexts.embed(prior, text, negative_text(term.negative, config.prompt), config.view_text)
 
 
 def _lose_the_same(before: TextCutOff, after: TextCutOff) -> bool:
-    """Whether the later text only adds words, such as the view's, to the earlier one, or their ends are one."""
+    """Tell whether the later text only adds words, such as the view's, to the earlier one, or their ends are one."""
     return after.text.startswith(before.text) or after.lost in before.lost or before.lost in after.lost

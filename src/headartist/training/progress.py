@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headartist.avatars.avatar import Avatar
-from headartist.config.objectives import Refine, Sds, Ssd, Vsd
+from headartist.config.objectives import ObjectiveConfig, Refine, Sds, Ssd, Vsd
 from headartist.config.stage import Stage
 from headartist.export.pictures import preview
 from headartist.training.checkpoint import Position
@@ -72,16 +72,20 @@ class WorkLeft:
 
 
 def work_of_a_step(stage: Stage) -> float:
-    """About how much a step costs, in predictions of the prior for one view under one text."""
-    match stage.loss:
+    """Estimate how much a step costs, in predictions of the prior for one view under one text."""
+    return sum(_work_of(term.objective, stage.views) for term in stage.terms)
+
+
+def _work_of(objective: ObjectiveConfig, views: int) -> float:
+    match objective:
         case Sds():
-            return 2.5 * stage.views
+            return 2.5 * views
         case Ssd():
-            return 3.5 * stage.views
+            return 3.5 * views
         case Vsd():
-            return 7.5 * stage.views
-        case Refine() as loss:
-            texts = 2 if loss.landmark_scale == 1 else 3
-            return stage.views * texts * loss.x0_steps + 0.5 * loss.fits * (loss.fit_views or stage.views)
+            return 7.5 * views
+        case Refine() as refine:
+            texts = 2 if refine.landmark_scale == 1 else 3
+            return views * texts * refine.ddim_steps + 0.5 * refine.inner_steps * (refine.views_per_inner_step or views)
         case _:
-            assert_never(stage.loss)
+            assert_never(objective)

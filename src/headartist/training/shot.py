@@ -1,5 +1,6 @@
 """Draw a shot: cameras, noise levels, noise and lamps, and what follows from them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.config.config import Views
-from headartist.config.stage import Stage
+from headartist.config.stage import Drawing as Drawn
+from headartist.config.stage import Stage, Term
 from headartist.geometry.cameras import Cameras, sample_cameras
 from headartist.heads.landmarks import landmark_map
 from headartist.objectives.objective import Shot, Sight
@@ -25,8 +27,10 @@ class NoSurface(Exception):
 class Drawing:
     """One shot's views of an avatar; draws them as a `Look`, and keeps the last frame that was drawn."""
 
-    def __init__(self, avatar: TrainableAvatar, stage: Stage, cameras: Cameras, lamps: Lamps | None) -> None:
-        self._avatar, self._stage, self._cameras, self._lamps = avatar, stage, cameras, lamps
+    def __init__(
+        self, avatar: TrainableAvatar, stage: Stage, draws: Drawn, cameras: Cameras, lamps: Lamps | None
+    ) -> None:
+        self._avatar, self._stage, self._draws, self._cameras, self._lamps = avatar, stage, draws, cameras, lamps
         self._background = torch.tensor(stage.background, device=cameras.azimuth_deg.device)
         self.frame: Frame | None = None
 
@@ -38,44 +42,54 @@ class Drawing:
         """
         some = slice(None) if rows is None else rows
         cameras, stage = self._cameras[some], self._stage
-        shading = Shading(color=stage.draws == "rgb", lamps=self._lamps and self._lamps[some])
+        shading = Shading(color=self._draws == "color", lamps=self._lamps and self._lamps[some])
         self.frame = frame = self._avatar.render(cameras, stage.render_size, shading, self._background)
         if frame.surface is not None and not len(frame.surface.faces):
             raise NoSurface
         return Sight(
-            picture=picture_of(stage, frame),
-            latent=latent_of(stage, frame),
+            picture=picture_of(self._draws, frame),
+            latent=latent_of(self._draws, frame),
             opacity=frame.opacity,
             facing=frame.normal[:, 2:],
         )
 
 
-def draw_shot(
-    problem: Problem, avatar: TrainableAvatar, stage: Stage, judge: Judge, step: int, generator: torch.Generator
-) -> tuple[Shot, Drawing]:
-    """Draw all that is random in a step, in this order always: views, noise levels, noise, lamps."""
-    prior, device, views = judge.prior, problem.device, stage.views
+def draw_shots(
+    problem: Problem,
+    avatar: TrainableAvatar,
+    stage: Stage,
+    judges: Sequence[Judge],
+    progress: int | float,
+    generator: torch.Generator,
+) -> list[tuple[Shot, Drawing]]:
+    """Draw all that is random in a step, in this order always: views, noise levels, each term's noise, lamps.
+
+    Returns one shot for each term of the stage: they share all but the noise and what is drawn.
+    """
+    device, views = problem.device, stage.views
     cameras = sample_views(problem.config.views, views, generator)
-    clock = len(prior.alpha_bar)
-    t_min, t_max = stage.t_min(step), stage.t_max(step)
+    t_min, t_max = stage.t_min(progress), stage.t_max(progress)
     levels = t_min + (t_max - t_min) * torch.rand(views, generator=generator)
-    t = (levels * clock).long().clamp(max=clock - 1).to(device)
-    noise = torch.randn(views, *prior.latent_shape, generator=generator).to(device)
+    noises = [torch.randn(views, *judge.prior.latent_shape, generator=generator).to(device) for judge in judges]
     lamps = sample_lamps(views, generator) if stage.lit else None
 
-    drawing = Drawing(avatar, stage, cameras.to(device), lamps)
-    shot = Shot(
-        texts=judge.texts,
-        t=t,
-        noise=noise,
-        azimuth_deg=cameras.azimuth_deg,
-        elevation_deg=cameras.elevation_deg,
-        pose=cameras.T_camera_world.to(device),
-        landmark_map=_landmark_map(problem, avatar, prior.landmark_size, cameras),
-        look=drawing,
-        generator=generator,
-    )
-    return shot, drawing
+    def shot(term: Term, judge: Judge, noise: Tensor) -> tuple[Shot, Drawing]:
+        clock = len(judge.prior.alpha_bar)
+        drawing = Drawing(avatar, stage, term.draws, cameras.to(device), lamps)
+        told = Shot(
+            texts=judge.texts,
+            t=(levels * clock).long().clamp(max=clock - 1).to(device),
+            noise=noise,
+            azimuth_deg=cameras.azimuth_deg,
+            elevation_deg=cameras.elevation_deg,
+            pose=cameras.T_camera_world.to(device),
+            landmark_map=_landmark_map(problem, avatar, judge.prior.landmark_size, cameras),
+            look=drawing,
+            generator=generator,
+        )
+        return told, drawing
+
+    return [shot(*each) for each in zip(stage.terms, judges, noises, strict=True)]
 
 
 def sample_views(views: Views, count: int, generator: torch.Generator) -> Cameras:
@@ -85,20 +99,20 @@ def sample_views(views: Views, count: int, generator: torch.Generator) -> Camera
     return replace(cameras, azimuth_deg=torch.where(frontal, cameras.azimuth_deg / 3, cameras.azimuth_deg))
 
 
-def picture_of(stage: Stage, frame: Frame) -> Float[Tensor, "b 3 h w"]:
-    """What the stage draws, as a picture in [0, 1]."""
-    match stage.draws:
-        case "rgb":
+def picture_of(draws: Drawn, frame: Frame) -> Float[Tensor, "b 3 h w"]:
+    """Return what a term draws as a picture in [0, 1]."""
+    match draws:
+        case "color":
             return frame.color
         case "normal" | "normal_opacity_latent":
             return frame.normal_picture
         case _:
-            assert_never(stage.draws)
+            assert_never(draws)
 
 
-def latent_of(stage: Stage, frame: Frame) -> Float[Tensor, "b c y x"] | None:
+def latent_of(draws: Drawn, frame: Frame) -> Float[Tensor, "b c y x"] | None:
     """What is judged in the place of the encoded picture: normals and opacity (4.2.1), or the frame's own latent."""
-    if stage.draws == "normal_opacity_latent":
+    if draws == "normal_opacity_latent":
         return torch.cat([frame.normal, frame.opacity], dim=1)
     return frame.latent
 
