@@ -238,3 +238,12 @@ def test_a_run_that_is_refused_for_its_settings_leaves_the_folder_free(head: Hea
         generate("a clown", replace(CONFIG, seed=9), out=head.path, prior=ToyPrior())
     with claimed(head.path):
         assert to_json(head.read_config()) == to_json(CONFIG)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("target", path)])
+def test_what_is_no_lock_is_told_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]):
+    make(tmp_path / LOCK)
+    with pytest.raises(HeadArtistError, match="only regular files are replaced"), alone_in(tmp_path):
+        pass
+    assert not (tmp_path / "target").exists()

@@ -320,6 +320,18 @@ def test_a_page_takes_no_other_files_name(head_folder: HeadFolder, capsys):
     assert cli.run(["view", str(head_folder.path), "--out", str(head_folder.path / "PAGE.HTM")]) == 0
 
 
+def test_a_page_that_the_user_wrote_stays_where_no_other_is_named(tmp_path: Path, head_folder: HeadFolder):
+    glb = tmp_path / "mine.glb"
+    glb.write_bytes(head_folder.glb.read_bytes())
+    for source, place in ((glb, tmp_path / "mine.html"), (head_folder.path, head_folder.viewer)):
+        place.write_text("<p>my own words")
+        with pytest.raises(HeadArtistError, match=re.escape(f"{place} is there and no page of headartist")):
+            view([source])
+        assert place.read_text() == "<p>my own words"
+        assert view([source], out=place) == place
+        assert view([source]) == place
+
+
 def test_a_page_in_a_head_folder_is_the_heads_own(head_folder: HeadFolder):
     assert view([head_folder.path]) == head_folder.viewer
     assert head_folder.read_provenance()["files"] == [head_folder.viewer.name]

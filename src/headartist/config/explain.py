@@ -2,8 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, Union, get_origin
 
@@ -44,10 +44,10 @@ def explain(config: Any, preset: Any) -> str:
 def settings(value: Any, path: str = "") -> Iterator[Setting]:
     """Walk the settings of a dataclass, nested ones too, in the order of its fields.
 
-    Members of a tuple of dataclasses are called by their own names, or by their places; an only one without a name is
-    part of its owner. Of a setting that may be one of several dataclasses
-    the choice comes first, as a call without arguments, and its parts after it. Functions, such as schedules, are one
-    value.
+    Members of a tuple of dataclasses are called by their own names, or by their places; an only one without a name
+    gives its settings to its owner, but for those of a name that the owner has. Of a setting that may be one of several
+    dataclasses the choice comes first, as a call without arguments, and its parts after it. Functions, such as
+    schedules, are one value.
 
     Args:
         value: an instance.
@@ -62,17 +62,20 @@ def settings(value: Any, path: str = "") -> Iterator[Setting]:
             yield from settings(held, below)
         elif isinstance(held, tuple) and held and all(map(_is_open, held)):
             for number, member in enumerate(held):
-                inner = _place(path, below, member, number, len(held))
-                yield from (each for each in settings(member, inner) if each.path != f"{inner}.name")
+                name = getattr(member, "name", "")
+                inner = (f"{path}.{name}" if path else name) or f"{below}.{number}"
+                told = (each for each in settings(member, inner) if each.path != f"{inner}.name")
+                yield from told if name or len(held) > 1 else _given_to_owner(told, value, path, inner)
         else:
             yield Setting(below, written(held), meanings[item.name])
 
 
-def _place(path: str, below: str, member: Any, number: int, count: int) -> str:
-    """Name a member of a tuple: by its own name, by its place, or, where it has neither need, as its owner."""
-    if name := getattr(member, "name", ""):
-        return f"{path}.{name}" if path else str(name)
-    return path if count == 1 else f"{below}.{number}"
+def _given_to_owner(told: Iterable[Setting], owner: Any, path: str, inner: str) -> Iterator[Setting]:
+    """Call the settings of an only member as if they were its owner's, where that has none of the name."""
+    taken = {item.name for item in fields(owner)}
+    for each in told:
+        rest = each.path.removeprefix(f"{inner}.")
+        yield each if rest.split(".")[0] in taken else replace(each, path=f"{path}.{rest}")
 
 
 def attributes(kind: type) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from headartist.system.errors import HeadArtistError
+from headartist.system.files import check_regular
 
 LOCK = ".headartist.lock"
 _TRIES = 5  # whoever made a folder and leaves it empty takes it away again, perhaps just now
@@ -51,6 +52,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> FileLock | None:
     """Take the lock of a folder; None where the file system has none to give."""
     path = folder / LOCK
+    check_regular(path)  # reading a stranger's pipe would never end
     for tries_left in reversed(range(_TRIES)):
         holder = _holder(path)
         lock = FileLock(path, timeout=0)

@@ -37,7 +37,7 @@ def noted(folder: Path, record: Mapping[str, Any]) -> set[str]:
         record: its provenance; empty where nothing was written down.
     """
     if record and not isinstance(record.get("files"), list):
-        page = {PAGE} if _is_page(folder / PAGE) else set()
+        page = {PAGE} if is_page(folder / PAGE) else set()
         return {name for name in _names((), _SUFFIXES) | page if (folder / name).is_file()}
     return {name for name in record.get("files", ()) if _is_plain(name) and not (folder / name).is_dir()}
 
@@ -60,7 +60,7 @@ def _is_plain(name: object) -> bool:
     return name == PurePosixPath(name).name == PureWindowsPath(name).name
 
 
-def _is_page(path: Path) -> bool:
+def is_page(path: Path) -> bool:
     """Tell whether a file is a page of ours."""
     if not path.is_file():
         return False

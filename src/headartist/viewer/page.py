@@ -17,6 +17,7 @@ from typing import Any
 
 from headartist.system.errors import HeadArtistError
 from headartist.system.files import replacing
+from headartist.training.belongings import is_page
 from headartist.training.folder import HeadFolder, claimed
 from headartist.viewer.viewable import read_document
 
@@ -112,6 +113,8 @@ def view(sources: Sequence[Path | str], *, out: Path | str | None = None, show: 
         if out is None and sources:
             first = Path(sources[0])
             out = HeadFolder(first).viewer if first.is_dir() else first.with_suffix(".html")
+            if out.is_file() and not is_page(out):
+                raise HeadArtistError(f"{out} is there and no page of headartist: name another with --out.")
             if HeadFolder(first).config.exists():
                 folder = claims.enter_context(claimed(first))
                 claims.enter_context(folder.owning([out.name])).append(out)

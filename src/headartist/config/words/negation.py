@@ -109,7 +109,10 @@ def _goes_on(parts: Sequence[Part], *, all_of: bool) -> bool:
 
 
 def _split_named(part: Part) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a denied part names, and what follows it and is not denied: in "no hat smiling" the smile."""
+    """What a denied part names, and what is not: the smile in "no hat smiling", the man in "no hat on a man"."""
+    for at in range(len(part.named), len(part.words)):
+        if part.small[at] == "on" and PERSONS & {*part.small[at:]}:
+            return _split_named(replace(part, words=part.words[:at]))[0], part.words[at + 1 :]
     things = [k for k, word in enumerate(part.named) if is_thing(word)]
     end = things[-1] + 1 if things else len(part.named)
     return part.named[:end], part.named[end:]

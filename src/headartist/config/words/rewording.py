@@ -58,6 +58,7 @@ _PHRASES: Mapping[str, str] = MappingProxyType(
         r"clean shaven": "clean-shaven",
         r"facial hair|hair on (?:his|her|the|their) (?:face|chin)": "facial-hair",
         r"(?:is|does|has|do|are)(?:n['\u2019]t| not)|no longer": "not",
+        r"w/o|sans|minus|free (?:of|from)": "without",
         r"(?:take|shave|pull)((?: (?!and\b)\w+){1,4}) off": r"remove\1",
         r"(?:take|shave|pull) off|get rid of": "remove",
         r"(?:and )?(?:add|put on|give (?:him|her|them|it))": "with",
