@@ -204,9 +204,9 @@ def settings(value: Any = CONFIG, path: tuple[Any, ...] = ()) -> Iterator[tuple[
     """Every setting of a config, as its place in the JSON and its value."""
     for item in fields(value):
         inner, place = getattr(value, item.name), (*path, item.name)
-        if item.name == "stages":
-            for index, stage in enumerate(inner):
-                yield from settings(stage, (*place, index))
+        if item.name in ("stages", "terms"):
+            for index, each in enumerate(inner):
+                yield from settings(each, (*place, index))
         elif is_dataclass(inner) and not hasattr(inner, "value"):
             yield from settings(inner, place)
         else:
@@ -263,7 +263,7 @@ def _wrong_values() -> Iterator[Case]:
     for stages, place, value in once + inner:
         number = (isinstance(value, int | float) and not isinstance(value, bool)) or hasattr(value, "value")
         for wrong in WRONG_NUMBERS if number else WRONG:
-            if wrong is True and isinstance(value, bool):
+            if wrong is None and value is None or wrong is True and isinstance(value, bool):
                 continue
             text = changed_json(place, wrong, stages)
             named = "" if place[-1] in ("name", "first", "last") else str(place[-1])
