@@ -263,7 +263,7 @@ def _wrong_values() -> Iterator[Case]:
     for stages, place, value in once + inner:
         number = (isinstance(value, int | float) and not isinstance(value, bool)) or hasattr(value, "value")
         for wrong in WRONG_NUMBERS if number else WRONG:
-            if wrong is None and value is None or wrong is True and isinstance(value, bool):
+            if (wrong is None and value is None) or (wrong is True and isinstance(value, bool)):
                 continue
             text = changed_json(place, wrong, stages)
             named = "" if place[-1] in ("name", "first", "last") else str(place[-1])
