@@ -145,7 +145,8 @@ class TetAvatar(nn.Module):
         return Material(self._color_at(points))
 
     def _color_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        return self.color(points.detach()).sigmoid()
+        color: Tensor = self.color(points.detach()).sigmoid()
+        return color
 
     def to_mesh(self) -> Mesh:
         """Return the surface as it stands, without gradient; watertight, but specks may float beside the head."""
@@ -160,7 +161,8 @@ class TetAvatar(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> "TetAvatar":
         """Move to another device, as `torch.nn.Module` has it."""
         self._forget()
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)
+        return self
 
     def _forget(self) -> None:
         """Parameters may have changed: what was computed of them has to be computed again."""
@@ -233,7 +235,8 @@ class TetAvatar(nn.Module):
         """Deformed grid vertices `p + offset_cells * cell * tanh(o(p))`."""
         points = self.positions[grid_verts]
         moved = self.config.offset_cells * self.grid.cell * self.offset(points).tanh()
-        return points + (moved if self.freedom is None else moved * self.freedom[grid_verts, None])
+        there: Tensor = points + (moved if self.freedom is None else moved * self.freedom[grid_verts, None])
+        return there
 
 
 def _color_form(config: TetConfig) -> tuple[FieldConfig, float]:

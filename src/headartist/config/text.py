@@ -45,7 +45,8 @@ def from_json(text: str, source: str = "The config") -> Config:
         HeadArtistError: text that is not JSON, of a later format, unknown settings, or values of the wrong kind or out
             of range.
     """
-    return _decode(Config, migrate(parse_json(text, source), source), "")
+    config: Config = _decode(Config, migrate(parse_json(text, source), source), "")
+    return config
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -60,7 +61,8 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     Raises:
         HeadArtistError: unknown paths, values of the wrong kind or out of range.
     """
-    return _assigned(config, [_parse_assignment(assignment) for assignment in assignments])
+    changed: Config = _assigned(config, [_parse_assignment(assignment) for assignment in assignments])
+    return changed
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -177,9 +179,11 @@ def _assigned_stage(stage: Stage, group: Sequence[_Assignment]) -> Stage:
         raise HeadArtistError(f"--set {path} is a whole stage: name one of its settings, as in {path}.steps=300.")
     terms = [one for one in group if one.below[0] == "terms" or one.below[0] in _OF_A_TERM]
     if not terms:
-        return _assigned(stage, group)
+        whole: Stage = _assigned(stage, group)
+        return whole
     rest = [one for one in group if one not in terms]
-    return _assigned(stage, rest, terms=_assigned_terms(stage, terms))
+    changed: Stage = _assigned(stage, rest, terms=_assigned_terms(stage, terms))
+    return changed
 
 
 def _assigned_terms(stage: Stage, group: Sequence[_Assignment]) -> tuple[Term, ...]:

@@ -199,7 +199,8 @@ def lpips_distance(image: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h
     Raises:
         HeadArtistError: when LPIPS cannot be had.
     """
-    return lpips_network(image.device)(image, target, normalize=True).mean()
+    distance: Tensor = lpips_network(image.device)(image, target, normalize=True).mean()
+    return distance
 
 
 @lru_cache(maxsize=1)
@@ -224,4 +225,5 @@ def lpips_network(device: torch.device) -> torch.nn.Module:
             f"LPIPS cannot be had ({reason}): install lpips with the torchvision of this torch ({torch.__version__}) "
             "and let it fetch VGG-16's weights once, or use features=prior."
         ) from error
-    return network.to(device).requires_grad_(False)
+    frozen: torch.nn.Module = network.to(device).requires_grad_(False)
+    return frozen

@@ -103,7 +103,8 @@ class StableDiffusionPrior:
         if generator is not None:
             draw = torch.randn(latent.shape, generator=generator).to(self.device)
             latent = latent + posterior.std.float() * draw
-        return latent * self._vae.config.scaling_factor
+        scaled: Tensor = latent * self._vae.config.scaling_factor
+        return scaled
 
     def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], ...]:
         """Return what the VAE's encoder holds of pictures in [0, 1] after each of its levels, fine to coarse."""
@@ -120,7 +121,8 @@ class StableDiffusionPrior:
     def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Latents to pictures in [0, 1], differentiably (where they are not clipped)."""
         picture = self._vae.decode((latent / self._vae.config.scaling_factor).to(self.dtype)).sample
-        return (picture.float() * 0.5 + 0.5).clamp(0, 1)
+        shown: Tensor = (picture.float() * 0.5 + 0.5).clamp(0, 1)
+        return shown
 
     def embed(self, texts: tuple[str, ...]) -> Float[Tensor, "n k d"]:
         """Texts to token features, one row each; every text is computed once and remembered.
@@ -184,9 +186,10 @@ class StableDiffusionPrior:
         # One view's landmarks are embedded once: the network broadcasts a batch of one over its texts.
         alike = len(maps[0]) == 1 and all(landmark_map is maps[0] for landmark_map in maps)
         shown = maps[0] if alike else torch.cat(list(maps))
-        return self._controlnet(
+        added: tuple[Sequence[Tensor], Tensor] = self._controlnet(
             *inputs, encoder_hidden_states=features, controlnet_cond=shown.to(self.dtype), return_dict=False
         )
+        return added
 
     def _partly_controlled(
         self, inputs: tuple[Tensor, Tensor], features: Tensor, maps: Sequence[Tensor | None], shown: Sequence[Tensor]
@@ -220,7 +223,8 @@ class StableDiffusionPrior:
             lost = self._tokenizer.decode(tokens[limit - 1 : -1]).strip("\ufffd ")
             warnings.warn(TextCutOff(text, lost, tokens=len(tokens) - 2, read=limit - 2), stacklevel=3)
         padded = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True, verbose=False)
-        return self._text_encoder(torch.tensor([padded["input_ids"]], device=self.device))[0][0].float()
+        features: Tensor = self._text_encoder(torch.tensor([padded["input_ids"]], device=self.device))[0][0].float()
+        return features
 
 
 def _frozen(module: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -136,7 +136,8 @@ class HeadFolder:
             record = None
         if not _has_form(record, _PARTS):
             raise HeadArtistError(f"{self.provenance} is damaged: remove it, or bring it back.")
-        return record
+        whole: dict[str, Any] = record
+        return whole
 
     def write_provenance(self, record: dict[str, Any]) -> None:
         """Replace `provenance.json`; the head's own files stay noted in it."""

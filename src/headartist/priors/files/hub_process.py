@@ -83,7 +83,8 @@ class HubProcess:
             HubError: it cannot be listed.
         """
         self._ask({"repository": repository})
-        return self._wait(_ANSWER_SECONDS, lambda: 0)["sizes"]
+        sizes: dict[str, int] = self._wait(_ANSWER_SECONDS, lambda: 0)["sizes"]
+        return sizes
 
     def download(self, repository: str, files: Sequence[Sequence[str]], size: int) -> Path:
         """Fetch files that are not cached yet; returns the folder of them all.
@@ -142,7 +143,8 @@ class HubProcess:
             reply = json.loads(line)
             if "fault" in reply:
                 raise HubError(cast("Fault", reply["fault"]), reply["reason"])
-            return reply
+            told: dict[str, Any] = reply
+            return told
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
