@@ -154,7 +154,7 @@ def made_head(step: int = 3) -> HeadFolder:
     optimizer = make_optimizer(avatar, CONFIG.stages[0])
     avatar.sdf(torch.zeros(1, 3)).sum().backward()
     optimizer.step()
-    save_checkpoint(folder, Position(0, step, 1.0), avatar, optimizer, generator, {})
+    save_checkpoint(folder, Position(0, step, 1.0), avatar, optimizer, generator, [])
     for row in range(step):
         folder.append_metrics({"stage": CONFIG.stages[0].name, "step": row, "loss": 1.0})
     return folder
@@ -263,7 +263,7 @@ def _wrong_values() -> Iterator[Case]:
     for stages, place, value in once + inner:
         number = (isinstance(value, int | float) and not isinstance(value, bool)) or hasattr(value, "value")
         for wrong in WRONG_NUMBERS if number else WRONG:
-            if wrong is None and value is None or wrong is True and isinstance(value, bool):
+            if (wrong is None and value is None) or (wrong is True and isinstance(value, bool)):
                 continue
             text = changed_json(place, wrong, stages)
             named = "" if place[-1] in ("name", "first", "last") else str(place[-1])
