@@ -154,7 +154,7 @@ def made_head(step: int = 3) -> HeadFolder:
     optimizer = make_optimizer(avatar, CONFIG.stages[0])
     avatar.sdf(torch.zeros(1, 3)).sum().backward()
     optimizer.step()
-    save_checkpoint(folder, Position(0, step, 1.0), avatar, optimizer, generator, {})
+    save_checkpoint(folder, Position(0, step, 1.0), avatar, optimizer, generator, [])
     for row in range(step):
         folder.append_metrics({"stage": CONFIG.stages[0].name, "step": row, "loss": 1.0})
     return folder

@@ -203,7 +203,7 @@ def test_a_head_is_made_where_it_lives(tmp_path: Path, monkeypatch: pytest.Monke
     def make(*_: object, device: object = None, **__: object) -> None:
         raise Stop(device)
 
-    monkeypatch.setattr("headartist.avatars.tet.TetAvatar", make)
+    monkeypatch.setattr("headartist.avatars.build.begin_avatar", make)
     with pytest.raises(Stop) as stopped:
         generate(PROMPT, replace(presets.SMOKE, run=Run(device="cpu")), prior=ToyPrior(), out=tmp_path / "head")
     assert stopped.value.args == (torch.device("cpu"),)

@@ -161,7 +161,7 @@ class TetAvatar(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> "TetAvatar":
         """Move to another device, as `torch.nn.Module` has it."""
         self._forget()
-        super()._apply(*args, **kwargs)
+        nn.Module._apply(self, *args, **kwargs)
         return self
 
     def _forget(self) -> None:
