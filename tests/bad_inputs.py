@@ -969,7 +969,7 @@ def nothing_slow() -> Iterator[None]:
     """What takes long raises `Accepted` instead."""
     generation = import_module("headartist.runs.generation")
     with (
-        mock.patch.object(generation, "_optimise", _accepted),
+        mock.patch.object(generation, "_optimize", _accepted),
         mock.patch.object(generation, "check_prior"),
         mock.patch.object(loop, "train_step", _accepted),
         mock.patch("headartist.export.export_head", _accepted),

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from headartist import presets
 from headartist.priors.stable_diffusion import StableDiffusionPrior
+from headartist.runs.head import Head
 from headartist.system.errors import HeadArtistError
-from headartist.training.checkpoint import Head
 from headartist_foundry.data.answers import possible_answers
 from headartist_foundry.data.captions import caption
 from headartist_foundry.data.pictures import Pictures

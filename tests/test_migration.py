@@ -18,9 +18,10 @@ from headartist.config.schedules import Constant, Linear, Piecewise
 from headartist.config.text import differences, from_json, to_json
 from headartist.heads import load_template
 from headartist.runs.editing import edit_config
+from headartist.runs.head import load_head
 from headartist.runs.watch import watch
 from headartist.system.errors import HeadArtistError
-from headartist.training.checkpoint import load_checkpoint, load_head
+from headartist.training.checkpoint import load_checkpoint
 from headartist.training.folder import HeadFolder, check_folder
 from headartist.training.loop import train
 from headartist.training.problem import Problem, judges

@@ -14,9 +14,9 @@ from headartist.config.text import from_json, override, to_json
 from headartist.geometry.distance import SignedDistance
 from headartist.heads import load_template
 from headartist.runs.editing import edit_config
+from headartist.runs.head import load_head
 from headartist.runs.watch import watch
 from headartist.system.errors import HeadArtistError
-from headartist.training.checkpoint import load_head
 from headartist.training.folder import HeadFolder, open_folder
 from headartist.training.loop import train
 from headartist.training.problem import Problem, judges

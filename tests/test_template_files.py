@@ -241,6 +241,8 @@ def test_what_is_no_head_is_refused_with_what_to_do(tmp_path, quick_search):
     named.write_text("o globe\n" + path.read_text("utf-8"), encoding="utf-8")
     with pytest.raises(HeadArtistError, match=r"name the part of it that is one, as in named.obj#globe, or landmarks"):
         load_template(named)
+    with pytest.raises(HeadArtistError, match=r"give a head, or landmarks of it"):
+        load_template(f"{named}#globe")
     with pytest.raises(HeadArtistError, match=r"has no object or group 'glob': did you mean 'globe'\?"):
         load_template(f"{named}#glob")
     with pytest.raises(HeadArtistError, match=r"has no object or group 'glob': it has none at all"):
@@ -262,6 +264,13 @@ def test_a_head_with_another_axis_up_mixed_winding_and_loose_corners_is_found(he
         found = load_template(path)
     assert apart(found, head) < 0.5
     assert len(found.verts) == len(head.verts)
+
+
+def test_the_turn_that_is_told_is_the_one_that_was_found_not_where_its_search_began():
+    tilt = torch.linalg.matrix_exp(0.35 * torch.tensor([[0, -0.6, 0.48], [0.6, 0, -0.64], [-0.48, 0.64, 0]]).double())
+    for turn in placing.TURNS:
+        found = Similarity(137 * tilt @ turn, torch.zeros(3, dtype=torch.float64))
+        assert torch.equal(placing.Place(found, 0.0, 1.0).turn, turn)
 
 
 def test_a_hollow_head_with_holes_and_specks_is_found(head, tmp_path):

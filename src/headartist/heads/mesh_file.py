@@ -9,7 +9,7 @@ and no expressions, and one joint.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,9 +140,9 @@ def _check_closed(path: Path, mesh: Mesh, *, standing: bool = True) -> None:
         )
 
 
-def _no_head(path: Path, raw: RawMesh, best: Place) -> HeadArtistError:
+def _no_head(path: Path, parts: Iterable[str], best: Place) -> HeadArtistError:
     millimeters = 1e3 * load_open_head().meters_per_unit
-    names = list(_names(raw))[:1]
+    names = list(parts)[:1]
     several = f" name the part of it that is one, as in {path.name}{GROUP}{names[0]}, or" if names else " or"
     off, relief = min(best.off * millimeters, 999), max(best.relief, 0)
     return HeadArtistError(
@@ -167,7 +167,7 @@ def _from_landmarks(raw: RawMesh, chosen: Bool[Tensor, "f"], known: KnownLandmar
     goals = load_open_head().site_positions()[known.indices].double()
     place = Similarity(*similarity(known.sites.positions(verts, faces), goals))
     near = (place(verts).abs().amax(dim=1) < HALF_WIDTH)[faces].all(dim=1)  # what is small is judged by the head's size
-    return _Found(_mended(raw, chosen & near), Place(place, 0.0, 1.0, torch.eye(3, dtype=torch.float64)), "")
+    return _Found(_mended(raw, chosen & near), Place(place, 0.0, 1.0), "")
 
 
 def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -> _Found:
@@ -181,11 +181,11 @@ def _searched(path: Path, raw: RawMesh, chosen: Bool[Tensor, "f"], group: str) -
     name = fingerprint(words, verts, faces, torch.from_numpy(raw.label), chosen)
     found = cached(f"place-{name}", lambda: _as_tensors(_best(path, raw, chosen, parts), parts))
     similar = Similarity(found["linear"], found["shift"])
-    place = Place(similar, float(found["residual"]), float(found["relief"]), found["turn"])
+    place = Place(similar, float(found["residual"]), float(found["relief"]))
     mended = Repair(found["faces"], found["kept"], found["turned"], int(found["hidden"]))
     if not place.is_head:
         _check_closed(path, mended.mesh(verts), standing=False)  # which way is down, is not known
-        raise _no_head(path, raw, place)
+        raise _no_head(path, {} if group else _names(raw), place)
     return _Found(mended, place, ("", *parts)[int(found["part"])])
 
 
@@ -258,7 +258,6 @@ def _as_tensors(found: _Found, parts: list[str]) -> dict[str, Tensor]:
         "shift": place.similarity.shift,
         "residual": torch.tensor(place.residual),
         "relief": torch.tensor(place.relief),
-        "turn": place.turn,
         "faces": mended.faces,
         "kept": mended.kept,
         "turned": mended.turned,

@@ -39,13 +39,17 @@ class Place:
         similarity: from the mesh's frame.
         residual: how far off the open head's face lies there, in world units on average.
         relief: how much of the face's relief is there, 1 for all of it.
-        turn: the turn that axes made first.
     """
 
     similarity: Similarity
     residual: float
     relief: float
-    turn: Float[Tensor, "3 3"]
+
+    @property
+    def turn(self) -> Float[Tensor, "3 3"]:
+        """The turn of axes to axes that its own comes nearest to, wherever the search for it began."""
+        linear = self.similarity.linear
+        return max(TURNS, key=lambda turn: float((turn.to(linear) * linear).sum()))
 
     @property
     def off(self) -> float:
@@ -93,14 +97,14 @@ class Placing:
         return OpenHeadFit(load_open_head(), self._mesh, THIN)
 
     def _best(self, turns: list[Tensor]) -> Place:
-        starts = [(turn, start.inverse()) for turn in turns for start in self._starts(turn)]
-        quick = [(turn, self._thin(start, identity=False, reaches=FIRST_REACHES)) for turn, start in starts]
-        quick = sorted(quick, key=lambda one: off(one[1]))[: 2 * FINE_FITS]
-        coarse = [(turn, self._coarse(fit.place, identity=False, reaches=COARSE_REACHES)) for turn, fit in quick]
+        starts = [start.inverse() for turn in turns for start in self._starts(turn)]
+        quick = [self._thin(start, identity=False, reaches=FIRST_REACHES) for start in starts]
+        quick = sorted(quick, key=off)[: 2 * FINE_FITS]
+        coarse = [self._coarse(fit.place, identity=False, reaches=COARSE_REACHES) for fit in quick]
         best: Place | None = None
-        for turn, start in sorted(coarse, key=lambda one: off(one[1]))[:FINE_FITS]:
+        for start in sorted(coarse, key=off)[:FINE_FITS]:
             fine = self._fit(start.place)
-            place = Place(self._first.then(fine.place.inverse()), fine.residual, fine.relief, turn)
+            place = Place(self._first.then(fine.place.inverse()), fine.residual, fine.relief)
             best = place if best is None or place.off < best.off else best
             if best.is_head:
                 break

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headartist.avatars.avatar import TrainableAvatar
 from headartist.config.stage import Stage
-from headartist.objectives.objective import Objective
+from headartist.objectives.objective import Objective, Shot
 from headartist.render.frame import Frame
 from headartist.system.errors import HeadArtistError
 from headartist.training.optimizer import gradient_norm, set_rates
@@ -62,7 +62,16 @@ def train_step(problem: Problem, work: Work, step: int, generator: torch.Generat
             f"Step {step} of {stage.name} finds no surface left: start again with --overwrite and another --seed, "
             f"or smaller learning rates such as --set {shaping.name}.rates.mlp={rate / 2:g}."
         ) from None
-    return row
+    return row | _told(work, shots[0][0])
+
+
+def _told(work: Work, shot: Shot) -> dict[str, float]:
+    """Say at which noise levels the step judged, how strongly it was guided, and on CUDA the memory it took."""
+    clock = len(work.judges[0].prior.alpha_bar)
+    told = {"t": float(shot.t.float().mean()) / clock, "cfg_scale": work.stage.term.objective.cfg_scale}
+    if shot.t.device.type == "cuda":
+        told["memory_gib"] = torch.cuda.max_memory_allocated(shot.t.device) / 2**30
+    return told
 
 
 def _descend(work: Work, step: int, progress: int | float, loss: Tensor, frame: Frame) -> dict[str, float]:
