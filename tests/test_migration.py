@@ -52,7 +52,7 @@ def test_an_old_head_that_is_half_made_goes_on(heads: Path):
     assert any(name.startswith("optimizer.") for name in before.tensors)
     avatar = TetAvatar.empty(config.avatar)
     problem = Problem(config, avatar, load_template("open"), judges(config, lambda _: ToyPrior()), torch.device("cpu"))
-    watch(train(problem, folder, torch.Generator().manual_seed(config.seed)), progress=False)
+    watch(train(problem, folder, torch.Generator().manual_seed(config.seed)), lambda _: None)
     rows = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
     assert [(row["stage"], row["step"]) for row in rows] == [(s.name, k) for s in config.stages for k in range(6)]
     made = load_head(folder.path).avatar.state_dict()

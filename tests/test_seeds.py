@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headartist import cli, generate_seeds, priors
+from headartist import cli, generate_seeds
 from headartist.config.config import Config
 from headartist.config.prompts import PromptWarning
 from headartist.config.text import to_json
@@ -95,7 +95,7 @@ def interrupted(where: str, monkeypatch: pytest.MonkeyPatch, **call: object) -> 
     with monkeypatch.context() as patched:
         patched.setattr(*{"loading": (checkpoint, "is_finished"), "training": (loop, "train_step")}[where], stopped)
         if where == "loading":
-            patched.setattr(priors, "load_prior", stopped)
+            patched.setattr("headartist.priors.build.load_prior", stopped)
         with pytest.raises(KeyboardInterrupt):
             generate_seeds(PROMPT, overwrite=True, progress=False, **call)
 

@@ -60,7 +60,7 @@ def _carry_out(folder: HeadFolder, prior: ToyPrior) -> None:
     generator = torch.Generator().manual_seed(0)
     avatar = begin_avatar(GROWING.avatar, TEMPLATE, generator=generator)
     jury = judges(GROWING, lambda _: prior)
-    watch(train(Problem(GROWING, avatar, TEMPLATE, jury, torch.device("cpu")), folder, generator), progress=False)
+    watch(train(Problem(GROWING, avatar, TEMPLATE, jury, torch.device("cpu")), folder, generator), lambda _: None)
 
 
 @pytest.fixture(scope="module")

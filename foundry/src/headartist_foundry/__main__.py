@@ -74,9 +74,7 @@ def train(
     compiled: bool = False,
     size: tyro.conf.OmitArgPrefixes[PriorSize] = PriorSize(),  # noqa: B008 - frozen
 ) -> None:
-    """Train the prior and write it to `out` every so often.
-
-    It goes on where it stopped. `torchrun` shares the work among cores.
+    """Train the prior, on from where it stopped; `torchrun` shares the work among cores.
 
     Args:
         data: folder of shards.

@@ -63,7 +63,8 @@ def settings(value: Any, path: str = "") -> Iterator[Setting]:
         elif isinstance(held, tuple) and held and all(map(_is_open, held)):
             for number, member in enumerate(held):
                 name = getattr(member, "name", "")
-                inner = (f"{path}.{name}" if path else name) or f"{below}.{number}"
+                named = f"{path}.{name}" if path else name
+                inner = named if name else f"{below}.{number}"
                 told = (each for each in settings(member, inner) if each.path != f"{inner}.name")
                 yield from told if name or len(held) > 1 else _given_to_owner(told, value, path, inner)
         else:

@@ -82,8 +82,7 @@ def export_head(
     if "usd" in formats:
         find_usd()
     stem, full = Path(folder) / mesh_stem(variant), tidy(avatar.to_mesh())
-    albedo = _albedo(avatar)
-    color = delit(full, albedo) if delight else albedo
+    color = delit(full, _albedo(avatar)) if delight else _albedo(avatar)
     if variant == "game":
         texture_size = min(texture_size, GAME_TEXTURE)
         mesh = simplified(full, GAME_FACES - (SET_IN if rig is not None else 0))
