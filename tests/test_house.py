@@ -1,6 +1,7 @@
 """Laws of the house that no linter states: who may import heavy libraries, sizes, names, and what is never read."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -106,3 +107,12 @@ def test_no_large_file_is_tracked_but_those_that_must_be():
     tracked = [ROOT / name for name in listed.stdout.split("\0") if name]
     large = {path.relative_to(ROOT).as_posix() for path in tracked if path.is_file() and path.stat().st_size > 1 << 20}
     assert large == LARGE
+
+
+def test_the_architecture_page_names_every_module_or_the_folder_it_lies_in() -> None:
+    """Folders within a room may be told as a whole; a module right in a room is told by name."""
+    package = ROOT / "src" / "headartist"
+    named = set(re.findall(r"\w+", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")))
+    modules = [path for path in package.rglob("*.py") if not path.stem.startswith("__")]
+    told = {path: path.parts[-2] if len(path.relative_to(package).parts) > 2 else path.stem for path in modules}
+    assert [str(path.relative_to(ROOT)) for path, word in told.items() if word not in named] == []
