@@ -1,5 +1,7 @@
 """The sample pool keeps up with a folder of shards that grows, and does not go on without those who fill it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -53,3 +55,31 @@ def test_a_death_among_those_who_draw_is_noticed(pool):
 
     with pytest.raises(RuntimeError, match="has died"):
         draw_on()
+
+
+KILLED = """
+import multiprocessing, time
+from headartist_foundry.train.sample_pool import end_with_parent
+
+def work():
+    end_with_parent()
+    print("here", flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    context.Process(target=work, daemon=True).start()
+    print("started", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_ends_when_its_training_is_killed(tmp_path):
+    """The worker inherits stdout, which reads as closed when nobody is left who holds it."""
+    script = tmp_path / "training.py"
+    script.write_text(KILLED, encoding="utf-8")
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        assert {training.stdout.readline().strip() for _ in range(2)} == {"started", "here"}
+        training.kill()
+        assert training.communicate(timeout=60)[0] == ""

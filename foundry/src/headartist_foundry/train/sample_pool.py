@@ -6,7 +6,10 @@ trainings are alike but not equal.
 """
 
 import itertools
+import multiprocessing
+import os
 import queue
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,7 @@ class SamplePool:
         self.capacity, self.drawn, self._draws = capacity, 0, 0
         self._ring: tuple[Tensor, ...] | None = None
         self._device = device
-        # Daemons: they end with the training, however it ends.
+        # Daemons end with a training that stops or fails; of one that is killed they take notice themselves.
         self._workers = [
             context.Process(
                 target=_draw, args=(self._fresh, data, tokenizer_folder, landmark_size, number), daemon=True
@@ -125,8 +128,21 @@ class SamplePool:
         self.drawn += len(portion[0])
 
 
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, even by a kill; return at once."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a started process has a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _draw(fresh: Any, data: Path, tokenizer_folder: Path, landmark_size: int, number: int) -> None:
-    """Draw samples for ever."""
+    """Draw samples for as long as the training lives."""
+    end_with_parent()
     torch.set_num_threads(1)
     paths = training_shards(data)
     pictures, tokenizer = Pictures(paths), load_tokenizer(tokenizer_folder)
